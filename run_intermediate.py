@@ -1,0 +1,113 @@
+"""Phase 2, intermediate-task training: fine-tune a multilingual encoder on an English intermediate task.
+
+    accelerate launch run_intermediate.py --task hellaswag
+    python run_intermediate.py --task mnli --model_name_or_path FacebookAI/xlm-roberta-base --data_dir DATA --seed 1
+
+Phang et al. 2020 (arXiv 2005.13013), section 2: the public encoder goes through one intermediate task before it meets the
+target tasks. Training arguments are those of the Hugging Face Trainer; their defaults are in configs/intermediate.yaml.
+
+Reads   a multilingual masked language model (--model_name_or_path, hub id or directory), and the task's English training and
+        selection rows from the hub, or from the official files below --data_dir.
+Writes  --output_dir (runs/intermediate/<task>/seed<N>): a Hugging Face checkpoint for run_target.py and run_retrieval.py, and
+        run.json. An interrupted run goes on when the same command is given again; a finished one is left alone.
+"""
+
+import time
+from dataclasses import dataclass
+
+from transformers import TrainingArguments, set_seed
+
+from tasks import load_task
+from xstilts.arguments import check_processes, parse
+from xstilts.checkpoint import add_lora, check_length, load_model, load_tokenizer, save_checkpoint
+from xstilts.errors import run_script
+from xstilts.examples import featurize, load_examples
+from xstilts.results import Run, default_output_dir, lineage_of
+from xstilts.training import StiltsTrainer, early_stopping, fit, select_by
+
+
+@dataclass
+class IntermediateArguments:
+    """Ours; the Trainer's arguments come on top."""
+
+    task: str
+    """A file of tasks/, without .py."""
+    model_name_or_path: str = "FacebookAI/xlm-roberta-large"
+    """The encoder to start from: hub id or directory."""
+    data_dir: str | None = None
+    """Folder with the official data files; without it rows come from the hub."""
+    max_seq_length: int = 256
+    """Longest input in tokens."""
+    doc_stride: int = 128
+    """Question answering: tokens that neighbouring windows of a context share."""
+    max_train_samples: int | None = None
+    """Use the first N training examples only."""
+    max_eval_samples: int | None = None
+    """Use the first N selection examples only."""
+    early_stopping_patience: int | None = None
+    """Stop after N evaluations without a better one."""
+    peft: str | None = None
+    """lora: train adapters on the encoder and merge them at the end."""
+    lora_r: int = 16
+    lora_alpha: int = 32
+    lora_dropout: float = 0.05
+    overwrite_output_dir: bool = False
+    """Delete the run in --output_dir and start again."""
+    config: str | None = None
+    """Another table of default arguments than configs/intermediate.yaml."""
+    recipe: str | None = None
+    """A set of arguments below `recipes:` in that table."""
+
+
+def main(argv=None):
+    """Run the phase; `argv` is the command line without the program's name."""
+    # 1. Arguments: the config's defaults, then the command line.
+    started_at = time.time()
+    args, training_args = parse((IntermediateArguments, TrainingArguments), "intermediate", argv)
+    check_processes(training_args)
+    task = load_task(args.task)
+    lineage = lineage_of(args.model_name_or_path)
+    training_args.output_dir = training_args.output_dir or default_output_dir(
+        "intermediate", lineage, task.name, training_args.seed
+    )
+    select_by(task.metric, training_args)
+
+    # 2. Data: raw rows -> examples, English.
+    train = load_examples(task, "train", "en", args.data_dir, args.max_train_samples)
+    dev = load_examples(task, "validation", "en", args.data_dir, args.max_eval_samples)
+
+    # 3. Is this run new, interrupted, finished, or another one?
+    run = Run(
+        phase="intermediate", task=task.name, lineage=lineage, args=args, training_args=training_args,
+        data=[train.record, dev.record], started_at=started_at,
+    )  # fmt: skip
+    if not run.open():
+        return
+
+    # 4. Model: the pretrained encoder, carried over under a fresh head.
+    set_seed(training_args.seed)
+    tokenizer = load_tokenizer(args.model_name_or_path)
+    model = load_model(args.model_name_or_path, task)
+    check_length(model, tokenizer, args.max_seq_length)
+    if args.peft:
+        model = add_lora(model, task, args)
+
+    # 5. Train; the best checkpoint on the selection set stays in the model.
+    train_features, dev_features = (featurize(task, examples, tokenizer, vars(args)) for examples in (train, dev))
+    trainer = StiltsTrainer(
+        task, model, training_args, tokenizer, train_features, (dev, dev_features),
+        callbacks=early_stopping(args.early_stopping_patience),
+    )  # fmt: skip
+    fit(trainer)
+    scores = trainer.dev_scores()
+
+    # 6. Save what the next phase needs, then what the report needs.
+    if trainer.is_world_process_zero():
+        record = {"phase": "intermediate", "task": task.name, "trained_on": task.trained_on, "languages": ["en"]}
+        record |= {"seed": training_args.seed, "peft": args.peft, "head": "fresh"}
+        record["fingerprint"] = save_checkpoint(trainer.model, tokenizer, run.output_dir)
+        run.close({"metric": task.metric.headline, "dev_scores": scores, **trainer.training_record()}, record)
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,218 @@
+"""A first report: every run.json below a folder -> tables in Markdown and CSV.
+
+    python run_report.py runs --output_dir report
+
+Reads   run.json files of run_zeroshot_eval.py and run_retrieval.py, nothing else; a directory without one is not counted.
+Writes  report.md; overview.csv: intermediate tasks (and none) by targets, the score averaged over languages and seeds and its gain
+        over no intermediate training, paired by seed and language; <target>.csv: every language.
+"""
+
+import argparse
+import csv
+from pathlib import Path
+from statistics import mean
+
+from tasks import INTERMEDIATE, RETRIEVAL, TARGET
+from xstilts.errors import UserError, run_script
+from xstilts.results import read_json
+
+CONFOUNDS = ("examples", "subwords_per_word", "subwords_per_character", "unknown_share", "too_long_share")
+
+
+def main(argv=None):
+    """Write the report; `argv` is the command line without the program's name."""
+    # 1. Arguments.
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path, help="folders with runs, searched to any depth")
+    parser.add_argument("--output_dir", type=Path, default=Path("report"))
+    args = parser.parse_args(argv)
+
+    # 2. Runs: {(base model, intermediate, target, seed): run.json}.
+    runs = collect(args.runs)
+
+    # 3. Tables: one overview per base model, one table of languages per target.
+    args.output_dir.mkdir(parents=True, exist_ok=True)
+    sections = ["# Zero-shot cross-lingual transfer", counted(runs)]
+    overview_rows = [["base_model", "intermediate", "target", "seeds", "languages", "score", "gain", "paired_seeds"]]
+    for base in sorted({key[0] for key in runs}):
+        own = {key[1:]: run for key, run in runs.items() if key[0] == base}
+        text, rows = overview(own)
+        sections += [f"## {base}", text]
+        overview_rows += [[base, *row] for row in rows]
+        for target in targets_of(own):
+            text, rows = languages_table(own, target)
+            sections += [f"### {target}", text]
+            write_csv(args.output_dir / f"{base}-{file_name(target)}.csv", rows)
+
+    # 4. Files, and the overview on the screen.
+    write_csv(args.output_dir / "overview.csv", overview_rows)
+    report = args.output_dir / "report.md"
+    report.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
+    print("\n\n".join(section for section in sections if not section.startswith("### ")).split("\n\n<!-- languages")[0])
+    print(f"\n{report}")
+
+
+def collect(folders):
+    """Evaluation and retrieval runs below `folders`: {(base model, intermediate, target, seed): content of run.json}.
+
+    Raises UserError where two runs claim the same cell, and where there is none at all.
+    """
+    runs, places = {}, {}
+    for path in sorted({path for folder in folders for path in folder.rglob("run.json")}):
+        run = read_json(path)
+        if run.get("phase") not in ("eval", "retrieval"):
+            continue
+        key = (run["lineage"][0]["base_model"], intermediate_of(run), target_of(run), run["seed"])
+        if key in runs:
+            raise UserError(
+                f"{path} and {places[key]} are both {' > '.join(map(str, key))}; give folders that hold one of them"
+            )
+        runs[key], places[key] = run, path
+    if not runs:
+        raise UserError(f"no run.json of an evaluation or a retrieval below {', '.join(map(str, folders))}")
+    return runs
+
+
+def intermediate_of(run):
+    """The tasks between the base model and the target, `none` if there are none."""
+    before = [
+        record["task"] for record in run["lineage"][1:] if run["phase"] == "retrieval" or record["phase"] != "target"
+    ]
+    return " > ".join(before) or "none"
+
+
+def target_of(run):
+    """The target task, with what else a score depends on: the layer of an embedding, a split that is not the test set."""
+    if run["phase"] == "retrieval":
+        return f"{run['task']} (layer {run['layer']})"
+    return run["task"] if run["split"] == "test" else f"{run['task']} ({run['split']})"
+
+
+def counted(runs):
+    """One sentence on what the report rests on."""
+    seeds = {key[3] for key in runs}
+    note = "One seed: differences between rows are not yet evidence." if len(seeds) == 1 else ""
+    return (
+        f"{len(runs)} runs, seeds {', '.join(map(str, sorted(seeds)))}. Scores are 0 to 100, averaged over languages as the "
+        "benchmark does (English included) and over seeds; the gain, in brackets, is over no intermediate training, paired by "
+        f"seed and language. An empty cell is a run that is not there. {note}"
+    ).strip()
+
+
+def overview(runs):
+    """(Markdown table, CSV rows): intermediate tasks by targets."""
+    targets, lines, rows = targets_of(runs), [], []
+    for intermediate in intermediates_of(runs):
+        line = [intermediate]
+        for target in targets:
+            cell = {key[2]: run for key, run in runs.items() if key[:2] == (intermediate, target)}
+            if not cell:
+                line.append("")
+                continue
+            score, gains = (
+                mean(run["averages"]["all"] for run in cell.values()),
+                paired_gains(runs, intermediate, target),
+            )
+            gain = mean(gains) if gains else None
+            line.append(f"{score:.1f}" + (f" ({gain:+.1f})" if gain is not None and intermediate != "none" else ""))
+            languages = len(next(iter(cell.values()))["scores"])
+            rows.append([intermediate, target, len(cell), languages, score, gain, len(gains)])
+        lines.append(line)
+    return markdown(["intermediate task", *targets], lines), rows
+
+
+def paired_gains(runs, intermediate, target):
+    """For every seed that has both, the mean over common languages of the score minus that of no intermediate training."""
+    gains = []
+    for (i, t, seed), run in runs.items():
+        baseline = runs.get(("none", target, seed))
+        if (i, t) == (intermediate, target) and baseline:
+            ours, theirs = headline(run), headline(baseline)
+            if common := ours.keys() & theirs.keys():
+                gains.append(mean(ours[language] - theirs[language] for language in common))
+    return gains
+
+
+def languages_table(runs, target):
+    """(Markdown table, CSV rows) of one target: a row per language, a column per intermediate task, and the confounds."""
+    own = {key: run for key, run in runs.items() if key[1] == target}
+    intermediates = intermediates_of(own)
+    some = next(iter(own.values()))
+    languages = sorted(
+        {language for run in own.values() for language in run["scores"]}, key=lambda code: (code != "en", code)
+    )
+    confounds = [name for name in CONFOUNDS if any(name in scores for scores in some["scores"].values())]
+    lines = []
+    for language in languages:
+        scores = [mean_score(own, intermediate, language) for intermediate in intermediates]
+        lines.append([language, *scores, *(some["scores"].get(language, {}).get(name) for name in confounds)])
+    for name in ("all", "zero_shot"):
+        averages = [mean_average(own, intermediate, name) for intermediate in intermediates]
+        lines.append([f"mean ({name.replace('_', '-')})", *averages, *([None] * len(confounds))])
+    header = ["language", *intermediates, *confounds]
+    text = f"Score: {some['metric']}.\n\n" + markdown(header, [[shown(value) for value in line] for line in lines])
+    if some["missing_languages"]:
+        text += "\n\nWithout data: " + ", ".join(sorted(some["missing_languages"])) + "."
+    return text, [header, *lines]
+
+
+def headline(run):
+    """{language: headline score}."""
+    return {language: scores[run["metric"]] for language, scores in run["scores"].items()}
+
+
+def mean_score(runs, intermediate, language):
+    """Mean over seeds of one language's score, None where no run has it."""
+    values = [headline(run).get(language) for key, run in runs.items() if key[0] == intermediate]
+    return mean(value for value in values if value is not None) if any(v is not None for v in values) else None
+
+
+def mean_average(runs, intermediate, name):
+    """Mean over seeds of an average over languages."""
+    values = [run["averages"][name] for key, run in runs.items() if key[0] == intermediate]
+    return mean(values) if values and None not in values else None
+
+
+def targets_of(runs):
+    """Targets that occur, in the order of the paper's tables."""
+    return in_order({key[1] for key in runs}, [*TARGET, *RETRIEVAL])
+
+
+def intermediates_of(runs):
+    """Intermediate tasks that occur: none, then in the order of the paper's tables."""
+    return in_order({key[0] for key in runs}, ["none", *INTERMEDIATE])
+
+
+def in_order(names, order):
+    """Names sorted by the position of their first word in `order`; unknown ones last."""
+    return sorted(
+        names, key=lambda name: (order.index(name.split()[0]) if name.split()[0] in order else len(order), name)
+    )
+
+
+def markdown(header, lines):
+    """A Markdown table."""
+    rows = [header, ["---", *["---:"] * (len(header) - 1)], *lines]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows)
+
+
+def shown(value):
+    """A cell: one decimal for scores, three for shares, empty for what is missing."""
+    if isinstance(value, float):
+        return f"{value:.1f}" if value > 10 or value == 0 else f"{value:.3g}"
+    return "" if value is None else value
+
+
+def write_csv(path, rows):
+    """Rows as CSV, numbers unrounded."""
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(rows)
+
+
+def file_name(target):
+    """A target's label without what file names should not hold."""
+    return "".join(character if character.isalnum() else "-" for character in target).strip("-")
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,111 @@
+"""Phase 3c, sentence retrieval: an encoder without further training, its sentence vectors, and search.
+
+    accelerate launch run_retrieval.py --task tatoeba --model_name_or_path runs/intermediate/hellaswag/seed42
+    python run_retrieval.py --task tatoeba --layer 14 --languages de,sw --data_dir DATA
+
+The authors' protocol (nyu-mll/jiant, tasks/lib/tatoeba.py): the mean over all attended tokens of hidden_states[14] of 24 (the same
+relative depth in other encoders), cosine, every English sentence looks for its translation among all foreign ones.
+
+Reads   an encoder (--model_name_or_path: a directory written by run_intermediate.py or run_target.py, or any hub id).
+Writes  --output_dir (runs/retrieval/<tasks behind the encoder or none>/<task>/seed<N>): predictions/<task>/test-<language>.tsv,
+        one index of a foreign sentence per line in the order of the sorted English sentences, as XTREME's scorer reads them, and
+        run.json with the accuracy per language, the layer and the pooling.
+"""
+
+import time
+from dataclasses import dataclass
+
+from transformers import TrainingArguments
+
+from tasks import load_task
+from xstilts.arguments import check_processes, parse
+from xstilts.checkpoint import check_length, load_encoder, load_tokenizer
+from xstilts.errors import is_main_process, run_script, say
+from xstilts.examples import load_sentences
+from xstilts.metrics import averages, score
+from xstilts.results import Run, default_output_dir, inherit_seed, lineage_of, seen_languages
+from xstilts.retrieval import default_layer, embed, nearest, sorted_english, write
+from xstilts.task import RetrievalTask
+
+
+@dataclass
+class RetrievalArguments:
+    """Ours; of the Trainer's arguments the batch size and the device matter here."""
+
+    task: str
+    """A file of tasks/, without .py."""
+    model_name_or_path: str = "FacebookAI/xlm-roberta-large"
+    """The encoder: hub id or directory."""
+    data_dir: str | None = None
+    """Folder with the official data files; without it rows come from the hub."""
+    languages: str | None = None
+    """Comma-separated codes; default: all of the benchmark's, and what else lies in --data_dir."""
+    layer: int | None = None
+    """Index into hidden_states, 0 = embeddings; default round(14/24 of the depth)."""
+    max_seq_length: int = 256
+    """Longest sentence in tokens."""
+    max_eval_samples: int | None = None
+    """Use the first N pairs of each language only."""
+    overwrite_output_dir: bool = False
+    """Delete the run in --output_dir and start again."""
+    config: str | None = None
+    """Another table of default arguments than configs/retrieval.yaml."""
+    recipe: str | None = None
+    """A set of arguments below `recipes:` in that table."""
+
+
+def main(argv=None):
+    """Run the phase; `argv` is the command line without the program's name."""
+    # 1. Arguments. The seed is that of the encoder's own run: nothing is drawn here.
+    started_at = time.time()
+    args, training_args = parse((RetrievalArguments, TrainingArguments), "retrieval", argv)
+    check_processes(training_args)
+    task = load_task(args.task, RetrievalTask)
+    lineage = lineage_of(args.model_name_or_path)
+    training_args.seed = inherit_seed(args.model_name_or_path, training_args.seed)
+    training_args.output_dir = training_args.output_dir or default_output_dir(
+        "retrieval", lineage, task.name, training_args.seed
+    )
+
+    # 2. Data: aligned sentences of every language that has any.
+    pairs, missing = load_sentences(task, "test", args.languages, args.data_dir, args.max_eval_samples)
+    run = Run(
+        phase="retrieval", task=task.name, lineage=lineage, args=args, training_args=training_args,
+        data=[examples.record for examples in pairs.values()], started_at=started_at,
+    )  # fmt: skip
+    if not run.open():
+        return
+
+    # 3. Encoder, and the layer whose states are averaged.
+    tokenizer = load_tokenizer(args.model_name_or_path)
+    encoder = load_encoder(args.model_name_or_path).to(training_args.device)
+    check_length(encoder, tokenizer, args.max_seq_length)
+    layer = default_layer(encoder) if args.layer is None else args.layer
+    say(f"mean of hidden_states[{layer}] of {encoder.config.num_hidden_layers} layers")
+
+    # 4. Language by language: sentences -> vectors -> nearest foreign sentence of every English one.
+    scores = {}
+    for language, examples in pairs.items():
+        sides = (list(examples.rows[side]) for side in ("target_sentence", "source_sentence"))
+        english, foreign = (
+            embed(side, encoder, tokenizer, layer, args.max_seq_length, training_args.eval_batch_size) for side in sides
+        )
+        found = nearest(queries=english, index=foreign)
+        gold = list(map(str, range(len(found))))
+        scores[language] = {**score(task.metric, list(map(str, found)), gold), "examples": len(found)}
+        say(f"{task.name} {language}: accuracy {scores[language]['accuracy']:.1f}")
+        if is_main_process():
+            order = sorted_english(examples.rows["target_sentence"])
+            write(run.output_dir / "predictions" / task.name / f"test-{language}.tsv", [found[i] for i in order])
+
+    # 5. run.json: what the report reads.
+    if is_main_process():
+        headline, seen = task.metric.headline, seen_languages(lineage)
+        zero_shot = [language for language in scores if language not in seen]
+        results = {"split": "test", "metric": headline, "layer": layer, "pooling": "mean", "scores": scores}
+        results |= {"zero_shot_languages": zero_shot, "averages": averages(scores, headline, zero_shot)}
+        run.close({**results, "missing_languages": missing})
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,110 @@
+"""Phase 3b, zero-shot evaluation: one fine-tuned checkpoint, every language of its target task.
+
+    accelerate launch run_zeroshot_eval.py --task xnli --model_name_or_path runs/target/hellaswag/xnli/seed42
+    python run_zeroshot_eval.py --task udpos --model_name_or_path runs/target/none/udpos/seed42 --languages de,sw --data_dir DATA
+
+The model has seen labelled data in English only; no target language is trained on or selected on.
+
+Reads   a checkpoint with its head (--model_name_or_path, written by run_target.py), and the test rows of every language.
+Writes  --output_dir (runs/eval/<intermediate task or none>/<task>/seed<N>): predictions/<task>/test-<language>.tsv (or .json) in
+        the layout that XTREME's scorer reads, and run.json with the scores per language and the languages without data.
+"""
+
+import time
+from dataclasses import dataclass
+
+from transformers import TrainingArguments
+
+from tasks import load_task
+from xstilts.arguments import check_processes, parse
+from xstilts.checkpoint import check_length, check_trained_for, load_model, load_tokenizer
+from xstilts.errors import run_script, say
+from xstilts.examples import coverage, featurize, load_languages
+from xstilts.metrics import averages, score
+from xstilts.results import Run, default_output_dir, inherit_seed, lineage_of, seen_languages
+from xstilts.training import StiltsTrainer
+
+
+@dataclass
+class EvalArguments:
+    """Ours; of the Trainer's arguments the batch size, the precision and the device matter here."""
+
+    task: str
+    """A file of tasks/, without .py."""
+    model_name_or_path: str
+    """The fine-tuned checkpoint, head included."""
+    data_dir: str | None = None
+    """Folder with the official data files; without it rows come from the hub."""
+    languages: str | None = None
+    """Comma-separated codes; default: all of the benchmark's, and what else lies in --data_dir."""
+    split: str = "test"
+    """test or validation."""
+    max_seq_length: int = 256
+    """Longest input in tokens."""
+    doc_stride: int = 128
+    """Question answering: tokens that neighbouring windows of a context share."""
+    max_eval_samples: int | None = None
+    """Use the first N examples of each language only."""
+    overwrite_output_dir: bool = False
+    """Delete the run in --output_dir and start again."""
+    config: str | None = None
+    """Another table of default arguments than configs/target.yaml."""
+    recipe: str | None = None
+    """A set of arguments below `recipes:` in that table."""
+
+
+def main(argv=None):
+    """Run the phase; `argv` is the command line without the program's name."""
+    # 1. Arguments. The seed is that of the checkpoint: evaluation draws nothing at random.
+    started_at = time.time()
+    args, training_args = parse((EvalArguments, TrainingArguments), "target", argv)
+    check_processes(training_args)
+    task = load_task(args.task)
+    lineage = lineage_of(args.model_name_or_path)
+    check_trained_for(task, lineage, args.model_name_or_path)
+    training_args.seed = inherit_seed(args.model_name_or_path, training_args.seed)
+    training_args.output_dir = training_args.output_dir or default_output_dir(
+        "eval", lineage, task.name, training_args.seed
+    )
+
+    # 2. Data: every language that has any.
+    tests, missing = load_languages(task, args.split, args.languages, args.data_dir, args.max_eval_samples)
+    run = Run(
+        phase="eval", task=task.name, lineage=lineage, args=args, training_args=training_args,
+        data=[examples.record for examples in tests.values()], started_at=started_at,
+    )  # fmt: skip
+    if not run.open():
+        return
+
+    # 3. Model: the checkpoint with the head it was trained with.
+    tokenizer = load_tokenizer(args.model_name_or_path)
+    model = load_model(args.model_name_or_path, task, keep_head=True)
+    check_length(model, tokenizer, args.max_seq_length)
+    trainer = StiltsTrainer(task, model, training_args, tokenizer)
+
+    # 4. Language by language: logits -> predictions -> scores.
+    scores = {}
+    for language, examples in tests.items():
+        predictions = trainer.predictions(examples, featurize(task, examples, tokenizer, vars(args)))
+        gold = [task.type.gold(example) for example in examples.rows]
+        scores[language] = {
+            **score(task.metric, predictions, gold),
+            "examples": len(examples),
+            **coverage(task, examples, tokenizer, args.max_seq_length),
+        }
+        say(f"{task.name} {language}: {task.metric.headline} {scores[language][task.metric.headline]:.1f}")
+        if trainer.is_world_process_zero():
+            folder = run.output_dir / "predictions" / task.name
+            folder.mkdir(parents=True, exist_ok=True)
+            task.type.write(folder / f"{args.split}-{language}", predictions, examples.rows)
+
+    # 5. run.json: what the report reads.
+    if trainer.is_world_process_zero():
+        headline, seen = task.metric.headline, seen_languages(lineage)
+        zero_shot = [language for language in scores if language not in seen]
+        results = {"split": args.split, "metric": headline, "scores": scores, "zero_shot_languages": zero_shot}
+        run.close({**results, "averages": averages(scores, headline, zero_shot), "missing_languages": missing})
+
+
+if __name__ == "__main__":
+    run_script(main)

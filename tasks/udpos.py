@@ -1,0 +1,51 @@
+"""Part-of-speech tagging on Universal Dependencies (XTREME: v2.5, 33 languages; XTREME-R adds lt, pl, ro, uk, wo).
+
+Hub: google/xtreme, udpos.<Language>. Official files: the treebanks' CoNLL-U files; all treebanks of a language are
+concatenated in sorted order. Thai, Tagalog, Yoruba and Kazakh have no validation set.
+"""
+
+from datasets import ClassLabel, Features, Sequence, Value
+
+from xstilts import metrics, tagging
+from xstilts.sources import Source, conllu
+from xstilts.task import Task
+
+TAGS = tuple("ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X".split())
+NAMES = dict(
+    pair.split(":")
+    for pair in (
+        "af:Afrikaans ar:Arabic bg:Bulgarian de:German el:Greek en:English es:Spanish et:Estonian eu:Basque fa:Persian "
+        "fi:Finnish fr:French he:Hebrew hi:Hindi hu:Hungarian id:Indonesian it:Italian ja:Japanese kk:Kazakh ko:Korean "
+        "lt:Lithuanian mr:Marathi nl:Dutch pl:Polish pt:Portuguese ro:Romanian ru:Russian ta:Tamil te:Telugu th:Thai "
+        "tl:Tagalog tr:Turkish uk:Ukrainian ur:Urdu vi:Vietnamese wo:Wolof yo:Yoruba zh:Chinese"
+    ).split()
+)
+
+
+def to_example(row):
+    """{"tokens": ["She", "sings", "."], "pos_tags": [10, 15, 12]} -> {"tokens": [...], "tags": ["PRON", "VERB", "PUNCT"]}"""
+    return {"tokens": row["tokens"], "tags": [TAGS[tag] for tag in row["pos_tags"]]}
+
+
+TASK = Task(
+    name="udpos",
+    type=tagging.TYPE,
+    source=Source(
+        hub="google/xtreme",
+        config="udpos.{name}",
+        features=Features(tokens=Sequence(Value("string")), pos_tags=Sequence(ClassLabel(names=list(TAGS)))),
+        splits={"train": "train", "validation": "validation", "test": "test"},
+        files={
+            "train": "ud/UD_*/{language}_*-ud-train.conllu",
+            "validation": "ud/UD_*/{language}_*-ud-dev.conllu",
+            "test": "ud/UD_*/{language}_*-ud-test.conllu",
+        },
+        read=conllu,
+        names=NAMES,
+    ),
+    to_example=to_example,
+    labels=TAGS,
+    metric=metrics.PartOfSpeech,
+    languages=("en", *(language for language in NAMES if language != "en")),
+    sizes={"train": 21_253, "validation": 3_974},
+)

@@ -1,0 +1,58 @@
+"""Classification of a sentence or a sentence pair: example = `text_a`, `text_b` (may be empty), `label` (a string)."""
+
+import torch
+from transformers import AutoModelForSequenceClassification
+
+from xstilts.task import TaskType
+
+
+def features(batch, indices, tokenizer, labels, max_seq_length):
+    """<s> text_a </s></s> text_b </s> in one row per example; the longer text is cut first (HF's longest_first)."""
+    second = batch["text_b"] if any(batch["text_b"]) else None
+    rows = tokenizer(batch["text_a"], second, truncation=True, max_length=max_seq_length)
+    return {**rows, "labels": [labels.index(label) for label in batch["label"]], "example": indices}
+
+
+def collate(rows, tokenizer):
+    """(batch, tokens) token ids, padded to the longest row; (batch,) label ids."""
+    inputs = [{name: row[name] for name in tokenizer.model_input_names} for row in rows]
+    return {**tokenizer.pad(inputs, return_tensors="pt"), "labels": torch.tensor([row["labels"] for row in rows])}
+
+
+def scores(outputs, batch):
+    """(batch, labels) logits."""
+    return outputs["logits"]
+
+
+def decode(logits, features, examples, labels):
+    """(rows, labels) logits -> the label with the highest one."""
+    return [labels[best] for best in logits.argmax(-1)]
+
+
+def gold(example):
+    """The example's label."""
+    return example["label"]
+
+
+def texts(example):
+    """One input of one or two texts."""
+    return [tuple(filter(None, (example["text_a"], example["text_b"])))]
+
+
+def write(path, predictions, examples):
+    """XTREME's file: one label a line."""
+    path.with_suffix(".tsv").write_text("".join(f"{label}\n" for label in predictions), encoding="utf-8")
+
+
+TYPE = TaskType(
+    name="classification",
+    columns=("text_a", "text_b", "label"),
+    auto_model=AutoModelForSequenceClassification,
+    features=features,
+    collate=collate,
+    scores=scores,
+    decode=decode,
+    gold=gold,
+    texts=texts,
+    write=write,
+)

@@ -1,0 +1,39 @@
+"""What a user is told: messages, and errors as one clear line with exit code 2 (a traceback only with `--debug`)."""
+
+import os
+import sys
+from itertools import pairwise
+
+
+class UserError(Exception):
+    """Something outside the program is wrong; the message says what, where, and what to do about it."""
+
+
+def is_main_process():
+    """Whether this is the first process of a distributed run, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def say(message):
+    """Print one line, once however many processes there are."""
+    if is_main_process():
+        print(message, flush=True)
+
+
+def run_script(main):
+    """Run a script's `main()` from the command line.
+
+    A `UserError` becomes one line on stderr and exit code 2; every process of a distributed run exits, only the first one speaks.
+    A bare `--debug` shows the traceback instead (with a value, `--debug underflow_overflow`, it is the Trainer's).
+    """
+    debug = sys.argv[-1] == "--debug" or any(a == "--debug" and b.startswith("--") for a, b in pairwise(sys.argv))
+    if debug:
+        sys.argv.remove("--debug")
+    try:
+        main()
+    except UserError as error:
+        if debug:
+            raise
+        if is_main_process():
+            print(f"{os.path.basename(sys.argv[0])}: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,174 @@
+"""Raw rows -> examples: converted by the task, checked, counted and fingerprinted; and examples -> features.
+
+This is where a row that does not fit its task is named, and where the selection set is kept apart from the training set.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import partial
+
+from datasets import Dataset
+
+from xstilts.errors import UserError
+from xstilts.sources import MissingData, languages_in, load_rows
+
+HELD_OUT_SHARE = 1 / 20
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Examples of one split in one language, and what run.json says about them.
+
+    rows         datasets.Dataset with the columns of the task's type
+    record       {"split", "language", "rows", "published_rows", "files", "fingerprint"}
+    """
+
+    rows: Dataset
+    record: dict
+
+    def __len__(self):
+        return len(self.rows)
+
+
+def load_examples(task, split, language="en", data_dir=None, max_samples=None):
+    """The (first `max_samples`) examples of one split of a task in one language.
+
+    A task with `held_out_by` has no use for the publisher's validation split: its `validation` is a fixed part of the training
+    rows, and `train` is the rest.
+
+    Raises UserError for an empty split, a row without the expected columns and a label that the task does not declare.
+    """
+    carved = task.held_out_by and split in ("train", "validation")
+    raw, files = load_rows(task.source, "train" if carved else split, language, data_dir)
+    published = task.sizes.get(split) if not carved else None
+    if carved:
+        raw = _part(raw, task.held_out_by, held_out=split == "validation")
+    if max_samples is not None:
+        raw = raw.select(range(min(max_samples, len(raw))))
+    if len(raw) == 0:
+        raise UserError(f"{task.name}: the {split} set in '{language}' is empty ({', '.join(files)})")
+    rows = Dataset.from_list([_example(task, row, number, split, files) for number, row in enumerate(raw, start=1)])
+    return Examples(rows, _record(rows, split, language, published, files))
+
+
+def load_languages(task, split, languages=None, data_dir=None, max_samples=None):
+    """Examples of every language: ({language: Examples}, {language without data: reason}).
+
+    `languages` (comma-separated) must all be there; without it every language of the benchmark is tried, and what else lies in
+    `data_dir`. Raises UserError for a code that neither knows, and if no language has data.
+    """
+    load = partial(load_examples, task, split, data_dir=data_dir, max_samples=max_samples)
+    return _each_language(task, split, languages, data_dir, load)
+
+
+def load_sentences(task, split, languages=None, data_dir=None, max_samples=None):
+    """The same for a retrieval task, whose rows are aligned sentences and have no labels."""
+
+    def load(language):
+        raw, files = load_rows(task.source, split, language, data_dir)
+        raw = raw if max_samples is None else raw.select(range(min(max_samples, len(raw))))
+        if len(raw) == 0:
+            raise UserError(f"{task.name}: no sentences in '{language}' ({', '.join(files)})")
+        return Examples(raw, _record(raw, split, language, task.sizes.get(split), files))
+
+    return _each_language(task, split, languages, data_dir, load)
+
+
+def _each_language(task, split, languages, data_dir, load):
+    if split not in task.source.splits:
+        raise UserError(f"--split {split}: {task.name} has {', '.join(task.source.splits)}")
+    known = dict.fromkeys([*task.languages, *(languages_in(task.source, split, data_dir) if data_dir else ())])
+    asked = languages.split(",") if languages else []
+    for language in asked:
+        if language not in known:
+            raise UserError(f"--languages: {task.name} has no '{language}'; it has {', '.join(known)}")
+    found, missing = {}, {}
+    for language in asked or known:
+        try:
+            found[language] = load(language=language)
+        except MissingData as error:
+            if asked:
+                raise
+            missing[language] = str(error)
+    if not found:
+        raise UserError(next(iter(missing.values())))
+    return found, missing
+
+
+def _record(rows, split, language, published, files):
+    record = {"split": split, "language": language, "rows": len(rows), "published_rows": published, "files": files}
+    return {**record, "fingerprint": fingerprint(rows)}
+
+
+def _part(raw, column, held_out):
+    """The twentieth of the rows whose value of `column` (say, the article) hashes lowest, or all others. Whole groups are
+    kept together, and one group at least is held out, so that a small sample has a selection set too."""
+    groups = sorted(set(raw[column]), key=lambda value: hashlib.sha256(value.encode()).hexdigest())
+    if len(groups) < 2:
+        raise UserError(
+            f"the training rows have a single {column}, so none can be held out for selection; give more rows"
+        )
+    chosen = set(groups[: max(1, round(len(groups) * HELD_OUT_SHARE))])
+    return raw.select([index for index, value in enumerate(raw[column]) if (value in chosen) == held_out])
+
+
+def _example(task, row, number, split, files):
+    where = f"{task.name}, {split} row {number} ({', '.join(files)})"
+    try:
+        example = task.to_example(row)
+        labels = example["tags"] if "tags" in example else [example["label"]] if "label" in example else []
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{where}: the row does not fit ({type(error).__name__}: {error})") from error
+    for label in labels:
+        if label not in task.labels:
+            raise UserError(f"{where}: label '{label}' is not one of {', '.join(task.labels)}")
+    return {column: example[column] for column in task.type.columns}
+
+
+def fingerprint(rows):
+    """16 hexadecimal digits of the examples' content and order, the same whatever source and cache they came from."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(json.dumps(row, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()[:16]
+
+
+def featurize(task, examples, tokenizer, lengths):
+    """Examples -> features of the task's type. `lengths` are `max_seq_length` and what else the type needs."""
+    wanted = {name: lengths[name] for name in ("max_seq_length", *task.type.lengths)}
+    return examples.rows.map(
+        task.type.features,
+        batched=True,
+        with_indices=True,
+        remove_columns=examples.rows.column_names,
+        fn_kwargs={"tokenizer": tokenizer, "labels": list(task.labels), **wanted},
+        desc=f"{task.name} {examples.record['split']} {examples.record['language']}",
+    )
+
+
+def coverage(task, examples, tokenizer, max_seq_length):
+    """How well the vocabulary and the length fit a language, the strongest confounds of transfer.
+
+    Returns sub-words per word (words as white space or the treebank divides them; for Thai, Chinese and Japanese compare
+    `subwords_per_character`), the share of unknown pieces, and the share of examples that do not fit into
+    `max_seq_length` and are therefore cut (classification, multiple choice) or read in windows (tagging, QA).
+    """
+    inputs = [each for example in examples.rows for each in task.type.texts(example)]
+    flat = [text for each in inputs for text in each]
+    pieces = tokenizer(flat, add_special_tokens=False)["input_ids"]
+    counts = iter([len(ids) for ids in pieces])
+    needed = [sum(next(counts) for _ in each) for each in inputs]
+    room = [
+        max_seq_length - tokenizer.num_special_tokens_to_add(pair=task.type.name != "tagging" and len(each) == 2)
+        for each in inputs
+    ]
+    total = max(1, sum(needed))
+    words = sum(len(text.split()) for text in flat)
+    unknown = sum(ids.count(tokenizer.unk_token_id) for ids in pieces)
+    return {
+        "subwords_per_word": round(total / max(1, words), 4),
+        "subwords_per_character": round(total / max(1, sum(map(len, flat))), 4),
+        "unknown_share": round(unknown / total, 6),
+        "too_long_share": round(sum(n > r for n, r in zip(needed, room, strict=True)) / len(inputs), 6),
+    }

@@ -1,0 +1,120 @@
+"""Scores as the benchmarks compute them, 0 to 100, as `evaluate.Metric` classes that are used in process.
+
+`score()` is the one way to compute one. Nothing is fetched (the evaluate package ships no metrics and would ask the hub).
+"""
+
+import collections
+import re
+import string
+import tempfile
+import warnings
+from itertools import chain
+
+import datasets
+import evaluate
+from seqeval.metrics import f1_score, precision_score, recall_score
+
+CITATION = "Hu et al. 2020, XTREME (arXiv 2003.11080), evaluate.py and third_party/evaluate_squad.py"
+
+
+def score(metric, predictions, references):
+    """Scores of a list of predictions: {name: 0 to 100}. Both lists are in the order of the examples.
+
+    Raises ValueError when the lists differ in length: a score over fewer rows than there are would be a wrong score.
+    """
+    if len(predictions) != len(references):
+        raise ValueError(f"{len(predictions)} predictions for {len(references)} examples")
+    with tempfile.TemporaryDirectory() as cache:  # evaluate wants a folder even for metrics kept in memory
+        return metric(cache_dir=cache, keep_in_memory=True).compute(predictions=predictions, references=references)
+
+
+def averages(scores, headline, zero_shot):
+    """Mean of the headline score over all languages (the benchmark's average, English included) and over the zero-shot ones;
+    None where there is none."""
+    groups = {"all": list(scores), "zero_shot": zero_shot}
+    return {name: _mean([scores[language][headline] for language in group]) for name, group in groups.items()}
+
+
+def _mean(values):
+    return sum(values) / len(values) if values else None
+
+
+class _Metric(evaluate.Metric):
+    """What every metric here shares: one schema for predictions, one for references."""
+
+    prediction = reference = datasets.Value("string")
+    headline: str
+
+    def _info(self):
+        features = datasets.Features({"predictions": self.prediction, "references": self.reference})
+        return evaluate.MetricInfo(description=self.__doc__, citation=CITATION, features=features)
+
+
+class Accuracy(_Metric):
+    """Share of predictions that equal their reference."""
+
+    headline = "accuracy"
+
+    def _compute(self, predictions, references):
+        right = sum(p == r for p, r in zip(predictions, references, strict=True))
+        return {"accuracy": 100 * right / len(references)}
+
+
+class PartOfSpeech(_Metric):
+    """F1 over runs of equal tags, as XTREME computes it for POS, and plain accuracy over words.
+
+    The published numbers come from seqeval 0.0.12 on raw tags, which takes a run of equal tags for one span. seqeval 1.x cuts
+    the first letter of a raw tag, so that CCONJ and SCONJ become one; written as `N-NOUN`, tags keep their whole names.
+    """
+
+    prediction = reference = datasets.Sequence(datasets.Value("string"))
+    headline = "f1"
+
+    def _compute(self, predictions, references):
+        accuracy = Accuracy()._compute([*chain.from_iterable(predictions)], [*chain.from_iterable(references)])
+        return {**_spans(_as_spans(predictions), _as_spans(references)), **accuracy}
+
+
+def _as_spans(sentences):
+    return [[f"{tag[0]}-{tag}" for tag in sentence] for sentence in sentences]
+
+
+def _spans(predictions, references):
+    with warnings.catch_warnings():  # seqeval warns of every tag that is not IOB
+        warnings.simplefilter("ignore")
+        scores = {"f1": f1_score, "precision": precision_score, "recall": recall_score}
+        return {name: 100 * float(of(references, predictions)) for name, of in scores.items()}
+
+
+class SquadAnswers(_Metric):
+    """Exact match and F1 with the normalisation of SQuAD v1.1, in every language, as XTREME does for XQuAD and TyDiQA.
+
+    An example's score is the best over its reference answers. The headline is (F1 + EM) / 2, XTREME's score of a QA task.
+    """
+
+    reference = datasets.Sequence(datasets.Value("string"))
+    headline = "f1_em_mean"
+
+    def _compute(self, predictions, references):
+        exact = [
+            max(_normal(p) == _normal(answer) for answer in r) for p, r in zip(predictions, references, strict=True)
+        ]
+        f1 = [max(_word_f1(p, answer) for answer in r) for p, r in zip(predictions, references, strict=True)]
+        exact, f1 = 100 * sum(exact) / len(exact), 100 * sum(f1) / len(f1)
+        return {"f1": f1, "exact_match": exact, "f1_em_mean": (f1 + exact) / 2}
+
+
+def _normal(answer):
+    """Lower case, without ASCII punctuation, English articles and extra white space."""
+    answer = "".join(character for character in answer.lower() if character not in string.punctuation)
+    return " ".join(re.sub(r"\b(a|an|the)\b", " ", answer).split())
+
+
+def _word_f1(prediction, answer):
+    """F1 of the two bags of words, 0 to 1; 0 when they share none."""
+    prediction, answer = _normal(prediction).split(), _normal(answer).split()
+    shared = sum((collections.Counter(prediction) & collections.Counter(answer)).values())
+    if shared == 0:
+        return 0.0
+    precision, recall = shared / len(prediction), shared / len(answer)
+    return 2 * precision * recall / (precision + recall)

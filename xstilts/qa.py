@@ -1,0 +1,130 @@
+"""Extractive question answering: example = `id`, `question`, `context`, `answers` ({"text": [...], "answer_start": [...]}).
+
+A long context is read in overlapping windows; in a window without the answer the target is the first token. Answers are cut
+out of the context by character offsets, so that languages without spaces need no special case.
+"""
+
+import json
+
+import numpy as np
+import torch
+from transformers import AutoModelForQuestionAnswering
+
+from xstilts.task import TaskType
+
+N_BEST = 20  # starts and ends looked at per window, as in the reference scorers' run_squad
+MAX_ANSWER_LENGTH = 30  # tokens; XTREME's --max_answer_length
+MAX_QUERY_LENGTH = 64  # pieces of a question that are kept; XTREME's --max_query_length
+
+
+def features(batch, indices, tokenizer, labels, max_seq_length, doc_stride):
+    """One row per window: token ids, `labels` [start, end] as token positions, `offsets` (characters; [-1, -1] outside the
+    context), `example`."""
+    rows = tokenizer(
+        shortened_questions(batch["question"], tokenizer),
+        batch["context"],
+        truncation="only_second",
+        max_length=max_seq_length,
+        stride=doc_stride,
+        return_overflowing_tokens=True,
+        return_offsets_mapping=True,
+    )
+    owners = rows.pop("overflow_to_sample_mapping")
+    offsets = [
+        [span if part == 1 else (-1, -1) for span, part in zip(spans, rows.sequence_ids(row), strict=True)]
+        for row, spans in enumerate(rows.pop("offset_mapping"))
+    ]
+    targets = [token_span(batch["answers"][owner], spans) for owner, spans in zip(owners, offsets, strict=True)]
+    return {**rows, "offsets": offsets, "labels": targets, "example": [indices[owner] for owner in owners]}
+
+
+def shortened_questions(questions, tokenizer):
+    """Questions without leading white space, cut to their first MAX_QUERY_LENGTH pieces."""
+    questions = [question.lstrip() for question in questions]
+    spans = tokenizer(questions, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    return [
+        question[: pieces[MAX_QUERY_LENGTH - 1][1]] if len(pieces) > MAX_QUERY_LENGTH else question
+        for question, pieces in zip(questions, spans, strict=True)
+    ]
+
+
+def token_span(answers, offsets):
+    """[start, end] token positions of the first answer in a window; [0, 0] where the window does not hold all of it."""
+    if not answers["text"]:
+        return [0, 0]
+    text = answers["text"][0]
+    start = answers["answer_start"][0] + len(text) - len(text.lstrip())
+    end = start + len(text.strip())
+    inside = [i for i, (a, b) in enumerate(offsets) if a != -1 and a < end and b > start]
+    if not inside or offsets[inside[0]][0] > start or offsets[inside[-1]][1] < end:
+        return [0, 0]
+    return [inside[0], inside[-1]]
+
+
+def collate(rows, tokenizer):
+    """(batch, tokens) token ids; (batch, 2) start and end positions."""
+    inputs = [{name: row[name] for name in tokenizer.model_input_names} for row in rows]
+    return {**tokenizer.pad(inputs, return_tensors="pt"), "labels": torch.tensor([row["labels"] for row in rows])}
+
+
+def scores(outputs, batch):
+    """(batch, 2, tokens) start and end logits; -inf at padding, so that the loss does not depend on what else is in a batch."""
+    logits = torch.stack([outputs["start_logits"], outputs["end_logits"]], dim=1).float()
+    return logits.masked_fill(batch["attention_mask"][:, None] == 0, -torch.inf)
+
+
+def decode(logits, features, examples, labels):
+    """(start, end) logits, each (rows, tokens) -> the answer text of every example, from its best-scoring window."""
+    answers, scores = [""] * len(examples), [-np.inf] * len(examples)
+    contexts = list(examples["context"])
+    for starts, ends, offsets, example in zip(*logits, features["offsets"], features["example"], strict=True):
+        offsets = np.array(offsets)
+        score, first, last = best_span(starts[: len(offsets)], ends[: len(offsets)], offsets[:, 0] >= 0)
+        if score > scores[example]:
+            scores[example] = score
+            answers[example] = contexts[example][offsets[first, 0] : offsets[last, 1]].strip()
+    return answers
+
+
+def best_span(starts, ends, allowed):
+    """(score, first token, last token) of the best span of at most MAX_ANSWER_LENGTH allowed tokens among the N_BEST starts and
+    ends; ties go to the lower positions. The score is -inf where there is none."""
+    starts, ends = (np.where(allowed, values.astype(np.float32), -np.inf) for values in (starts, ends))
+    firsts = np.sort(np.argsort(-starts, kind="stable")[:N_BEST])
+    lasts = np.sort(np.argsort(-ends, kind="stable")[:N_BEST])
+    length = lasts[None, :] - firsts[:, None]
+    scores = starts[firsts][:, None] + ends[lasts][None, :]
+    scores = np.where((length >= 0) & (length < MAX_ANSWER_LENGTH), scores, -np.inf)
+    row, column = np.unravel_index(scores.argmax(), scores.shape)
+    return scores[row, column], firsts[row], lasts[column]
+
+
+def gold(example):
+    """The texts of the reference answers."""
+    return example["answers"]["text"]
+
+
+def texts(example):
+    """One input: question and context."""
+    return [(example["question"], example["context"])]
+
+
+def write(path, predictions, examples):
+    """XTREME's file: JSON, question id -> answer."""
+    answers = dict(zip(examples["id"], predictions, strict=True))
+    path.with_suffix(".json").write_text(json.dumps(answers, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+TYPE = TaskType(
+    name="question_answering",
+    columns=("id", "question", "context", "answers"),
+    auto_model=AutoModelForQuestionAnswering,
+    lengths=("doc_stride",),
+    features=features,
+    collate=collate,
+    scores=scores,
+    decode=decode,
+    gold=gold,
+    texts=texts,
+    write=write,
+)

@@ -1,0 +1,232 @@
+"""run.json: what a run was, of what, with which result. It is written last, so a directory without one is not done.
+
+`started.json` holds the same identity from the start on: it tells an interrupted run, which may go on, from another one.
+"""
+
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from xstilts.checkpoint import weights_fingerprint
+from xstilts.errors import UserError, is_main_process, say
+
+PACKAGES = "torch transformers datasets evaluate accelerate peft seqeval sentencepiece tokenizers numpy".split()
+
+# Arguments that say where and how a run is carried out, not what comes out of it. The three batch sizes are there as one product.
+NOT_IDENTITY = re.compile(
+    r"(output_dir|data_dir|config|debug|overwrite_output_dir|model_name_or_path|per_device_.*|gradient_accumulation_steps"
+    r"|logging_.*|log_.*|report_to|run_name|project|trackio.*|hub_.*|push_to_hub|disable_tqdm|dataloader_.*|do_.*|use_cpu"
+    r"|save_total_limit|save_only_model|save_on_each_node|resume_from_checkpoint|restore_callback_states_from_checkpoint"
+    r"|eval_accumulation_steps|prediction_loss_only|label_names|remove_unused_columns|skip_memory_metrics|ddp_.*|_n_gpu"
+    r"|accelerator_config|torch_empty_cache_steps|local_rank|enable_jit_checkpoint|eval_use_gather_object)"
+)
+
+EVALUATION_IDENTITY = ("seed", "bf16", "fp16", "bf16_full_eval", "fp16_full_eval")
+
+
+def lineage_of(path):
+    """Records of the phases behind a checkpoint, oldest first: `{"base_model": ...}`, then one per training phase."""
+    record = read_json(os.path.join(path, "run.json"))
+    if record:
+        return record["lineage"]
+    if os.path.isdir(path) and os.path.exists(os.path.join(path, "started.json")):
+        raise UserError(f"{path} holds a run that is not finished (no run.json); run its command again first")
+    return [{"base_model": os.path.basename(os.path.normpath(path)), "fingerprint": weights_fingerprint(path)}]
+
+
+def inherit_seed(path, seed):
+    """The seed of a checkpoint's own run; `seed` where it is a base model. One seed serves a whole chain."""
+    return (read_json(os.path.join(path, "run.json")) or {}).get("seed", seed)
+
+
+def seen_languages(lineage):
+    """Languages with labelled data anywhere behind a checkpoint: an evaluation in them is not zero-shot."""
+    return {language for record in lineage for language in record.get("languages", ())}
+
+
+def lineage_text(lineage):
+    """What people see: `xlm-roberta-large > hellaswag > xnli`."""
+    return " > ".join(record.get("base_model") or record["task"] for record in lineage)
+
+
+def default_output_dir(phase, lineage, task, seed):
+    """runs/<phase>/<slug>/seed<N>; the slug is made of the tasks behind the run, and the base model if it is not the paper's."""
+    before = lineage[1:-1] if phase == "eval" and lineage[-1].get("phase") == "target" else lineage[1:]
+    parents = "-".join(record["task"] for record in before)
+    slug = "-".join(filter(None, (parents, task))) if phase == "intermediate" else f"{parents or 'none'}/{task}"
+    base = lineage[0]["base_model"]
+    return os.path.join("runs", phase, slug if base == "xlm-roberta-large" else f"{base}--{slug}", f"seed{seed}")
+
+
+@dataclass(kw_only=True)
+class Run:
+    """One execution of a phase in `output_dir`, from its start to its run.json.
+
+    phase, task, lineage    what it is, and the records of the phases before it
+    args, training_args     the resolved arguments, ours and the Trainer's
+    data                    the records of all examples it reads
+    started_at              time.time() at the start of the script
+    """
+
+    phase: str
+    task: str
+    lineage: list
+    args: object
+    training_args: object
+    data: list
+    started_at: float
+
+    def __post_init__(self):
+        # Fixed here: the Trainer changes its arguments while it works.
+        self.output_dir = Path(self.training_args.output_dir)
+        self.arguments = _plain({**vars(self.args), **self.training_args.to_dict()})
+        self.identity = self._identity()
+
+    def _identity(self):
+        """Everything that decides the result, plain JSON types."""
+        if self.phase in ("intermediate", "target"):
+            options = {name: value for name, value in self.arguments.items() if not NOT_IDENTITY.fullmatch(name)}
+            steps = self.training_args.gradient_accumulation_steps * self.training_args.world_size
+            options["total_train_batch_size"] = self.training_args.train_batch_size * steps
+        else:
+            decisive = {*vars(self.args), *EVALUATION_IDENTITY}
+            options = {name: self.arguments[name] for name in decisive if not NOT_IDENTITY.fullmatch(name)}
+        parts = {
+            "phase": self.phase,
+            "task": self.task,
+            "lineage": self.lineage,
+            "arguments": options,
+            "data": self.data,
+        }
+        return _plain(parts)
+
+    def open(self):
+        """True when the run may start or go on; False, with a message, when it is finished.
+
+        A run that goes on gets the number of threads it began with, since sums depend on it. Raises UserError when
+        output_dir belongs to another run, with what differs. `--overwrite_output_dir` deletes what lies there, if it is a run.
+        """
+        if self.args.overwrite_output_dir and is_main_process():
+            _remove_run(self.output_dir)
+        finished, started = read_json(self.output_dir / "run.json"), read_json(self.output_dir / "started.json")
+        there, here = (finished or started or {}).get("identity"), self.identity
+        if there is not None and there != here:
+            raise UserError(
+                f"{self.output_dir} holds another run; it differs in {'; '.join(differences(there, here))}. Give another "
+                "--output_dir, or --overwrite_output_dir to delete it"
+            )
+        if finished:
+            say(f"{self.output_dir} is finished with the same arguments and data; nothing to do")
+            return False
+        if started and not torch.cuda.is_available():
+            torch.set_num_threads(started["threads"])
+        elif is_main_process():
+            write_json(self.output_dir / "started.json", {"identity": here, "threads": torch.get_num_threads()})
+        return True
+
+    def close(self, results, record=None):
+        """Write run.json, the last file of a run, and delete its optimizer states, which have no reader any more.
+
+        `results` are the phase's own entries (scores and what belongs to them); `record` is what the phase adds to the lineage.
+        """
+        lineage = [*self.lineage, record] if record else self.lineage
+        content = {
+            "format": 1,
+            "phase": self.phase,
+            "task": self.task,
+            "lineage_text": lineage_text(lineage),
+            "lineage": lineage,
+            "seed": self.training_args.seed,
+            **results,
+            "data": self.data,
+            "arguments": self.arguments,
+            "wall_time_s": round(time.time() - self.started_at, 1),
+            "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
+            "git_commit": git_commit(),
+            "hardware": hardware(),
+            "identity": self.identity,
+        }
+        write_json(self.output_dir / "run.json", content)
+        for checkpoint in self.output_dir.glob("checkpoint-*"):
+            shutil.rmtree(checkpoint)
+        say(f"{lineage_text(lineage)}: {self.output_dir / 'run.json'}")
+
+
+def _plain(value):
+    return json.loads(json.dumps(value, default=str, sort_keys=True))
+
+
+def _remove_run(output_dir):
+    if not output_dir.exists():
+        return
+    if not any((output_dir / name).exists() for name in ("run.json", "started.json")):
+        raise UserError(f"--overwrite_output_dir: {output_dir} holds no run of this project and is not deleted")
+    shutil.rmtree(output_dir)
+
+
+def differences(there, here, prefix=""):
+    """Where two identities differ, as `name: old -> new`."""
+    found = []
+    for name in sorted(there.keys() | here.keys()):
+        old, new = there.get(name), here.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += differences(old, new, f"{prefix}{name}.")
+        elif old != new:
+            found.append(f"{prefix}{name}: {_short(old)} -> {_short(new)}")
+    return found
+
+
+def _short(value):
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def hardware():
+    """Device, number of processes and threads."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
+    return {"device": device, "processes": int(os.environ.get("WORLD_SIZE", 1)), "threads": torch.get_num_threads()}
+
+
+def git_commit():
+    """Commit of this checkout, with `+` when files differ from it; None outside of git."""
+    try:
+        git = ["git", "-C", str(Path(__file__).parent)]
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run(
+            [*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True
+        ).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit + ("+" if changed.strip() else "")
+
+
+def write_json(path, content):
+    """Write a JSON file so that it is there whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    with open(partial, "w", encoding="utf-8") as file:
+        json.dump(content, file, indent=1, ensure_ascii=False, default=str)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def read_json(path):
+    """Content of a JSON file, None where there is no file. Raises UserError for one that is not JSON."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except FileNotFoundError:
+        return None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is not valid JSON ({error}); delete it or its directory") from error

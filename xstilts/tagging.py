@@ -1,0 +1,135 @@
+"""Tagging: example = `tokens` and `tags`, one tag per word.
+
+Every word gets exactly one prediction: its first piece carries the tag (Phang et al. 2020 and XTREME), a word without pieces
+becomes the unknown token, and a sentence that is too long is split into windows of whole words instead of being cut.
+"""
+
+import numpy as np
+import torch
+from transformers import AutoModelForTokenClassification
+
+from xstilts import classification
+from xstilts.task import TaskType
+
+
+def features(batch, indices, tokenizer, labels, max_seq_length):
+    """One row per window: token ids, `labels` (-100 but on first pieces), `words` (index of each labelled word)."""
+    columns = {name: [] for name in (*tokenizer.model_input_names, "labels", "words", "example")}
+    before, after = special_tokens(tokenizer)
+    room = max_seq_length - len(before) - len(after)
+    for index, tokens, tags in zip(indices, batch["tokens"], batch["tags"], strict=True):
+        for window in windows(word_pieces(tokens, tokenizer), room):
+            ids, targets = [], []
+            for word, pieces in window:
+                ids += pieces
+                targets += [labels.index(tags[word])] + [-100] * (len(pieces) - 1)
+            row = {
+                "input_ids": before + ids + after,
+                "attention_mask": [1] * (len(before) + len(ids) + len(after)),
+                "token_type_ids": [0] * (len(before) + len(ids) + len(after)),
+                "labels": [-100] * len(before) + targets + [-100] * len(after),
+                "words": [word for word, _ in window],
+                "example": index,
+            }
+            for name, column in columns.items():
+                column.append(row[name])
+    return columns
+
+
+def word_pieces(tokens, tokenizer):
+    """Token ids of each word. All but the first are tokenised with a space before them, so that vocabularies in which the
+    space belongs to the piece (BPE of ModernBERT, Gemma) see the words as in running text. A word that has no pieces (empty,
+    zero-width or no-break space) becomes one unknown token: it must be predicted like any other.
+    """
+    spaced = [token if position == 0 else f" {token}" for position, token in enumerate(tokens)]
+    ids = tokenizer(spaced, add_special_tokens=False)["input_ids"] if tokens else []
+    return [pieces or [tokenizer.unk_token_id] for pieces in ids]
+
+
+def windows(pieces, room):
+    """Split words into runs of at most `room` pieces: lists of (word index, pieces). A single longer word is cut to `room`:
+    its tag sits on the first piece."""
+    runs, used = [[]], 0
+    for word, ids in enumerate(pieces):
+        ids = ids[:room]
+        if used + len(ids) > room:
+            runs.append([])
+            used = 0
+        runs[-1].append((word, ids))
+        used += len(ids)
+    return runs
+
+
+def special_tokens(tokenizer):
+    """Ids that the tokenizer puts before and after a single sequence, e.g. ([<s>], [</s>])."""
+    with_specials = tokenizer("a")["input_ids"]
+    plain = tokenizer("a", add_special_tokens=False)["input_ids"]
+    start = next(i for i in range(len(with_specials)) if with_specials[i : i + len(plain)] == plain)
+    return with_specials[:start], with_specials[start + len(plain) :]
+
+
+def collate(rows, tokenizer):
+    """(batch, tokens) token ids and tag ids, padded to the longest row."""
+    inputs = [{name: row[name] for name in tokenizer.model_input_names} for row in rows]
+    batch = tokenizer.pad(inputs, return_tensors="pt")
+    labels = torch.full(batch["input_ids"].shape, -100)
+    for target, row in zip(labels, rows, strict=True):
+        start = len(target) - len(row["labels"]) if tokenizer.padding_side == "left" else 0
+        target[start : start + len(row["labels"])] = torch.tensor(row["labels"])
+    return {**batch, "labels": labels}
+
+
+def reduce(logits, labels):
+    """The best tag of every token: all logits of a test set would fill the memory."""
+    return logits.argmax(-1)
+
+
+def decode(logits, features, examples, labels):
+    """(rows, tokens, tags) logits, or (rows, tokens) tag ids -> a list of tags per example, one for every word.
+
+    Raises ValueError if a word has no prediction or more than one.
+    """
+    best = logits if logits.ndim == 2 else logits.argmax(-1)
+    predictions = [[None] * len(tokens) for tokens in examples["tokens"]]
+    for row, targets, words, example in zip(
+        best, features["labels"], features["words"], features["example"], strict=True
+    ):
+        first_pieces = np.flatnonzero(np.array(targets) != -100)
+        for position, word in zip(first_pieces, words, strict=True):
+            if predictions[example][word] is not None:
+                raise ValueError(f"word {word} of sentence {example} is predicted twice")
+            predictions[example][word] = labels[row[position]]
+    if any(tag is None for sentence in predictions for tag in sentence):
+        raise ValueError("a word has no prediction")
+    return predictions
+
+
+def gold(example):
+    """The example's tags."""
+    return example["tags"]
+
+
+def texts(example):
+    """One input, a text per word."""
+    return [tuple(example["tokens"])]
+
+
+def write(path, predictions, examples):
+    """XTREME's file: one tag a line, an empty line after every sentence."""
+    lines = ("".join(f"{tag}\n" for tag in sentence) + "\n" for sentence in predictions)
+    path.with_suffix(".tsv").write_text("".join(lines), encoding="utf-8")
+
+
+TYPE = TaskType(
+    name="tagging",
+    columns=("tokens", "tags"),
+    auto_model=AutoModelForTokenClassification,
+    features=features,
+    collate=collate,
+    scores=classification.scores,
+    reduce=reduce,
+    decode=decode,
+    gold=gold,
+    texts=texts,
+    write=write,
+)

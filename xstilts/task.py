@@ -1,0 +1,91 @@
+"""What a declaration may say: `Task` for what is fine-tuned, `RetrievalTask` for what is only embedded.
+
+A declaration is data: frozen, its values are functions and objects one can click on. A variant of a task is
+`dataclasses.replace(TASK, ...)`. The files of `tasks/` hold one declaration each, called `TASK`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from xstilts.sources import Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskType:
+    """One kind of task, as the functions that must be right once: see `xstilts/classification.py` for the plainest.
+
+    columns      the columns of an example of this type
+    auto_model   the transformers Auto class that puts this type's head on an encoder
+    lengths      names of the script arguments `features` needs beside `max_seq_length`
+    features     (batch of examples, indices, tokenizer, labels, **lengths) -> columns of token ids, one row per
+                 model input; `example` is the index of the example a row belongs to, `labels` is what the loss reads
+    collate      (list of feature rows, tokenizer) -> padded int64 tensors; `labels` is -100 where nothing is learned
+    scores       (model outputs, batch) -> (..., classes) logits; `labels`, of the shape before classes, index the last axis
+    reduce       (logits, labels) -> what is kept of a batch's logits until they are decoded; None keeps them whole
+    decode       (logits, features, examples, labels) -> one prediction per example, in the order of the examples
+    gold         example -> the reference that the metric compares a prediction with
+    texts        example -> the model's inputs before tokenisation: a list of tuples of strings
+    write        (path without suffix, predictions, examples) -> writes the file the benchmark's scorer reads
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    auto_model: type
+    lengths: tuple[str, ...] = ()
+    features: Callable
+    collate: Callable
+    scores: Callable
+    reduce: Callable | None = None
+    decode: Callable
+    gold: Callable
+    texts: Callable
+    write: Callable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """An intermediate or a target task.
+
+    name         as on the command line, and the name of its file in `tasks/`
+    type         its `TaskType`
+    source       where its rows come from: the hub, or the publisher's files
+    to_example   pure function: a raw row (the hub's columns) -> an example (the type's columns)
+    labels       every label, in the order of the model's outputs; strings; empty for question answering
+    metric       an `evaluate.Metric` class of `xstilts/metrics.py`; its `headline` names the score that selects
+    languages    the languages of XTREME and XTREME-R it is evaluated in, English first where it is among them
+    train_on     the task whose training rows a target task learns from, where that is another one
+    held_out_by  a column of the raw rows: the selection set is the twentieth of the training rows that has the
+                 smallest hashes of this column (see `xstilts/examples.py`), and not the `validation` split
+    sizes        published number of rows per split, checked
+    """
+
+    name: str
+    type: TaskType
+    source: Source
+    to_example: Callable[[dict], dict]
+    labels: tuple[str, ...] = ()
+    metric: type
+    languages: tuple[str, ...] = ("en",)
+    train_on: "Task | None" = None
+    held_out_by: str | None = None
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def trained_on(self):
+        """Name of the task whose training rows this one learns from."""
+        return (self.train_on or self).name
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrievalTask:
+    """A task without training and without a head: sentences on two sides, aligned by position.
+
+    source       rows with the columns `source_sentence` (the foreign language) and `target_sentence` (English)
+    languages    the foreign languages; the other side is English
+    """
+
+    name: str
+    source: Source
+    languages: tuple[str, ...]
+    metric: type
+    sizes: Mapping[str, int] = field(default_factory=dict)

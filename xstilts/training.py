@@ -1,0 +1,208 @@
+"""The Hugging Face Trainer of both fine-tuning phases, with what it gets wrong for encoders put right.
+
+- The loss of an optimizer step is the summed loss over the labelled tokens (tagging), span ends (QA) or examples (others) of
+  the *whole* step, over all accumulation steps and processes. The stock Trainer takes the heads of encoders for normalised when
+  they are not and multiplies the loss by accumulation steps and processes (huggingface/transformers#47688).
+- Training order depends on (seed, epoch) alone, so that an interrupted run goes on exactly; every row is seen once per epoch,
+  and the rows that even out the last batch over processes weigh nothing.
+- Predictions come in the order of the rows, whatever the training strategy.
+- A loss that is not finite stops the run.
+"""
+
+import glob
+import json
+import math
+import os
+import shutil
+
+import torch
+from torch.utils.data import Dataset, Sampler, SequentialSampler
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback
+from transformers.trainer_callback import TrainerState
+
+from xstilts.errors import UserError, is_main_process, say
+from xstilts.metrics import score
+
+
+class TrainingRows(Dataset):
+    """Features for training: row i, and behind the last one copies of row 0 without labels, to fill up the last batch."""
+
+    def __init__(self, features):
+        self.features = features
+
+    def __len__(self):
+        return len(self.features)
+
+    def __getitem__(self, index):
+        if index < len(self.features):
+            return self.features[index]
+        return {**self.features[0], "labels": _unlabelled(self.features[0]["labels"])}
+
+
+def _unlabelled(labels):
+    return [-100] * len(labels) if isinstance(labels, list) else -100
+
+
+class EpochSampler(Sampler):
+    """Every row once, in an order drawn from (seed, epoch), then fillers up to a multiple of `batch`."""
+
+    def __init__(self, rows, batch, seed):
+        self.rows, self.batch, self.seed, self.epoch = rows, batch, seed, 0
+
+    def set_epoch(self, epoch):
+        """Draw another order; called by the Trainer at the start of every epoch, also of one that is resumed."""
+        self.epoch = epoch
+
+    def __len__(self):
+        return math.ceil(self.rows / self.batch) * self.batch
+
+    def __iter__(self):
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        yield from torch.randperm(self.rows, generator=generator).tolist()
+        yield from range(self.rows, len(self))
+
+
+class StiltsTrainer(Trainer):
+    """A Trainer for one task; `dev` is the pair (examples, features) that selects the checkpoint, None without training."""
+
+    def __init__(self, task, model, args, tokenizer, train_features=None, dev=None, callbacks=()):
+        args.label_names = ["labels"]
+        args.remove_unused_columns = False  # the collators pick what the model gets
+        if dev is None:
+            args.eval_strategy = "no"  # this one only predicts
+        super().__init__(
+            model=model,
+            args=args,
+            processing_class=tokenizer,
+            data_collator=lambda rows: task.type.collate(rows, tokenizer),
+            train_dataset=TrainingRows(train_features) if train_features is not None else None,
+            eval_dataset=dev[1] if dev else None,
+            compute_metrics=(lambda output: self.score(*dev, output.predictions)) if dev else None,
+            compute_loss_func=self.compute_loss,  # tells the Trainer to count the step's labels and not to rescale
+            preprocess_logits_for_metrics=task.type.reduce,
+            callbacks=[StopOnNonFiniteLoss(), *callbacks],
+        )
+        self.task = task
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """Summed cross-entropy of a batch over the number of labels of the whole step. DDP averages gradients over processes,
+        hence the factor."""
+        labels = inputs.pop("labels")
+        outputs = model(**inputs)
+        logits = self.task.type.scores(outputs, inputs)
+        total = torch.nn.functional.cross_entropy(logits.flatten(0, -2).float(), labels.flatten(), reduction="sum")
+        loss = total * self.accelerator.num_processes / num_items_in_batch
+        return (loss, outputs) if return_outputs else loss
+
+    def _get_train_sampler(self, train_dataset=None):
+        rows = len(self.train_dataset)
+        return EpochSampler(rows, self._train_batch_size * self.args.world_size, self.args.data_seed or self.args.seed)
+
+    def _get_eval_sampler(self, eval_dataset):
+        return SequentialSampler(eval_dataset)
+
+    def decode(self, examples, features, logits):
+        """Predictions, one per example."""
+        return self.task.type.decode(logits, features, examples.rows, self.task.labels)
+
+    def score(self, examples, features, logits):
+        """The task's scores, 0 to 100."""
+        gold = [self.task.type.gold(example) for example in examples.rows]
+        return score(self.task.metric, self.decode(examples, features, logits), gold)
+
+    def dev_scores(self):
+        """Scores of the model as it is on the selection set, without the timings that `evaluate` adds."""
+        scores = self.evaluate()
+        return {
+            name.removeprefix("eval_"): scores[name]
+            for name in scores
+            if not name.endswith(("runtime", "_second", "epoch"))
+        }
+
+    def training_record(self):
+        """What run.json says of the training: steps, the step that was selected, and the logged losses."""
+        state = self.state
+        curve = [[entry["step"], round(entry["loss"], 4)] for entry in state.log_history if "loss" in entry]
+        return {"steps": state.global_step, "selected_step": state.best_global_step, "loss_curve": curve}
+
+    def predictions(self, examples, features):
+        """Predictions, one per example, in their order."""
+        return self.decode(examples, features, self.predict(features).predictions)
+
+
+class StopOnNonFiniteLoss(TrainerCallback):
+    """Stops a run whose loss is no longer finite, before anything of it is saved."""
+
+    def on_step_end(self, args, state, control, **kwargs):
+        """Log before every save, so that on_log sees the loss first."""
+        control.should_log |= control.should_save
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        """Raise UserError for a loss, or without a gradient scaler a gradient norm, of nan or inf."""
+        for name in ("loss",) if args.fp16 else ("loss", "grad_norm"):
+            if not math.isfinite((logs or {}).get(name, 0)):
+                raise UserError(
+                    f"training {name} is {logs[name]} at step {state.global_step}: nothing was saved since the last checkpoint; "
+                    f"try a lower --learning_rate (now {args.learning_rate}), a longer warm-up, or no --fp16"
+                )
+
+
+def select_by(metric, training_args):
+    """Let the headline score of the selection set choose the checkpoint, unless the user names another one."""
+    if training_args.metric_for_best_model in (None, "loss"):
+        training_args.metric_for_best_model = metric.headline
+        training_args.greater_is_better = True
+
+
+def fit(trainer):
+    """Train, or go on where an interrupted run of the same output_dir stopped; leaves the selected weights in the model.
+
+    A run whose last checkpoint is its end is not trained again: the Trainer would take one more step.
+    """
+    checkpoint = last_checkpoint(trainer.args.output_dir, trainer.args.world_size)
+    state = TrainerState.load_from_json(os.path.join(checkpoint, "trainer_state.json")) if checkpoint else None
+    if state and is_over(state):
+        say(f"{checkpoint} is the end of training; nothing left to train")
+        trainer.state = state
+        trainer._load_from_checkpoint(state.best_model_checkpoint or checkpoint)
+        return
+    if checkpoint:
+        say(f"going on from {checkpoint}")
+    trainer.train(resume_from_checkpoint=checkpoint)
+
+
+def is_over(state):
+    """Whether a saved trainer state is that of a run that has ended, by its steps or by early stopping."""
+    control = state.stateful_callbacks.get("TrainerControl", {}).get("args", {})
+    return state.global_step >= state.max_steps or control.get("should_training_stop", False)
+
+
+def last_checkpoint(output_dir, world_size=1):
+    """The latest complete checkpoint of a run, or None. What a kill left half-written is removed."""
+    folders = sorted(
+        glob.glob(os.path.join(glob.escape(output_dir), "checkpoint-*")), key=lambda f: int(f.split("-")[-1])
+    )
+    while folders:
+        if _is_complete(folders[-1], world_size):
+            return folders[-1]
+        broken = folders.pop()
+        say(f"{broken} was not written to its end and is removed")
+        if is_main_process():
+            shutil.rmtree(broken, ignore_errors=True)
+    return None
+
+
+def _is_complete(folder, world_size):
+    random_states = ["rng_state.pth"] if world_size == 1 else [f"rng_state_{rank}.pth" for rank in range(world_size)]
+    if not all(os.path.isfile(os.path.join(folder, name)) for name in ("optimizer.pt", "scheduler.pt", *random_states)):
+        return False
+    try:
+        with open(os.path.join(folder, "trainer_state.json"), encoding="utf-8") as file:
+            return "global_step" in json.load(file)
+    except (OSError, json.JSONDecodeError):
+        return False
+
+
+def early_stopping(patience):
+    """The callback for `--early_stopping_patience`, none without it."""
+    return [EarlyStoppingCallback(early_stopping_patience=patience)] if patience else []
