@@ -62,6 +62,7 @@ def main(argv=None):
     check_processes(training_args)
     task = load_task(args.task, RetrievalTask)
     lineage = lineage_of(args.model_name_or_path)
+    tokenizer = load_tokenizer(args.model_name_or_path)
     training_args.seed = inherit_seed(args.model_name_or_path, training_args.seed)
     training_args.output_dir = training_args.output_dir or default_output_dir(
         "retrieval", lineage, task.name, training_args.seed
@@ -77,7 +78,6 @@ def main(argv=None):
         return
 
     # 3. Encoder, and the layer whose states are averaged.
-    tokenizer = load_tokenizer(args.model_name_or_path)
     encoder = load_encoder(args.model_name_or_path).to(training_args.device)
     check_length(encoder, tokenizer, args.max_seq_length)
     layer = default_layer(encoder) if args.layer is None else args.layer

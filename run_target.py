@@ -69,6 +69,7 @@ def main(argv=None):
     check_processes(training_args)
     task = load_task(args.task)
     lineage = lineage_of(args.model_name_or_path)
+    tokenizer = load_tokenizer(args.model_name_or_path)
     training_args.output_dir = training_args.output_dir or default_output_dir(
         "target", lineage, task.name, training_args.seed
     )
@@ -90,7 +91,6 @@ def main(argv=None):
 
     # 4. Model: the encoder, carried over under a fresh head.
     set_seed(training_args.seed)
-    tokenizer = load_tokenizer(args.model_name_or_path)
     model = load_model(args.model_name_or_path, task, args.keep_head)
     check_length(model, tokenizer, args.max_seq_length)
     if args.peft:

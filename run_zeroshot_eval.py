@@ -61,6 +61,7 @@ def main(argv=None):
     check_processes(training_args)
     task = load_task(args.task)
     lineage = lineage_of(args.model_name_or_path)
+    tokenizer = load_tokenizer(args.model_name_or_path)
     check_trained_for(task, lineage, args.model_name_or_path)
     training_args.seed = inherit_seed(args.model_name_or_path, training_args.seed)
     training_args.output_dir = training_args.output_dir or default_output_dir(
@@ -77,7 +78,6 @@ def main(argv=None):
         return
 
     # 3. Model: the checkpoint with the head it was trained with.
-    tokenizer = load_tokenizer(args.model_name_or_path)
     model = load_model(args.model_name_or_path, task, keep_head=True)
     check_length(model, tokenizer, args.max_seq_length)
     trainer = StiltsTrainer(task, model, training_args, tokenizer)

@@ -7,6 +7,7 @@ import csv
 import json
 import os
 import string
+import subprocess
 import sys
 from pathlib import Path
 
@@ -80,6 +81,14 @@ def shared():
 def official(shared, tmp_path_factory):
     """The real slices as the publishers lay them out: see `lay_out`."""
     return lay_out(shared, tmp_path_factory.mktemp("official"))
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory):
+    """The generated world, whole."""
+    folder = tmp_path_factory.mktemp("world")
+    subprocess.run([sys.executable, ROOT / "demo" / "make_world.py", "--output_dir", folder], check=True)
+    return str(folder)
 
 
 def lay_out(shared, folder):

@@ -14,6 +14,8 @@ import datasets
 import evaluate
 from seqeval.metrics import f1_score, precision_score, recall_score
 
+from xstilts.errors import UserError
+
 CITATION = "Hu et al. 2020, XTREME (arXiv 2003.11080), evaluate.py and third_party/evaluate_squad.py"
 
 
@@ -90,12 +92,19 @@ class SquadAnswers(_Metric):
     """Exact match and F1 with the normalisation of SQuAD v1.1, in every language, as XTREME does for XQuAD and TyDiQA.
 
     An example's score is the best over its reference answers. The headline is (F1 + EM) / 2, XTREME's score of a QA task.
+    Raises UserError for an example without a reference answer.
     """
 
     reference = datasets.Sequence(datasets.Value("string"))
     headline = "f1_em_mean"
 
     def _compute(self, predictions, references):
+        for number, answers in enumerate(references, start=1):
+            if not any(answer.strip() for answer in answers):
+                raise UserError(
+                    f"question {number} has no reference answer, so nothing can be scored; XTREME's own download leaves the "
+                    "answers out, take the dataset's official file"
+                )
         exact = [
             max(_normal(p) == _normal(answer) for answer in r) for p, r in zip(predictions, references, strict=True)
         ]

@@ -35,17 +35,19 @@ def features(batch, indices, tokenizer, labels, max_seq_length):
 @contextlib.contextmanager
 def _cut_at_the_start(tokenizer):
     side, tokenizer.truncation_side = tokenizer.truncation_side, "left"
-    yield
-    tokenizer.truncation_side = side
+    try:
+        yield
+    finally:
+        tokenizer.truncation_side = side
 
 
 def _check_room(choices, tokenizer, max_seq_length):
-    longest = max(choices, key=lambda choice: len(choice.encode()))
-    taken = len(tokenizer(longest)["input_ids"]) + 1
-    if taken > max_seq_length:
-        raise UserError(
-            f"--max_seq_length {max_seq_length} has no room for a choice of {taken} pieces: {longest[:60]!r}"
-        )
+    room = max_seq_length - tokenizer.num_special_tokens_to_add(pair=True) - 1  # one piece of the context has to stay
+    for choice, pieces in zip(choices, tokenizer(choices, add_special_tokens=False)["input_ids"], strict=True):
+        if len(pieces) > room:
+            raise UserError(
+                f"--max_seq_length {max_seq_length} has no room for a choice of {len(pieces)} pieces: {choice[:60]!r}"
+            )
 
 
 def collate(rows, tokenizer):
@@ -54,7 +56,7 @@ def collate(rows, tokenizer):
     flat = [
         dict(zip(names, values, strict=True)) for row in rows for values in zip(*(row[n] for n in names), strict=True)
     ]
-    padded = tokenizer.pad(flat, return_tensors="pt")
+    padded = tokenizer.pad(flat, padding_side="right", return_tensors="pt")
     shaped = {name: tensor.view(len(rows), -1, tensor.shape[-1]) for name, tensor in padded.items()}
     return {**shaped, "labels": torch.tensor([row["labels"] for row in rows])}
 

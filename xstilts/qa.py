@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForQuestionAnswering
 
+from xstilts.errors import UserError
 from xstilts.task import TaskType
 
 N_BEST = 20  # starts and ends looked at per window, as in the reference scorers' run_squad
@@ -20,8 +21,10 @@ MAX_QUERY_LENGTH = 64  # pieces of a question that are kept; XTREME's --max_quer
 def features(batch, indices, tokenizer, labels, max_seq_length, doc_stride):
     """One row per window: token ids, `labels` [start, end] as token positions, `offsets` (characters; [-1, -1] outside the
     context), `example`."""
+    questions = shortened_questions(batch["question"], tokenizer)
+    _check_stride(questions, tokenizer, max_seq_length, doc_stride)
     rows = tokenizer(
-        shortened_questions(batch["question"], tokenizer),
+        questions,
         batch["context"],
         truncation="only_second",
         max_length=max_seq_length,
@@ -48,6 +51,16 @@ def shortened_questions(questions, tokenizer):
     ]
 
 
+def _check_stride(questions, tokenizer, max_seq_length, doc_stride):
+    longest = max(len(pieces) for pieces in tokenizer(questions, add_special_tokens=False)["input_ids"])
+    room = max_seq_length - longest - tokenizer.num_special_tokens_to_add(pair=True)
+    if doc_stride >= room:
+        raise UserError(
+            f"--max_seq_length {max_seq_length} leaves {max(room, 0)} tokens of a window for the context beside a question of "
+            f"{longest} pieces; --doc_stride {doc_stride} must be below that"
+        )
+
+
 def token_span(answers, offsets):
     """[start, end] token positions of the first answer in a window; [0, 0] where the window does not hold all of it."""
     if not answers["text"]:
@@ -64,7 +77,8 @@ def token_span(answers, offsets):
 def collate(rows, tokenizer):
     """(batch, tokens) token ids; (batch, 2) start and end positions."""
     inputs = [{name: row[name] for name in tokenizer.model_input_names} for row in rows]
-    return {**tokenizer.pad(inputs, return_tensors="pt"), "labels": torch.tensor([row["labels"] for row in rows])}
+    padded = tokenizer.pad(inputs, padding_side="right", return_tensors="pt")
+    return {**padded, "labels": torch.tensor([row["labels"] for row in rows])}
 
 
 def scores(outputs, batch):

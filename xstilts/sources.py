@@ -56,15 +56,19 @@ def load_rows(source, split, language, data_dir=None):
         return _hub_rows(source, split, language)
     paths = find_files(source, split, language, data_dir)
     rows = [row for path in paths for row in source.read(path, source.features)]
-    return Dataset.from_list(rows, features=source.features), [os.path.relpath(path, data_dir) for path in paths]
+    try:
+        return Dataset.from_list(rows, features=source.features), [os.path.relpath(path, data_dir) for path in paths]
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{', '.join(paths)}: a value does not fit its column: {_first_line(error)}") from error
 
 
 def find_files(source, split, language, data_dir):
     """Official files of one split and language, sorted by path. Raises MissingData with the expected path."""
-    pattern = os.path.join(data_dir, _fill(source.files[split], source, language))
-    paths = sorted(glob.glob(pattern))
+    pattern = _fill(source.files[split], source, language)
+    paths = sorted(glob.glob(os.path.join(glob.escape(data_dir), pattern)))
     if not paths:
-        raise MissingData(f"no file {pattern} ({split} rows in '{language}'); put it there or check --data_dir")
+        expected = os.path.join(data_dir, pattern)
+        raise MissingData(f"no file {expected} ({split} rows in '{language}'); put it there or check --data_dir")
     return paths
 
 
@@ -97,8 +101,19 @@ def _hub_rows(source, split, language):
         raise MissingData(f"the hub has no {where}: {_first_line(error)}") from error
     missing = set(source.features) - set(rows.column_names)
     if missing:
-        raise UserError(f"{where} lacks the columns {', '.join(sorted(missing))}; pin an older --revision of the data")
+        raise UserError(f"{where} lacks the columns {', '.join(sorted(missing))}; pin an older revision in the task's file")
+    for column, feature in source.features.items():
+        if _label_names(feature) != _label_names(rows.features[column]):
+            raise UserError(
+                f"{where} numbers the labels of '{column}' as {_label_names(rows.features[column])}, not as "
+                f"{_label_names(feature)}; pin an older revision in the task's file"
+            )
     return rows.select_columns(list(source.features)), [where]
+
+
+def _label_names(feature):
+    """Names of a ClassLabel column or a column of lists of them; None for any other."""
+    return getattr(getattr(feature, "feature", feature), "names", None)
 
 
 def _first_line(error):
@@ -122,8 +137,8 @@ def numbered_lines(path):
         yield number, line.removesuffix("\r")
 
 
-def json_lines(path, features):
-    """One JSON object a line; columns that the hub has and the file lacks are None."""
+def json_lines(path, columns, optional=()):
+    """One JSON object a line, of which `columns` are kept. Columns in `optional` are None where a line lacks them."""
     for number, line in numbered_lines(path):
         if not line.strip():
             continue
@@ -133,7 +148,10 @@ def json_lines(path, features):
             raise UserError(f"{path}, line {number}: not valid JSON ({error.msg})") from error
         if not isinstance(row, dict):
             raise UserError(f"{path}, line {number}: not a JSON object")
-        yield {column: row.get(column) for column in features}
+        lacking = [column for column in columns if row.get(column) is None and column not in optional]
+        if lacking:
+            raise UserError(f"{path}, line {number}: no '{lacking[0]}'")
+        yield {column: row.get(column) for column in columns}
 
 
 def tab_separated(path, columns):
@@ -141,7 +159,10 @@ def tab_separated(path, columns):
     for number, line in numbered_lines(path):
         if not line.strip():
             continue
-        fields = next(csv.reader([line], delimiter="\t"))
+        try:
+            fields = next(csv.reader([line], delimiter="\t", strict=True))
+        except csv.Error as error:
+            raise UserError(f"{path}, line {number}: a quoted field is not closed or not at an end ({error})") from error
         if len(fields) != len(columns):
             raise UserError(f"{path}, line {number}: {len(fields)} tab-separated fields instead of {len(columns)}")
         yield number, dict(zip(columns, fields, strict=True))
@@ -184,24 +205,24 @@ def conllu(path, features):
     words = []
     for number, line in [*numbered_lines(path), (0, "")]:
         if not line.strip():
-            if any(tag != "_" for _, tag in words):
-                yield _tagged_row(path, number, words, tags)
+            if any(tag != "_" for _, _, tag in words):
+                yield _tagged_row(path, words, tags)
             words = []
         elif not line.startswith("#"):
             fields = line.split("\t")
             if len(fields) != 10:
                 raise UserError(f"{path}, line {number}: {len(fields)} columns instead of CoNLL-U's 10")
+            if not re.fullmatch(r"[0-9]+([-.][0-9]+)?", fields[0]):
+                raise UserError(f"{path}, line {number}: '{fields[0]}' is not the number of a word (5, 5-6 or 5.1)")
             if fields[0].isdigit():
-                words.append((fields[1], fields[3]))
+                words.append((number, fields[1], fields[3]))
 
 
-def _tagged_row(path, number, words, tags):
-    unknown = [tag for _, tag in words if tag not in tags.names]
-    if unknown:
-        raise UserError(
-            f"{path}, sentence before line {number}: tag '{unknown[0]}' is not one of {', '.join(tags.names)}"
-        )
-    return {"tokens": [word for word, _ in words], "pos_tags": [tags.str2int(tag) for _, tag in words]}
+def _tagged_row(path, words, tags):
+    for number, _, tag in words:
+        if tag not in tags.names:
+            raise UserError(f"{path}, line {number}: tag '{tag}' is not one of {', '.join(tags.names)}")
+    return {"tokens": [word for _, word, _ in words], "pos_tags": [tags.str2int(tag) for _, _, tag in words]}
 
 
 def aligned_lines(path, features):

@@ -71,12 +71,10 @@ def special_tokens(tokenizer):
 def collate(rows, tokenizer):
     """(batch, tokens) token ids and tag ids, padded to the longest row."""
     inputs = [{name: row[name] for name in tokenizer.model_input_names} for row in rows]
-    batch = tokenizer.pad(inputs, return_tensors="pt")
-    labels = torch.full(batch["input_ids"].shape, -100)
-    for target, row in zip(labels, rows, strict=True):
-        start = len(target) - len(row["labels"]) if tokenizer.padding_side == "left" else 0
-        target[start : start + len(row["labels"])] = torch.tensor(row["labels"])
-    return {**batch, "labels": labels}
+    batch = tokenizer.pad(inputs, padding_side="right", return_tensors="pt")
+    longest = batch["input_ids"].shape[1]
+    labels = [row["labels"] + [-100] * (longest - len(row["labels"])) for row in rows]
+    return {**batch, "labels": torch.tensor(labels)}
 
 
 def reduce(logits, labels):

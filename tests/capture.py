@@ -1,0 +1,52 @@
+"""Runs phase scripts in one or several processes and keeps what the Trainer computed, for tests/test_training.py.
+
+    python tests/capture.py OUTPUT.pt COMMAND.json ...
+    torchrun --nproc_per_node 2 tests/capture.py OUTPUT.pt COMMAND.json ...
+
+Each COMMAND.json is a list of arguments of run_intermediate.py. OUTPUT.pt gets, per command: the gradients before the first
+optimizer step, the logged losses, the dev predictions and the final weights.
+"""
+
+import json
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+import torch
+
+import run_intermediate
+from xstilts import training
+
+
+def capture(command):
+    """Everything of one run that must not depend on how its batch is dealt out."""
+    kept = {"gradients": {}, "losses": [], "eval_losses": []}
+
+    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
+        if state.global_step == 0:
+            kept["gradients"] = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        kept["losses"] += [logs["loss"]] if "loss" in logs else []
+        kept["eval_losses"] += [logs["eval_loss"]] if "eval_loss" in logs else []
+
+    def decode(self, examples, features, logits):
+        kept["predictions"] = self.task.type.decode(logits, features, examples.rows, self.task.labels)
+        return kept["predictions"]
+
+    training.StopOnNonFiniteLoss.on_pre_optimizer_step = on_pre_optimizer_step
+    training.StopOnNonFiniteLoss.on_log = on_log
+    training.StiltsTrainer.decode = decode
+    training.StiltsTrainer.dev_scores = lambda self: kept.update(weights=self.model.state_dict()) or {}
+    run_intermediate.main(command)
+    kept["gradients"] = {name.removeprefix("module."): gradient for name, gradient in kept["gradients"].items()}
+    return kept
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    output, *commands = sys.argv[1:]
+    results = [capture(json.load(open(command, encoding="utf-8"))) for command in commands]
+    if os.environ.get("RANK", "0") == "0":
+        torch.save(results, output)

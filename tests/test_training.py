@@ -1,0 +1,189 @@
+"""The Trainer counts right: the same numbers however a batch is dealt out, rows in order, and no way past a loss of nan.
+
+Tolerances: float32 sums in another order. Gradients and losses agree to 2e-5 relative, weights after an epoch of SGD to 1e-6.
+"""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, save_tiny_encoder
+from datasets import Dataset
+from transformers import TrainingArguments
+from transformers.trainer_callback import TrainerControl, TrainerState
+
+from tasks import load_task
+from xstilts.checkpoint import load_model
+from xstilts.errors import UserError
+from xstilts.examples import featurize, load_examples
+from xstilts.training import EpochSampler, StiltsTrainer, StopOnNonFiniteLoss, TrainingRows, is_over, last_checkpoint
+
+TASKS = ("mnli", "hellaswag", "udpos", "squad")
+# batch per device, accumulation steps: 8 examples a step in each; 19 rows, so that the last step has 3 (tagging, QA: windows)
+LAYOUTS = {"one process": (1, 8, 1), "accumulation": (1, 2, 4), "two processes": (2, 4, 1), "both": (2, 2, 2)}
+
+
+@pytest.fixture(scope="module")
+def captured(world, tmp_path_factory):
+    """{layout: {task: what tests/capture.py kept}}."""
+    folder = tmp_path_factory.mktemp("layouts")
+    encoder = save_tiny_encoder(folder / "encoder", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    commands = {layout: write_commands(folder, layout, encoder, world) for layout in LAYOUTS}
+    kept = {}
+    for processes in (1, 2):
+        layouts = [layout for layout in LAYOUTS if LAYOUTS[layout][0] == processes]
+        output = folder / f"{processes}.pt"
+        launcher = ["-m", "torch.distributed.run", "--nproc_per_node", str(processes)] if processes > 1 else []
+        files = [file for layout in layouts for file in commands[layout]]
+        subprocess.run(
+            [sys.executable, *launcher, ROOT / "tests" / "capture.py", output, *files], check=True, timeout=300
+        )
+        results = iter(torch.load(output, weights_only=True))
+        kept |= {layout: {task: next(results) for task in TASKS} for layout in layouts}
+    return kept
+
+
+def write_commands(folder, layout, encoder, world):
+    """One file per task with the arguments of run_intermediate.py."""
+    _, batch, accumulation = LAYOUTS[layout]
+    files = []
+    for task in TASKS:
+        name = f"{task}-{layout}".replace(" ", "-")
+        arguments = f"""--task {task} --model_name_or_path {encoder} --data_dir {world} --output_dir {folder / name} --use_cpu
+            --max_train_samples 19 --max_eval_samples 8 --num_train_epochs 1 --per_device_train_batch_size {batch} --seed 7
+            --gradient_accumulation_steps {accumulation} --per_device_eval_batch_size 4 --optim sgd --learning_rate 0.1
+            --warmup_steps 0 --logging_steps 1 --max_seq_length 64 --doc_stride 16 --max_grad_norm 1.0 --save_strategy no
+            --load_best_model_at_end false"""
+        files.append(folder / f"{name}.json")
+        files[-1].write_text(json.dumps(arguments.split()))
+    return files
+
+
+@pytest.mark.parametrize("layout", [layout for layout in LAYOUTS if layout != "one process"])
+@pytest.mark.parametrize("task", TASKS)
+def test_a_step_is_the_same_however_it_is_dealt_out(captured, task, layout):
+    """A1, A2: accumulation steps and processes neither scale nor reweigh loss and gradient, in full and in short last steps."""
+    expected, found = captured["one process"][task], captured[layout][task]
+    assert len(expected["losses"]) >= 3  # two full steps and a short one at least
+    assert found["losses"] == pytest.approx(expected["losses"], rel=2e-5)
+    assert found["gradients"].keys() == expected["gradients"].keys()
+    for name, gradient in expected["gradients"].items():
+        torch.testing.assert_close(found["gradients"][name], gradient, rtol=2e-5, atol=1e-7, msg=f"gradient of {name}")
+    for name, weight in expected["weights"].items():
+        torch.testing.assert_close(found["weights"][name], weight, rtol=1e-5, atol=1e-6, msg=f"final {name}")
+    assert found["predictions"] == expected["predictions"]
+    assert found["eval_losses"] == pytest.approx(expected["eval_losses"], rel=0.02)  # a mean of means over batches
+
+
+def test_every_row_is_seen_once_per_epoch_and_fillers_come_last():
+    sampler = EpochSampler(rows=19, batch=8, seed=1)
+    order = list(sampler)
+    assert sorted(order[:19]) == list(range(19))
+    assert order[19:] == [19, 20, 21, 22, 23]
+    assert list(sampler) == order  # the same epoch again, as after an interruption
+    sampler.set_epoch(1)
+    assert sorted(sampler) == sorted(order)
+    assert list(sampler) != order
+
+
+@pytest.mark.parametrize("labels", [1, [3, 5], [0, -100, 2]])
+def test_fillers_weigh_nothing(labels):
+    rows = TrainingRows([{"input_ids": [0], "labels": labels}])
+    assert rows[0]["labels"] == labels
+    assert set(np.atleast_1d(rows[1]["labels"])) == {-100}
+
+
+def trainer_for(task, encoder, folder, **options):
+    """A Trainer that only predicts."""
+    args = TrainingArguments(output_dir=str(folder), use_cpu=True, per_device_eval_batch_size=3, **options)
+    return StiltsTrainer(task, load_model(encoder, task), args, tiny(encoder))
+
+
+def tiny(encoder):
+    """The tokenizer of an encoder."""
+    from xstilts.checkpoint import load_tokenizer
+
+    return load_tokenizer(encoder)
+
+
+@pytest.mark.parametrize("strategy", ["random", "group_by_length"])
+def test_predictions_keep_the_order_of_the_rows(encoder, world, tmp_path, strategy):
+    """A3: the Trainer's length grouping reorders what it predicts."""
+    task = load_task("mnli")
+    trainer = trainer_for(task, encoder, tmp_path, train_sampling_strategy=strategy)
+    examples = load_examples(task, "validation", "en", world, 20)
+    features = featurize(task, examples, trainer.processing_class, {"max_seq_length": 64})
+    assert trainer.predict(features).label_ids.tolist() == features["labels"][:]
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
+    """A8: the Trainer shows nan as 0.0 and goes on."""
+    args, state = TrainingArguments(output_dir=str(tmp_path)), TrainerState(global_step=3)
+    for loss in (float("nan"), float("inf")):
+        with pytest.raises(UserError, match="step 3.*learning_rate"):
+            StopOnNonFiniteLoss().on_log(args, state, TrainerControl(), logs={"loss": loss})
+    StopOnNonFiniteLoss().on_log(args, state, TrainerControl(), logs={"loss": 1.0, "grad_norm": 2.0})
+
+
+def test_a_loss_is_looked_at_before_anything_is_saved(tmp_path):
+    control = TrainerControl(should_save=True)
+    StopOnNonFiniteLoss().on_step_end(TrainingArguments(output_dir=str(tmp_path)), TrainerState(), control)
+    assert control.should_log
+
+
+def test_the_end_of_training_is_recognised():
+    """A4: resuming a finished run takes another step; an early-stopped one goes on to its last step."""
+    stopped = {"TrainerControl": {"args": {"should_training_stop": True}}}
+    assert is_over(TrainerState(global_step=20, max_steps=20))
+    assert is_over(TrainerState(global_step=6, max_steps=20, stateful_callbacks=stopped))
+    assert not is_over(TrainerState(global_step=6, max_steps=20))
+
+
+def write_checkpoint(folder, files):
+    folder.mkdir(parents=True)
+    for name in files:
+        (folder / name).write_text('{"global_step": 1}' if name.endswith("json") else "")
+
+
+def test_a_half_written_checkpoint_is_not_resumed_from(tmp_path, capsys):
+    whole = ["optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"]
+    write_checkpoint(tmp_path / "checkpoint-9", whole)
+    write_checkpoint(tmp_path / "checkpoint-10", whole[:3])
+    assert last_checkpoint(str(tmp_path)) == str(tmp_path / "checkpoint-9")
+    assert not (tmp_path / "checkpoint-10").exists()
+    assert "checkpoint-10 was not written to its end" in capsys.readouterr().out
+
+
+def test_no_task_is_trained_in_half_precision(encoder, tmp_path):
+    """A5: transformers 5 loads a bfloat16 checkpoint in bfloat16."""
+    task = load_task("mnli")
+    load_model(encoder, task).to(torch.bfloat16).save_pretrained(tmp_path)
+    tiny(encoder).save_pretrained(tmp_path)
+    model = load_model(str(tmp_path), task)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+def test_padding_does_not_change_a_span_loss(encoder, world):
+    """QA: end positions are chosen among real tokens, so a row's loss is the same beside a longer one."""
+    task = load_task("squad")
+    examples = load_examples(task, "train", "en", world, 6)
+    tokenizer = tiny(encoder)
+    features = featurize(task, examples, tokenizer, {"max_seq_length": 64, "doc_stride": 16})
+    rows = sorted(features, key=lambda row: len(row["input_ids"]))
+    model = load_model(encoder, task).eval()
+
+    def logits(*rows):
+        batch = task.type.collate(list(rows), tokenizer)
+        batch.pop("labels")
+        return task.type.scores(model(**batch), batch)[0].log_softmax(-1)
+
+    assert len(rows[0]["input_ids"]) < len(rows[-1]["input_ids"])
+    alone, together = logits(rows[0]), logits(rows[0], rows[-1])
+    torch.testing.assert_close(together[:, : alone.shape[1]], alone, rtol=1e-5, atol=1e-6)
+
+
+def test_training_rows_are_a_dataset():
+    assert len(TrainingRows(Dataset.from_dict({"labels": [1, 2]}))) == 2
