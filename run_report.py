@@ -3,8 +3,8 @@
     python run_report.py runs --output_dir report
 
 Reads   run.json files of run_zeroshot_eval.py and run_retrieval.py, nothing else; a directory without one is not counted.
-Writes  report.md; overview.csv: intermediate tasks (and none) by targets, the score averaged over languages and seeds and its gain
-        over no intermediate training, paired by seed and language; <target>.csv: every language.
+Writes  report.md; overview.csv: intermediate tasks (and none) by targets, the score averaged over languages and seeds, and its
+        gain over no intermediate training, paired by seed and language; <base>-<target>.csv: every language.
 """
 
 import argparse
@@ -90,7 +90,7 @@ def target_of(run):
 
 def counted(runs):
     """One sentence on what the report rests on."""
-    seeds = {key[3] for key in runs}
+    seeds = {key[3] for key, run in runs.items() if len(run["lineage"]) > 1}  # an untrained encoder has none
     note = "One seed: differences between rows are not yet evidence." if len(seeds) == 1 else ""
     return (
         f"{len(runs)} runs, seeds {', '.join(map(str, sorted(seeds)))}. Scores are 0 to 100, averaged over languages as the "
@@ -125,12 +125,18 @@ def paired_gains(runs, intermediate, target):
     """For every seed that has both, the mean over common languages of the score minus that of no intermediate training."""
     gains = []
     for (i, t, seed), run in runs.items():
-        baseline = runs.get(("none", target, seed))
+        baseline = baseline_of(runs, target, seed)
         if (i, t) == (intermediate, target) and baseline:
             ours, theirs = headline(run), headline(baseline)
             if common := ours.keys() & theirs.keys():
                 gains.append(mean(ours[language] - theirs[language] for language in common))
     return gains
+
+
+def baseline_of(runs, target, seed):
+    """The run without intermediate training to pair a seed with: of the same seed, or an untrained encoder's, which has none."""
+    untrained = (run for (i, t, _), run in runs.items() if (i, t) == ("none", target) and len(run["lineage"]) == 1)
+    return runs.get(("none", target, seed)) or next(untrained, None)
 
 
 def languages_table(runs, target):

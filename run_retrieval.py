@@ -3,8 +3,8 @@
     accelerate launch run_retrieval.py --task tatoeba --model_name_or_path runs/intermediate/hellaswag/seed42
     python run_retrieval.py --task tatoeba --layer 14 --languages de,sw --data_dir DATA
 
-The authors' protocol (nyu-mll/jiant, tasks/lib/tatoeba.py): the mean over all attended tokens of hidden_states[14] of 24 (the same
-relative depth in other encoders), cosine, every English sentence looks for its translation among all foreign ones.
+The authors' protocol (nyu-mll/jiant, tasks/lib/tatoeba.py): the mean over all attended tokens of hidden_states[14] of 24 (same
+relative depth in other encoders), cosine; every English sentence looks for its translation among all foreign ones.
 
 Reads   an encoder (--model_name_or_path: a directory written by run_intermediate.py or run_target.py, or any hub id).
 Writes  --output_dir (runs/retrieval/<tasks behind the encoder or none>/<task>/seed<N>): predictions/<task>/test-<language>.tsv,

@@ -10,6 +10,7 @@ optimizer step, the logged losses, the dev predictions and the final weights.
 import json
 import os
 import sys
+from pathlib import Path
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -47,6 +48,6 @@ def capture(command):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     output, *commands = sys.argv[1:]
-    results = [capture(json.load(open(command, encoding="utf-8"))) for command in commands]
+    results = [capture(json.loads(Path(command).read_text("utf-8"))) for command in commands]
     if os.environ.get("RANK", "0") == "0":
         torch.save(results, output)

@@ -44,14 +44,9 @@ def save_tiny_encoder(folder, seed=0, **options):
     """A randomly initialised XLM-R of two layers with its LM head and tokenizer, saved to `folder`."""
     tokenizer = tiny_tokenizer()
     sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    sizes |= {"vocab_size": len(tokenizer), "max_position_embeddings": 514, "type_vocab_size": 1, "pad_token_id": 1}
     torch.manual_seed(seed)
-    config = XLMRobertaConfig(
-        vocab_size=len(tokenizer),
-        max_position_embeddings=514,
-        type_vocab_size=1,
-        pad_token_id=1,
-        **{**sizes, **options},
-    )
+    config = XLMRobertaConfig(**{**sizes, **options})
     XLMRobertaForMaskedLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)

@@ -16,7 +16,7 @@ from transformers import TrainingArguments
 from transformers.trainer_callback import TrainerControl, TrainerState
 
 from tasks import load_task
-from xstilts.checkpoint import load_model
+from xstilts.checkpoint import load_model, load_tokenizer
 from xstilts.errors import UserError
 from xstilts.examples import featurize, load_examples
 from xstilts.training import EpochSampler, StiltsTrainer, StopOnNonFiniteLoss, TrainingRows, is_over, last_checkpoint
@@ -99,14 +99,7 @@ def test_fillers_weigh_nothing(labels):
 def trainer_for(task, encoder, folder, **options):
     """A Trainer that only predicts."""
     args = TrainingArguments(output_dir=str(folder), use_cpu=True, per_device_eval_batch_size=3, **options)
-    return StiltsTrainer(task, load_model(encoder, task), args, tiny(encoder))
-
-
-def tiny(encoder):
-    """The tokenizer of an encoder."""
-    from xstilts.checkpoint import load_tokenizer
-
-    return load_tokenizer(encoder)
+    return StiltsTrainer(task, load_model(encoder, task), args, load_tokenizer(encoder))
 
 
 @pytest.mark.parametrize("strategy", ["random", "group_by_length"])
@@ -123,7 +116,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     """A8: the Trainer shows nan as 0.0 and goes on."""
     args, state = TrainingArguments(output_dir=str(tmp_path)), TrainerState(global_step=3)
     for loss in (float("nan"), float("inf")):
-        with pytest.raises(UserError, match="step 3.*learning_rate"):
+        with pytest.raises(UserError, match=r"step 3.*learning_rate"):
             StopOnNonFiniteLoss().on_log(args, state, TrainerControl(), logs={"loss": loss})
     StopOnNonFiniteLoss().on_log(args, state, TrainerControl(), logs={"loss": 1.0, "grad_norm": 2.0})
 
@@ -161,7 +154,7 @@ def test_no_task_is_trained_in_half_precision(encoder, tmp_path):
     """A5: transformers 5 loads a bfloat16 checkpoint in bfloat16."""
     task = load_task("mnli")
     load_model(encoder, task).to(torch.bfloat16).save_pretrained(tmp_path)
-    tiny(encoder).save_pretrained(tmp_path)
+    load_tokenizer(encoder).save_pretrained(tmp_path)
     model = load_model(str(tmp_path), task)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
 
@@ -170,7 +163,7 @@ def test_padding_does_not_change_a_span_loss(encoder, world):
     """QA: end positions are chosen among real tokens, so a row's loss is the same beside a longer one."""
     task = load_task("squad")
     examples = load_examples(task, "train", "en", world, 6)
-    tokenizer = tiny(encoder)
+    tokenizer = load_tokenizer(encoder)
     features = featurize(task, examples, tokenizer, {"max_seq_length": 64, "doc_stride": 16})
     rows = sorted(features, key=lambda row: len(row["input_ids"]))
     model = load_model(encoder, task).eval()

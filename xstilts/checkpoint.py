@@ -66,7 +66,8 @@ def check_head(path, task):
     expected = task.type.auto_model._model_mapping[type(config)].__name__
     if architecture != expected:
         raise UserError(
-            f"{path} has the head of {architecture}, but {task.name} needs {expected}; run_target.py --task {task.name} comes first"
+            f"{path} has the head of {architecture}, but {task.name} needs {expected}; "
+            f"run_target.py --task {task.name} comes first"
         )
     labels = tuple(config.id2label[i] for i in range(len(config.id2label)))
     if task.labels and labels != task.labels and task.type.name != "multiple_choice":

@@ -16,7 +16,10 @@ def features(batch, indices, tokenizer, labels, max_seq_length):
 def collate(rows, tokenizer):
     """(batch, tokens) token ids, padded to the longest row; (batch,) label ids."""
     inputs = [{name: row[name] for name in tokenizer.model_input_names} for row in rows]
-    return {**tokenizer.pad(inputs, padding_side="right", return_tensors="pt"), "labels": torch.tensor([row["labels"] for row in rows])}
+    return {
+        **tokenizer.pad(inputs, padding_side="right", return_tensors="pt"),
+        "labels": torch.tensor([row["labels"] for row in rows]),
+    }
 
 
 def scores(outputs, batch):

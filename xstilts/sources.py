@@ -56,6 +56,8 @@ def load_rows(source, split, language, data_dir=None):
         return _hub_rows(source, split, language)
     paths = find_files(source, split, language, data_dir)
     rows = [row for path in paths for row in source.read(path, source.features)]
+    if not rows:
+        raise UserError(f"{', '.join(paths)}: the file is empty")
     try:
         return Dataset.from_list(rows, features=source.features), [os.path.relpath(path, data_dir) for path in paths]
     except (TypeError, ValueError) as error:
@@ -101,7 +103,9 @@ def _hub_rows(source, split, language):
         raise MissingData(f"the hub has no {where}: {_first_line(error)}") from error
     missing = set(source.features) - set(rows.column_names)
     if missing:
-        raise UserError(f"{where} lacks the columns {', '.join(sorted(missing))}; pin an older revision in the task's file")
+        raise UserError(
+            f"{where} lacks the columns {', '.join(sorted(missing))}; pin an older revision in the task's file"
+        )
     for column, feature in source.features.items():
         if _label_names(feature) != _label_names(rows.features[column]):
             raise UserError(
@@ -162,7 +166,9 @@ def tab_separated(path, columns):
         try:
             fields = next(csv.reader([line], delimiter="\t", strict=True))
         except csv.Error as error:
-            raise UserError(f"{path}, line {number}: a quoted field is not closed or not at an end ({error})") from error
+            raise UserError(
+                f"{path}, line {number}: a quoted field is not closed or not at an end ({error})"
+            ) from error
         if len(fields) != len(columns):
             raise UserError(f"{path}, line {number}: {len(fields)} tab-separated fields instead of {len(columns)}")
         yield number, dict(zip(columns, fields, strict=True))

@@ -112,12 +112,8 @@ class StiltsTrainer(Trainer):
 
     def dev_scores(self):
         """Scores of the model as it is on the selection set, without the timings that `evaluate` adds."""
-        scores = self.evaluate()
-        return {
-            name.removeprefix("eval_"): scores[name]
-            for name in scores
-            if not name.endswith(("runtime", "_second", "epoch"))
-        }
+        scores = {name.removeprefix("eval_"): value for name, value in self.evaluate().items()}
+        return {name: value for name, value in scores.items() if not name.endswith(("runtime", "_second", "_time", "epoch"))}
 
     def training_record(self):
         """What run.json says of the training: steps, the step that was selected, and the logged losses."""

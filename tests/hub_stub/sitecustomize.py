@@ -1,0 +1,15 @@
+"""A hub of parquet files for processes that a test starts: a split is $HUB_STUB/<id>/<config>/<split>.parquet."""
+
+import os
+import sys
+
+if any(os.path.basename(argument).startswith("run_") for argument in sys.orig_argv):
+    import datasets
+
+    def load_dataset(path, name=None, split=None, revision=None):
+        """What datasets.load_dataset answers with for a parquet repository."""
+        return datasets.Dataset.from_parquet(
+            os.path.join(os.environ["HUB_STUB"], path, name or "default", f"{split}.parquet")
+        )
+
+    datasets.load_dataset = load_dataset

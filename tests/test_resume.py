@@ -1,0 +1,64 @@
+"""A run killed in the middle and started again ends with the weights of an uninterrupted one, bit for bit."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import ROOT
+
+from xstilts.results import read_json
+from xstilts.training import last_checkpoint
+
+STEPS = 24
+
+
+def command(encoder, world, output_dir):
+    """run_intermediate.py with dropout, several epochs, and a checkpoint and an evaluation every four steps."""
+    options = f"""--task mnli --model_name_or_path {encoder} --data_dir {world} --output_dir {output_dir} --use_cpu --seed 3
+        --max_train_samples 60 --max_eval_samples 16 --per_device_train_batch_size 4 --gradient_accumulation_steps 2
+        --max_steps {STEPS} --save_strategy steps --save_steps 4 --eval_strategy steps --eval_steps 4 --learning_rate 1e-3
+        --save_total_limit 2 --max_seq_length 64"""
+    return [sys.executable, str(ROOT / "run_intermediate.py"), *options.split()]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(encoder, world, tmp_path_factory):
+    """Folder of a run that nothing happened to."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    subprocess.run(command(encoder, world, folder), check=True, timeout=300)
+    return folder
+
+
+def killed_after(step, encoder, world, folder):
+    """Start the run and kill it as soon as the checkpoint of a step is there."""
+    process = subprocess.Popen(command(encoder, world, folder))
+    while not (folder / f"checkpoint-{step}" / "trainer_state.json").exists():
+        assert process.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (folder / "run.json").exists()
+
+
+@pytest.mark.parametrize("step", [4, 12, STEPS])
+def test_a_killed_run_ends_as_if_nothing_had_happened(encoder, world, uninterrupted, tmp_path, step):
+    """Step 4 lies within the first epoch, step 12 in the second; after the last one there is nothing left to train (A4)."""
+    killed_after(step, encoder, world, tmp_path)
+    reached = last_checkpoint(str(tmp_path))
+    again = subprocess.run(command(encoder, world, tmp_path), check=True, timeout=300, capture_output=True, text=True)
+    assert ("nothing left to train" if step == STEPS else f"going on from {reached}") in again.stdout
+    assert (tmp_path / "model.safetensors").read_bytes() == (uninterrupted / "model.safetensors").read_bytes()
+    ours, theirs = read_json(tmp_path / "run.json"), read_json(uninterrupted / "run.json")
+    for name in ("dev_scores", "steps", "selected_step", "loss_curve"):
+        assert ours[name] == theirs[name], name
+
+
+def test_a_finished_run_changes_nothing(encoder, world, uninterrupted):
+    before = {path: path.read_bytes() for path in uninterrupted.rglob("*") if path.is_file()}
+    again = subprocess.run(command(encoder, world, uninterrupted), check=True, capture_output=True, text=True)
+    assert "nothing to do" in again.stdout
+    assert {path: path.read_bytes() for path in uninterrupted.rglob("*") if path.is_file()} == before
+    assert not any(name.startswith("checkpoint-") for name in os.listdir(uninterrupted))

@@ -1,0 +1,232 @@
+"""Every file of tasks/ is tested on arrival, with invented rows in tests/fixtures/<task>.jsonl.
+
+A line there is {"row": the hub's columns, "example": what the row becomes, "file": the same row in the official file}. "file" is
+text for lines of a text file, a pair [foreign, English] for aligned files, an article for SQuAD JSON, an object for JSON lines.
+A retrieval task has no `to_example`: its example is the row.
+"""
+
+import copy
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from datasets import Dataset
+
+import tasks
+from tasks import load_task, task_names
+from xstilts.errors import UserError
+from xstilts.examples import load_examples, load_languages, load_sentences
+from xstilts.metrics import score
+from xstilts.sources import load_rows
+from xstilts.task import RetrievalTask, Task
+
+FIXTURES = Path(__file__).parent / "fixtures"
+
+
+@pytest.fixture(params=task_names())
+def task(request):
+    """The declaration of every file of tasks/ that has a fixture."""
+    if not (FIXTURES / f"{request.param}.jsonl").exists():
+        pytest.skip(f"tests/fixtures/{request.param}.jsonl is missing: with lines {{row, example, file}} it is tested")
+    return declaration(request.param)
+
+
+@pytest.fixture
+def lines(task):
+    """The lines of the task's fixture."""
+    return [json.loads(line) for line in (FIXTURES / f"{task.name}.jsonl").read_text("utf-8").splitlines()]
+
+
+def declaration(name):
+    """The task of a file, of whatever kind."""
+    return load_task(name, kind=(Task, RetrievalTask))
+
+
+def example_of(task, row):
+    """What a raw row becomes."""
+    return task.to_example(row) if isinstance(task, Task) else row
+
+
+def write_official(path, lines):
+    """Write the "file" entries of a fixture into one official file."""
+    path.parent.mkdir(parents=True)
+    if isinstance(lines[0], list):
+        for side, where in enumerate((path, path.with_suffix(".eng"))):
+            where.write_text("".join(f"{line[side]}\n" for line in lines), encoding="utf-8")
+    elif isinstance(lines[0], str):
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="")
+    elif "paragraphs" in lines[0]:
+        path.write_text(json.dumps({"version": "1.1", "data": lines}), encoding="utf-8")
+    else:
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+
+def test_rows_of_the_hub_become_the_expected_examples(task, lines):
+    rows = Dataset.from_list([line["row"] for line in lines], features=task.source.features)
+    for row, line in zip(rows, lines, strict=True):
+        before = copy.deepcopy(row)
+        assert example_of(task, row) == line["example"]
+        assert row == before, "to_example must not change its row"
+
+
+def test_the_official_file_gives_the_same_rows_as_the_hub(task, lines, tmp_path):
+    if "file" not in lines[0]:
+        pytest.skip(f"tests/fixtures/{task.name}.jsonl shows no official file")
+    split, language = next(iter(task.source.files)), task.languages[0]
+    spelling = task.source.names.get(language, language)
+    path = task.source.files[split].format(language=language, name=spelling).replace("*", "x")
+    write_official(tmp_path / path, [line["file"] for line in lines])
+
+    rows, files = load_rows(task.source, split, language, str(tmp_path))
+    assert files == [path]
+    assert rows.features == task.source.features
+    assert list(rows) == list(Dataset.from_list([line["row"] for line in lines], features=task.source.features))
+    assert [example_of(task, row) for row in rows] == [line["example"] for line in lines]
+
+
+def test_examples_have_the_columns_and_labels_that_are_declared(task, lines):
+    columns = task.type.columns if isinstance(task, Task) else ("source_sentence", "target_sentence")
+    for example in (line["example"] for line in lines):
+        assert set(example) == set(columns)
+        labels = {*example.get("tags", ()), example.get("label")} - {None}
+        assert not labels or labels <= {*task.labels}
+
+
+def test_a_declaration_is_complete(task):
+    source = task.source
+    assert set(source.splits) == set(source.files) >= set(task.sizes)
+    for template in [*source.files.values(), source.config or ""]:
+        assert "{" not in template.format(language="xx", name="Xish")
+    assert len(set(task.languages)) == len(task.languages)
+    assert set(task.languages) <= set(source.names or task.languages)
+    assert len(set(source.names.values())) == len(source.names), "two languages with one name"
+
+
+def test_a_perfect_prediction_scores_100(task, lines):
+    gold = [task.type.gold(line["example"]) if isinstance(task, Task) else "0" for line in lines]
+    first = [answers[0] if isinstance(answers, list) and not task.labels else answers for answers in gold]
+    assert score(task.metric, first, gold)[task.metric.headline] == 100
+
+
+def test_a_task_can_be_trained_and_selected(task):
+    if isinstance(task, RetrievalTask):
+        pytest.skip("nothing is trained")
+    teacher = task.train_on or task
+    assert "train" in teacher.source.splits
+    assert "validation" in {*teacher.source.splits, *task.source.splits}
+    assert teacher.held_out_by is None or teacher.held_out_by in teacher.source.features
+    assert (task.type, task.labels) == (teacher.type, teacher.labels)
+    assert len(set(task.labels)) == len(task.labels)
+    assert '{"' in task.to_example.__doc__, "the docstring of to_example shows a row"
+
+
+XNLI = "ar bg de el en es fr hi ru sw th tr ur vi zh"
+UDPOS = "af ar bg de el en es et eu fa fi fr he hi hu id it ja kk ko mr nl pt ru ta te th tl tr ur vi yo zh"
+XQUAD = "en es de el ru tr ar vi th zh hi"
+TATOEBA = "ar he vi id jv tl eu ml ta te af nl de el bn hi mr ur fa fr it pt es bg ru ja ka ko th sw zh kk tr et fi hu"
+
+
+@pytest.mark.parametrize(
+    ("name", "xtreme", "added_by_xtreme_r"),
+    [
+        ("xnli", XNLI, ""),
+        ("udpos", UDPOS, "lt pl ro uk wo"),
+        ("xquad", XQUAD, "ro"),
+        ("tatoeba", TATOEBA, "az lt pl ro uk"),
+    ],
+)
+def test_languages_are_those_of_the_benchmarks(name, xtreme, added_by_xtreme_r):
+    assert sorted(declaration(name).languages) == sorted([*xtreme.split(), *added_by_xtreme_r.split()])
+
+
+# ---- names ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["hellswag", "", "../tasks/xnli", "__init__", "xnli.py"])
+def test_an_unknown_task_lists_the_folder(name):
+    with pytest.raises(UserError, match="is not one of") as error:
+        load_task(name)
+    assert all(known in str(error.value) for known in task_names())
+
+
+def test_a_retrieval_task_has_another_script():
+    with pytest.raises(UserError, match=r"tatoeba is a RetrievalTask; it runs with run_retrieval\.py"):
+        load_task("tatoeba")
+    with pytest.raises(UserError, match=r"xnli is a Task; it runs with run_intermediate\.py or run_target\.py"):
+        load_task("xnli", RetrievalTask)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("TASK = 1 +", r"does not declare a TASK: SyntaxError"),
+        ("import nothing_of_this_name", r"does not declare a TASK: ModuleNotFoundError"),
+        ("task = None", r"does not declare a TASK: AttributeError"),
+        ("from tasks.mnli import TASK", r"calls its task 'mnli'; name and file must agree"),
+    ],
+)
+def test_a_task_file_that_is_none(text, message, tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(text)
+    monkeypatch.setattr(tasks, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(tasks, "__path__", [str(tmp_path), *tasks.__path__])
+    importlib.invalidate_caches()
+    monkeypatch.delitem(sys.modules, "tasks.mine", raising=False)
+    with pytest.raises(UserError, match=rf"tasks/mine\.py {message}"):
+        load_task("mine")
+
+
+def test_the_tables_name_tasks_that_exist():
+    assert set(tasks.INTERMEDIATE + tasks.TARGET + tasks.RETRIEVAL) <= set(task_names())
+
+
+# ---- real slices ----------------------------------------------------------------------------------------------------
+
+UD_TEST = {"mr": 47, "tl": 55, "yo": 100}
+COUNTS = {
+    ("hellaswag", "train"): {"en": 2500},
+    ("hellaswag", "validation"): {"en": 250},
+    ("mnli", "train"): {"en": 1000 + 900},
+    ("mnli", "validation"): {"en": 100},
+    ("xnli", "validation"): {"en": 100},
+    ("xnli", "test"): dict.fromkeys(XNLI.split(), 400),
+    ("udpos", "train"): {"en": 12543},
+    ("udpos", "validation"): {"en": 400},
+    ("udpos", "test"): {
+        code: UD_TEST.get(code, 120)
+        for code in "af ar de et eu fi hi hu id ja kk ko mr ru ta te th tl tr ur vi wo yo zh".split()
+    },
+    ("xquad", "test"): dict.fromkeys([*XQUAD.split(), "ro"], 225),
+    ("tatoeba", "test"): dict.fromkeys(TATOEBA.split(), 1000)
+    | {"jv": 205, "ka": 746, "kk": 575, "ml": 687, "sw": 390, "ta": 307, "te": 234, "th": 548},
+}
+
+
+def splits_to_load(task):
+    """Splits of a task as they are used; the selection rows of some tasks are carved out of the training rows."""
+    carved = ("train", "validation") if isinstance(task, Task) and task.held_out_by else ()
+    return [split for split in task.source.splits if split not in carved]
+
+
+def test_real_rows_load_in_every_language_that_is_there(task, official):
+    load, counts = load_languages if isinstance(task, Task) else load_sentences, {}
+    for split in splits_to_load(task):
+        try:
+            found, missing = load(task, split, data_dir=official)
+        except UserError as error:
+            if "no file" not in str(error):
+                raise
+            continue
+        assert {*found, *missing} >= {*task.languages}
+        counts[task.name, split] = {language: len(examples) for language, examples in found.items()}
+    expected = {key: languages for key, languages in COUNTS.items() if key[0] == task.name}
+    assert counts == expected or task.name not in {name for name, _ in COUNTS}
+
+
+def test_selection_articles_are_not_trained_on(official):
+    squad = declaration("squad")
+    train, held_out = (load_examples(squad, split, "en", official).rows for split in ("train", "validation"))
+    assert len(train) + len(held_out) == 3286
+    assert len(held_out)
+    assert not {*train["context"]} & {*held_out["context"]}

@@ -1,0 +1,463 @@
+"""Each task type, from examples to predictions: features -> collate -> (planted logits) -> decode -> the benchmark's file."""
+
+import json
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from conftest import CHARACTERS
+from datasets import Dataset
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xstilts import classification, multiple_choice, qa, tagging
+from xstilts.errors import UserError
+
+PADDING = -100  # what the Trainer fills shorter batches of logits with
+
+
+def featurized(task_type, examples, tokenizer, labels=(), **lengths):
+    """Features of examples, as a Dataset, all in one batch."""
+    batch = {column: [example[column] for example in examples] for column in task_type.columns}
+    columns = task_type.features(batch, list(range(len(examples))), tokenizer, list(labels), **lengths)
+    return Dataset.from_dict(columns)
+
+
+def decoded(task_type, logits, features, examples, labels=()):
+    """Predictions for examples given as a list."""
+    return task_type.decode(logits, features, Dataset.from_list(examples), labels)
+
+
+def pieces(tokenizer, ids):
+    """The pieces of token ids, as text."""
+    return tokenizer.convert_ids_to_tokens(ids)
+
+
+def check_batch(batch, tokenizer, shape, labels):
+    """Every tensor of a batch is int64 and of the expected shape."""
+    assert set(batch) == {*tokenizer.model_input_names, "labels"}
+    assert {tensor.dtype for tensor in batch.values()} == {torch.int64}
+    assert {batch[name].shape for name in tokenizer.model_input_names} == {shape}
+    assert batch["labels"].shape == labels
+
+
+# ---- classification -------------------------------------------------------------------------------------------------
+
+NLI = ("entailment", "neutral", "contradiction")
+PAIRS = [
+    {"text_a": "the man", "text_b": "in an on", "label": "neutral"},
+    {"text_a": "on", "text_b": "er", "label": "contradiction"},
+]
+
+
+def test_classification_pairs(tokenizer):
+    features = featurized(classification.TYPE, PAIRS, tokenizer, NLI, max_seq_length=32)
+    first, second = (pieces(tokenizer, ids) for ids in features["input_ids"])
+    assert second == ["<s>", "▁on", "</s>", "</s>", "▁er", "</s>"]
+    assert features["labels"] == [1, 2]
+    batch = classification.TYPE.collate(list(features), tokenizer)
+    check_batch(batch, tokenizer, (2, len(first)), (2,))
+    assert batch["attention_mask"].sum(1).tolist() == [len(first), len(second)]
+    assert (batch["input_ids"][1, len(second) :] == tokenizer.pad_token_id).all()
+
+
+def test_classification_of_single_texts(tokenizer):
+    examples = [{**PAIRS[1], "text_b": ""}]
+    features = featurized(classification.TYPE, examples, tokenizer, NLI, max_seq_length=32)
+    assert pieces(tokenizer, features["input_ids"][0]) == ["<s>", "▁on", "</s>"]
+    assert [classification.TYPE.texts(example) for example in (*PAIRS[1:], *examples)] == [[("on", "er")], [("on",)]]
+
+
+def test_classification_cuts_the_longer_text(tokenizer):
+    examples = [{"text_a": "the " * 50, "text_b": "on in er", "label": "neutral"}]
+    features = featurized(classification.TYPE, examples, tokenizer, NLI, max_seq_length=12)
+    expected = ["<s>", *["▁the"] * 5, "</s>", "</s>", "▁on", "▁in", "▁er", "</s>"]
+    assert pieces(tokenizer, features["input_ids"][0]) == expected
+
+
+def test_classification_decodes_the_highest_logit():
+    logits = np.array([[0.1, 0.3, 0.2], [5, -1, 5], [-3, -2, -1]])
+    predictions = classification.TYPE.decode(logits, None, None, NLI)
+    assert predictions == ["neutral", "entailment", "contradiction"]
+    assert [classification.TYPE.gold(example) for example in PAIRS] == ["neutral", "contradiction"]
+
+
+def test_classification_file(tmp_path):
+    classification.TYPE.write(tmp_path / "test-zh.x", ["neutral", "entailment"], None)
+    assert (tmp_path / "test-zh.tsv").read_bytes() == b"neutral\nentailment\n"
+
+
+# ---- multiple choice ------------------------------------------------------------------------------------------------
+
+FOUR = ("0", "1", "2", "3")
+STORIES = [
+    {"context": "the " * 30 + "man in", "choices": ["on", "er the", "an", "in in in"], "label": "3"},
+    {"context": "", "choices": ["on er", "a", "b", "c"], "label": "0"},
+]
+
+
+def test_multiple_choice_batches_ragged_inputs(tokenizer):
+    features = featurized(multiple_choice.TYPE, STORIES, tokenizer, FOUR, max_seq_length=64)
+    assert features["labels"] == [3, 0]
+    assert pieces(tokenizer, features["input_ids"][1][0]) == ["<s>", "</s>", "</s>", "▁on", "▁er", "</s>"]
+    longest = max(len(ids) for row in features["input_ids"] for ids in row)
+    batch = multiple_choice.TYPE.collate(list(features), tokenizer)
+    check_batch(batch, tokenizer, (2, 4, longest), (2,))
+    assert multiple_choice.TYPE.texts(STORIES[1])[1] == ("", "a")
+    for row, example in enumerate(features["input_ids"]):
+        for choice, ids in enumerate(example):
+            assert batch["input_ids"][row, choice, : len(ids)].tolist() == ids
+            assert batch["attention_mask"][row, choice].sum() == len(ids)
+
+
+def test_multiple_choice_keeps_the_end_of_the_context_and_the_whole_choice(tokenizer):
+    features = featurized(multiple_choice.TYPE, STORIES, tokenizer, FOUR, max_seq_length=14)
+    expected = ["<s>", *["▁the"] * 4, *pieces(tokenizer, tokenizer("man in", add_special_tokens=False)["input_ids"])]
+    assert pieces(tokenizer, features["input_ids"][0][3]) == [*expected, "</s>", "</s>", *["▁in"] * 3, "</s>"]
+    assert tokenizer.truncation_side == "right"
+
+
+def test_rows_of_a_batch_do_not_depend_on_each_other(tokenizer):
+    together = featurized(multiple_choice.TYPE, STORIES, tokenizer, FOUR, max_seq_length=20)
+    alone = [featurized(multiple_choice.TYPE, [story], tokenizer, FOUR, max_seq_length=20)[0] for story in STORIES]
+    assert [row["input_ids"] for row in together] == [row["input_ids"] for row in alone]
+
+
+@pytest.mark.parametrize(
+    ("choice", "max_seq_length", "fits"),
+    [("in in in", 8, True), ("in in in", 7, False), ("1 + 1 !", 8, False), ("the the the an an an", 11, True)],
+)
+def test_a_choice_that_does_not_fit_is_an_error(choice, max_seq_length, fits, tokenizer):
+    story = {"context": "the man", "choices": [choice, "語" * 9], "label": "0"}
+    if fits:
+        features = featurized(multiple_choice.TYPE, [story], tokenizer, FOUR[:2], max_seq_length=max_seq_length)
+        assert len(features["input_ids"][0][0]) <= max_seq_length
+        return
+    with pytest.raises(UserError, match=rf"--max_seq_length {max_seq_length} has no room for a choice of \d+ pieces"):
+        featurized(multiple_choice.TYPE, [story], tokenizer, FOUR[:2], max_seq_length=max_seq_length)
+    assert tokenizer.truncation_side == "right"
+
+
+def test_a_wrong_number_of_choices_is_an_error(tokenizer):
+    story = {"context": "a", "choices": ["b", "c", "d"], "label": "0"}
+    with pytest.raises(UserError, match="3 choices instead of 4"):
+        featurized(multiple_choice.TYPE, [story], tokenizer, FOUR, max_seq_length=16)
+
+
+# ---- tagging --------------------------------------------------------------------------------------------------------
+
+TAGS = ("NOUN", "VERB", "X")
+
+
+def sentence(*words):
+    """A sentence whose tags go round."""
+    return {"tokens": list(words), "tags": [TAGS[i % 3] for i in range(len(words))]}
+
+
+def planted(features, tokens, tags):
+    """Logits that say tag `tags[example][word]` at every labelled position, nonsense elsewhere, padded as the Trainer does."""
+    logits = np.full((len(features), tokens, len(TAGS)), float(PADDING))
+    for row, feature in zip(logits, features, strict=True):
+        row[: len(feature["labels"])] = np.random.default_rng(0).normal(size=(len(feature["labels"]), len(TAGS)))
+        labelled = [position for position, label in enumerate(feature["labels"]) if label != -100]
+        for position, word in zip(labelled, feature["words"], strict=True):
+            row[position, TAGS.index(tags[feature["example"]][word])] = 9
+    return logits
+
+
+def test_the_first_piece_carries_the_tag(tokenizer):
+    features = featurized(tagging.TYPE, [sentence("the", "man", ".")], tokenizer, TAGS, max_seq_length=32)
+    (row,) = features
+    assert pieces(tokenizer, row["input_ids"]) == ["<s>", "▁the", "▁m", "an", "▁.", "</s>"]
+    assert row["labels"] == [-100, 0, 1, -100, 2, -100]
+    assert row["words"] == [0, 1, 2]
+
+
+def test_tagging_batches(tokenizer):
+    examples = [sentence("the", "man"), sentence("on")]
+    features = featurized(tagging.TYPE, examples, tokenizer, TAGS, max_seq_length=32)
+    batch = tagging.TYPE.collate(list(features), tokenizer)
+    check_batch(batch, tokenizer, (2, 5), (2, 5))
+    assert batch["labels"].tolist() == [[-100, 0, 1, -100, -100], [-100, 0, -100, -100, -100]]
+    assert batch["attention_mask"].tolist() == [[1] * 5, [1, 1, 1, 0, 0]]
+
+
+STRANGE = ["", " ", "\u00a0", "\u200b", "\ufeff", "\u3000", "ﷺ", "the" * 200, "m" * 600, "the", "a b", "-", "語"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[word] for word in STRANGE] + [STRANGE, ["the"] * 600, ["man", ""] * 300, [""]],
+    ids=lambda words: ascii(words[0][:6]) + f"x{len(words)}",
+)
+@pytest.mark.parametrize("max_seq_length", [8, 128])
+def test_every_word_gets_one_prediction_in_order(words, max_seq_length, tokenizer):
+    check_words([sentence("an"), sentence(*words), sentence("on", "er")], max_seq_length, tokenizer)
+
+
+WORDS = st.lists(st.one_of(st.sampled_from(STRANGE), st.text(CHARACTERS, max_size=9)), min_size=1, max_size=30)
+
+
+@given(st.lists(WORDS, min_size=1, max_size=4), st.integers(3, 40))
+@settings(max_examples=60, deadline=None)
+def test_no_word_loses_its_tag(tokenizer, words, max_seq_length):
+    check_words([sentence(*each) for each in words], max_seq_length, tokenizer)
+
+
+def check_words(examples, max_seq_length, tokenizer):
+    """Windows fit, hold every piece that fits in a window, and give each word the tag that was planted for it."""
+    features = featurized(tagging.TYPE, examples, tokenizer, TAGS, max_seq_length=max_seq_length)
+    lengths = [len(ids) for ids in features["input_ids"]]
+    assert max(lengths) <= max_seq_length
+    gold = [tagging.TYPE.gold(example) for example in examples]
+    logits = planted(features, max(lengths) + 3, gold)
+    assert decoded(tagging.TYPE, logits, features, examples, TAGS) == gold
+    assert (
+        decoded(tagging.TYPE, tagging.TYPE.reduce(torch.tensor(logits), None).numpy(), features, examples, TAGS) == gold
+    )
+    order = [(row["example"], word) for row in features for word in row["words"]]
+    assert order == [(i, word) for i, example in enumerate(examples) for word in range(len(example["tokens"]))]
+
+
+def test_windows_hold_all_pieces_in_order(tokenizer):
+    words = ["the", "man", "", "on"] * 40
+    features = featurized(tagging.TYPE, [sentence(*words)], tokenizer, TAGS, max_seq_length=16)
+    inside = [id for ids in features["input_ids"] for id in ids[1:-1]]
+    assert inside == [id for ids in tagging.word_pieces(words, tokenizer) for id in ids]
+    assert {(ids[0], ids[-1]) for ids in features["input_ids"]} == {(0, 2)}
+
+
+@given(st.lists(st.text(CHARACTERS, min_size=1, max_size=6), min_size=1, max_size=8))
+@settings(max_examples=60, deadline=None)
+def test_words_have_the_pieces_of_running_text(tokenizer, words):
+    running = tokenizer(" ".join(words), add_special_tokens=False)["input_ids"]
+    assert [id for ids in tagging.word_pieces(words, tokenizer) for id in ids] == running
+
+
+def test_words_without_pieces_become_unknown(tokenizer):
+    unknown = [tokenizer.unk_token_id]
+    assert tagging.word_pieces(["", "on", "\u00a0"], tokenizer) == [
+        unknown,
+        tokenizer("on")["input_ids"][1:-1],
+        unknown,
+    ]
+    assert tagging.word_pieces([], tokenizer) == []
+
+
+def test_special_tokens(tokenizer):
+    assert tagging.special_tokens(tokenizer) == ([tokenizer.bos_token_id], [tokenizer.eos_token_id])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: rows[:-1], "a word has no prediction"),
+        (lambda rows: [rows[0], *rows], "word 0 of sentence 0 is predicted twice"),
+    ],
+    ids=["lost", "twice"],
+)
+def test_a_lost_or_doubled_window_is_noticed(change, message, tokenizer):
+    examples = [sentence(*["the"] * 20)]
+    features = featurized(tagging.TYPE, examples, tokenizer, TAGS, max_seq_length=8)
+    rows = Dataset.from_list(change(list(features)))
+    with pytest.raises(ValueError, match=message):
+        decoded(tagging.TYPE, np.zeros((len(rows), 8), dtype=int), rows, examples, TAGS)
+
+
+def test_tagging_file(tmp_path):
+    tagging.TYPE.write(tmp_path / "test-de.x", [["NOUN", "VERB"], ["X"]], None)
+    assert (tmp_path / "test-de.tsv").read_bytes() == b"NOUN\nVERB\n\nX\n\n"
+
+
+# ---- question answering ---------------------------------------------------------------------------------------------
+
+
+def question(context, answer="", start=None, text="who", id="q"):
+    """An example with one reference answer; `start` defaults to where the answer first stands."""
+    start = context.index(answer) if start is None else start
+    return {"id": id, "question": text, "context": context, "answers": {"text": [answer], "answer_start": [start]}}
+
+
+def qa_features(examples, tokenizer, max_seq_length=24, doc_stride=8):
+    """Features of questions; windows of 24 pieces that share 8."""
+    lengths = {"max_seq_length": max_seq_length, "doc_stride": doc_stride}
+    return featurized(qa.TYPE, examples, tokenizer, **lengths)
+
+
+def planted_spans(features, tokens, low=-5.0):
+    """(start, end) logits with their peak at the labels; [0, 0] plants nothing that can be chosen."""
+    logits = np.full((2, len(features), tokens), low, dtype=np.float32)
+    for row, labels in enumerate(features["labels"]):
+        for side in (0, 1):
+            logits[side, row, labels[side]] = 5
+    return logits
+
+
+def test_windows_of_a_long_context(tokenizer):
+    context = " ".join(["the", "an", "in", "on"] * 15)
+    features = qa_features([question("on the"), question(context, "an", 4)], tokenizer)
+    first, *windows = features
+    assert pieces(tokenizer, first["input_ids"])[-5:] == ["</s>", "</s>", "▁on", "▁the", "</s>"]
+    assert [row["example"] for row in features] == [0] + [1] * len(windows)
+    assert max(len(row["input_ids"]) for row in features) == 24
+    spans = [[tuple(span) for span in row["offsets"] if span[0] != -1] for row in windows]
+    assert {span for window in spans for span in window} == {(m, m + len(w)) for m, w in word_starts(context)}
+    assert all(len(set(a) & set(b)) == 8 for a, b in pairwise(spans))
+    assert [row["labels"] == [0, 0] for row in windows] == [False] + [True] * (len(windows) - 1)
+
+
+def word_starts(text):
+    """(position, word) of words divided by single spaces."""
+    position = 0
+    for word in text.split(" "):
+        yield position, word
+        position += len(word) + 1
+
+
+def test_offsets_outside_the_context_are_marked(tokenizer):
+    (row,) = qa_features([question("on the", "the", text="the on")], tokenizer)
+    assert [tuple(span) for span in row["offsets"]] == [(-1, -1)] * 5 + [(0, 2), (3, 6), (-1, -1)]
+    assert row["labels"] == [6, 6]
+
+
+CONTEXT = st.lists(st.text(CHARACTERS, min_size=1, max_size=5), min_size=1, max_size=40).map(" ".join)
+
+
+@given(CONTEXT, st.data())
+@settings(max_examples=80, deadline=None)
+def test_answers_map_to_tokens_and_back(tokenizer, context, data):
+    words = list(word_starts(context))
+    first = data.draw(st.integers(0, len(words) - 1))
+    last = data.draw(st.integers(first, min(first + 2, len(words) - 1)))
+    start, end = words[first][0], words[last][0] + len(words[last][1])
+    examples = [question(context, context[start:end], start), question("on", "on")]
+    features = qa_features(examples, tokenizer, 40, 16)
+    own = [row for row in features if row["example"] == 0]
+    assert any(row["labels"] != [0, 0] for row in own), "the answer is shorter than what two windows share"
+    for row in own:
+        if row["labels"] != [0, 0]:
+            a, b = row["labels"]
+            assert (row["offsets"][a][0], row["offsets"][b][1]) == (start, end)
+    logits = planted_spans(features, max(map(len, features["input_ids"])))
+    logits[:, [row["labels"] == [0, 0] for row in features]] = -5
+    assert decoded(qa.TYPE, logits, features, examples) == [context[start:end], "on"]
+
+
+@pytest.mark.parametrize(
+    ("answers", "labels"),
+    [
+        ({"text": ["the"], "answer_start": [3]}, [6, 6]),
+        ({"text": ["  the "], "answer_start": [1]}, [6, 6]),
+        ({"text": ["the", "on"], "answer_start": [3, 0]}, [6, 6]),
+        ({"text": ["t"], "answer_start": [3]}, [6, 6]),
+        ({"text": ["n t"], "answer_start": [1]}, [5, 6]),
+        ({"text": ["elsewhere"], "answer_start": [90]}, [0, 0]),
+        ({"text": ["the and more"], "answer_start": [3]}, [0, 0]),
+        ({"text": [], "answer_start": []}, [0, 0]),
+    ],
+)
+def test_token_span(answers, labels):
+    assert qa.token_span(answers, [(-1, -1)] * 5 + [(0, 2), (3, 6), (-1, -1)]) == labels
+
+
+def reference_decode(starts, ends, offsets, context):
+    """The same, slowly: all pairs of the 20 best starts and ends, the highest sum, ties to the lowest positions."""
+    best, answer = -np.inf, ""
+    inside = [i for i, (a, _) in enumerate(offsets) if a != -1]
+    top = [sorted(inside, key=lambda i: (-side[i], i))[:20] for side in (starts, ends)]
+    for first in sorted(top[0]):
+        for last in sorted(top[1]):
+            if first <= last < first + 30 and starts[first] + ends[last] > best:
+                best, answer = starts[first] + ends[last], context[offsets[first][0] : offsets[last][1]].strip()
+    return best, answer
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 70), st.integers(1, 12))
+@settings(max_examples=80, deadline=None)
+def test_decoding_equals_a_plain_search(tokenizer, seed, words, levels):
+    context = " ".join(f"w{i}" for i in range(words))
+    examples = [question("on the", "on"), question(context, "w0")]
+    features = qa_features(examples, tokenizer, 64, 16)
+    tokens = max(map(len, features["input_ids"])) + 4
+    random = np.random.default_rng(seed)
+    logits = random.integers(-levels, levels, (2, len(features), tokens)).astype(np.float32)
+    for row, ids in enumerate(features["input_ids"]):
+        logits[:, row, len(ids) :] = random.choice([PADDING, 99])
+    expected = []
+    for number, example in enumerate(examples):
+        rows = [i for i in range(len(features)) if features[i]["example"] == number]
+        found = [reference_decode(*logits[:, i], features[i]["offsets"], example["context"]) for i in rows]
+        expected.append(max(found, key=lambda pair: pair[0])[1])
+    assert decoded(qa.TYPE, tuple(logits), features, examples) == expected
+
+
+def test_an_answer_never_leaves_the_context_and_is_at_most_30_tokens(tokenizer):
+    context = " ".join(["the"] * 40)
+    features = qa_features([question(context, "the")], tokenizer, 64, 16)
+    logits = np.full((2, 1, 70), 99.0)
+    inside = np.array(features[0]["offsets"])[:, 0] >= 0
+    logits[:, 0, : len(inside)][:, inside] = np.arange(inside.sum())
+    assert decoded(qa.TYPE, logits, features, [question(context, "the")]) == ["the"]
+    logits[0, 0, : len(inside)][inside] *= -9
+    (answer,) = decoded(qa.TYPE, logits, features, [question(context, "the")])
+    assert answer == " ".join(["the"] * 30)
+
+
+def test_an_empty_context_has_an_empty_answer(tokenizer):
+    examples = [question("", "", 0), question(" \u00a0 ", "", 0)]
+    features = qa_features(examples, tokenizer)
+    assert features["labels"] == [[0, 0], [0, 0]]
+    assert decoded(qa.TYPE, np.ones((2, 2, 24)), features, examples) == ["", ""]
+
+
+def test_blanks_around_an_answer_are_cut(tokenizer):
+    examples = [question("on  the   an", " the  ", 3)]
+    features = qa_features(examples, tokenizer)
+    assert decoded(qa.TYPE, planted_spans(features, 24), features, examples) == ["the"]
+
+
+def test_a_long_question_keeps_its_first_64_pieces(tokenizer):
+    long = " ".join(["the", "on"] * 50)
+    assert qa.shortened_questions([f"  {long}", "who ", ""], tokenizer) == [" ".join(["the", "on"] * 32), "who ", ""]
+    features = qa_features([question("an in", "in", text=long)], tokenizer, 80, 8)
+    assert [len(ids) for ids in features["input_ids"]] == [64 + 4 + 2]
+    assert features["labels"] == [[68, 68]]
+
+
+def test_an_empty_question(tokenizer):
+    features = qa_features([question("an in", "in", text="  ")], tokenizer)
+    assert pieces(tokenizer, features["input_ids"][0]) == ["<s>", "</s>", "</s>", "▁an", "▁in", "</s>"]
+    assert features["labels"] == [[4, 4]]
+
+
+@pytest.mark.parametrize("doc_stride", [17, 24, 300])
+def test_a_stride_beyond_the_window_is_an_error(doc_stride, tokenizer):
+    context = "the " * 60
+    assert len(qa_features([question(context, "the", text="on on on")], tokenizer, 24, 16))
+    with pytest.raises(UserError, match=f"leaves 17 tokens .* a question of 3 pieces; --doc_stride {doc_stride}"):
+        qa_features([question(context, "the", text="on on on")], tokenizer, 24, doc_stride)
+
+
+def test_qa_batches_and_the_scores_that_the_loss_reads(tokenizer):
+    features = qa_features([question("on the an", "an"), question("on")], tokenizer)
+    batch = qa.TYPE.collate(list(features), tokenizer)
+    longest = len(features[0]["input_ids"])
+    check_batch(batch, tokenizer, (2, longest), (2, 2))
+    outputs = {"start_logits": torch.zeros(2, longest), "end_logits": torch.ones(2, longest)}
+    scores = qa.TYPE.scores(outputs, batch)
+    assert scores.shape == (2, 2, longest)
+    assert torch.isinf(scores).tolist() == [
+        [[mask == 0 for mask in row]] * 2 for row in batch["attention_mask"].tolist()
+    ]
+    assert scores[0, :, 0].tolist() == [0, 1]
+
+
+def test_qa_file(tmp_path):
+    examples = Dataset.from_list([question("a", "a", id="x-1"), question("b", "b", id="x-2")])
+    qa.TYPE.write(tmp_path / "test-th.x", ['"a"', "บี"], examples)
+    content = (tmp_path / "test-th.json").read_bytes()
+    assert content == '{\n "x-1": "\\"a\\"",\n "x-2": "บี"\n}'.encode()
+    assert json.loads(content) == {"x-1": '"a"', "x-2": "บี"}
+    assert qa.TYPE.gold(examples[0]) == ["a"]
+    assert qa.TYPE.texts(examples[0]) == [("who", "a")]
