@@ -41,7 +41,7 @@ def test_accuracy(predictions, references, accuracy):
     ],
 )
 def test_part_of_speech(predictions, references, f1, accuracy):
-    scores = score(PartOfSpeech, [predictions.split(), ["ADJ"]][:1], [references.split()])
+    scores = score(PartOfSpeech, [predictions.split()], [references.split()])
     assert set(scores) == {"f1", "precision", "recall", "accuracy"}
     assert (scores["f1"], scores["accuracy"]) == pytest.approx((f1, accuracy))
 
@@ -95,7 +95,7 @@ def test_a_question_without_a_reference_cannot_be_scored(answers):
     ],
 )
 def test_unequal_lengths_are_an_error(metric, predictions, references):
-    with pytest.raises(ValueError, match=r"."):
+    with pytest.raises(ValueError, match=r"predictions for \d examples|is shorter"):
         score(metric, predictions, references)
 
 

@@ -133,6 +133,11 @@ def weights_fingerprint(directory):
     return None
 
 
+def base_fingerprint(path):
+    """What identifies a base model: the fingerprint of its weights, or of one from the hub the commit."""
+    return weights_fingerprint(path) or getattr(_loaded(AutoConfig, path), "_commit_hash", None)
+
+
 def longest_input(model, tokenizer):
     """How many tokens the encoder has positions for.
 

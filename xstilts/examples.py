@@ -10,7 +10,7 @@ from functools import partial
 
 from datasets import Dataset
 
-from xstilts.errors import UserError
+from xstilts.errors import UserError, say
 from xstilts.sources import MissingData, languages_in, load_rows
 
 HELD_OUT_SHARE = 1 / 20
@@ -40,16 +40,22 @@ def load_examples(task, split, language="en", data_dir=None, max_samples=None):
     Raises UserError for an empty split, a row without the expected columns and a label that the task does not declare.
     """
     carved = task.held_out_by and split in ("train", "validation")
-    raw, files = load_rows(task.source, "train" if carved else split, language, data_dir)
-    published = task.sizes.get(split) if not carved else None
+    stored = "train" if carved else split
+    raw, files = load_rows(task.source, stored, language, data_dir)
+    published = task.sizes.get(stored)
+    if published not in (None, len(raw)):
+        say(f"{task.name} {stored} '{language}': {len(raw):,} rows, {published:,} are published")
     if carved:
         raw = _part(raw, task.held_out_by, held_out=split == "validation")
-    if max_samples is not None:
-        raw = raw.select(range(min(max_samples, len(raw))))
+    raw = _first(raw, max_samples)
     if len(raw) == 0:
         raise UserError(f"{task.name}: the {split} set in '{language}' is empty ({', '.join(files)})")
-    rows = Dataset.from_list([_example(task, row, number, split, files) for number, row in enumerate(raw, start=1)])
-    return Examples(rows, _record(rows, split, language, published, files))
+    examples = [_example(task, row, number, split, files) for number, row in enumerate(raw, start=1)]
+    return Examples(Dataset.from_list(examples), _record(examples, split, language, published, files))
+
+
+def _first(raw, max_samples):
+    return raw if max_samples is None else raw.select(range(min(max_samples, len(raw))))
 
 
 def load_languages(task, split, languages=None, data_dir=None, max_samples=None):
@@ -67,7 +73,7 @@ def load_sentences(task, split, languages=None, data_dir=None, max_samples=None)
 
     def load(language):
         raw, files = load_rows(task.source, split, language, data_dir)
-        raw = raw if max_samples is None else raw.select(range(min(max_samples, len(raw))))
+        raw = _first(raw, max_samples)
         if len(raw) == 0:
             raise UserError(f"{task.name}: no sentences in '{language}' ({', '.join(files)})")
         return Examples(raw, _record(raw, split, language, task.sizes.get(split), files))

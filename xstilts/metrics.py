@@ -58,8 +58,12 @@ class Accuracy(_Metric):
     headline = "accuracy"
 
     def _compute(self, predictions, references):
-        right = sum(p == r for p, r in zip(predictions, references, strict=True))
-        return {"accuracy": 100 * right / len(references)}
+        return {"accuracy": _share_right(predictions, references)}
+
+
+def _share_right(predictions, references):
+    right = sum(p == r for p, r in zip(predictions, references, strict=True))
+    return 100 * right / len(references)
 
 
 class PartOfSpeech(_Metric):
@@ -73,8 +77,8 @@ class PartOfSpeech(_Metric):
     headline = "f1"
 
     def _compute(self, predictions, references):
-        accuracy = Accuracy()._compute([*chain.from_iterable(predictions)], [*chain.from_iterable(references)])
-        return {**_spans(_as_spans(predictions), _as_spans(references)), **accuracy}
+        accuracy = _share_right([*chain.from_iterable(predictions)], [*chain.from_iterable(references)])
+        return {**_spans(_as_spans(predictions), _as_spans(references)), "accuracy": accuracy}
 
 
 def _as_spans(sentences):

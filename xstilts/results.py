@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from xstilts.checkpoint import weights_fingerprint
+from xstilts.checkpoint import base_fingerprint
 from xstilts.errors import UserError, is_main_process, say
 
 PACKAGES = "torch transformers datasets evaluate accelerate peft seqeval sentencepiece tokenizers numpy".split()
@@ -40,7 +40,7 @@ def lineage_of(path):
         return record["lineage"]
     if os.path.isdir(path) and os.path.exists(os.path.join(path, "started.json")):
         raise UserError(f"{path} holds a run that is not finished (no run.json); run its command again first")
-    return [{"base_model": os.path.basename(os.path.normpath(path)), "fingerprint": weights_fingerprint(path)}]
+    return [{"base_model": os.path.basename(os.path.normpath(path)), "fingerprint": base_fingerprint(path)}]
 
 
 def inherit_seed(path, seed):
@@ -115,23 +115,27 @@ class Run:
         A run that goes on gets the number of threads it began with, since sums depend on it. Raises UserError when
         output_dir belongs to another run, with what differs. `--overwrite_output_dir` deletes what lies there, if it is a run.
         """
-        if self.args.overwrite_output_dir and is_main_process():
-            _remove_run(self.output_dir)
-        finished, started = read_json(self.output_dir / "run.json"), read_json(self.output_dir / "started.json")
-        there, here = (finished or started or {}).get("identity"), self.identity
-        if there is not None and there != here:
-            raise UserError(
-                f"{self.output_dir} holds another run; it differs in {'; '.join(differences(there, here))}. Give another "
-                "--output_dir, or --overwrite_output_dir to delete it"
-            )
+        with self.training_args.main_process_first(local=False, desc="the run's directory"):
+            if self.args.overwrite_output_dir and is_main_process():
+                _remove_run(self.output_dir)
+            finished, started = read_json(self.output_dir / "run.json"), read_json(self.output_dir / "started.json")
+            self._check_same((finished or started or {}).get("identity"))
+            if not finished and not started and is_main_process():
+                write_json(
+                    self.output_dir / "started.json", {"identity": self.identity, "threads": torch.get_num_threads()}
+                )
         if finished:
             say(f"{self.output_dir} is finished with the same arguments and data; nothing to do")
-            return False
-        if started and not torch.cuda.is_available():
+        elif started and not torch.cuda.is_available():
             torch.set_num_threads(started["threads"])
-        elif is_main_process():
-            write_json(self.output_dir / "started.json", {"identity": here, "threads": torch.get_num_threads()})
-        return True
+        return not finished
+
+    def _check_same(self, there):
+        if there is not None and there != self.identity:
+            raise UserError(
+                f"{self.output_dir} holds another run; it differs in {'; '.join(differences(there, self.identity))}. Give "
+                "another --output_dir, or --overwrite_output_dir to delete it"
+            )
 
     def close(self, results, record=None):
         """Write run.json, the last file of a run, and delete its optimizer states, which have no reader any more.

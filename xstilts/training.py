@@ -113,7 +113,9 @@ class StiltsTrainer(Trainer):
     def dev_scores(self):
         """Scores of the model as it is on the selection set, without the timings that `evaluate` adds."""
         scores = {name.removeprefix("eval_"): value for name, value in self.evaluate().items()}
-        return {name: value for name, value in scores.items() if not name.endswith(("runtime", "_second", "_time", "epoch"))}
+        return {
+            name: value for name, value in scores.items() if not name.endswith(("runtime", "_second", "_time", "epoch"))
+        }
 
     def training_record(self):
         """What run.json says of the training: steps, the step that was selected, and the logged losses."""

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# The whole experiment on a generated world, without a GPU and without a network: bash demo/run.sh [--rebuild]
+# An encoder goes through no, or one of two, intermediate tasks, then three target tasks, all languages, retrieval, a report.
+# --rebuild trains the encoder anew (phase 1; half an hour) instead of taking the one that lies in demo/encoder.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source demo/environment.sh requirements.txt
+export OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 # the rows of the table run side by side, one core each
+world=demo/world runs=demo/runs encoder=demo/encoder
+
+[ -e $world/languages.csv ] || python demo/make_world.py --output_dir $world
+[ "${1:-}" != --rebuild ] || { encoder=$runs/encoder && bash demo/rebuild.sh $world $encoder; }
+
+step() { # script, task, checkpoint, output directory
+  mkdir -p "$4"
+  python "$1" --task "$2" --model_name_or_path "$3" --output_dir "$4" --data_dir $world --config demo/config.yaml \
+    --seed 1 --use_cpu &> "$4/log.txt" || { tail -n 20 "$4/log.txt"; return 1; }
+  printf '%4d s  %s\n' $SECONDS "$4"
+}
+
+row() { # an intermediate task, or none
+  local checkpoint=$encoder
+  [ "$1" = none ] || { checkpoint=$runs/intermediate/$1 && step run_intermediate.py "$1" $encoder "$checkpoint"; }
+  step run_retrieval.py tatoeba "$checkpoint" "$runs/retrieval/$1/tatoeba"
+  for target in udpos xnli xquad; do
+    step run_target.py $target "$checkpoint" "$runs/target/$1/$target"
+    step run_zeroshot_eval.py $target "$runs/target/$1/$target" "$runs/eval/$1/$target"
+  done
+}
+
+echo "23 runs; each writes its log beside its results"
+rows=()
+for intermediate in none mnli hellaswag; do
+  row $intermediate &
+  rows+=($!)
+done
+for each in "${rows[@]}"; do wait "$each"; done
+python run_report.py $runs --output_dir demo/report
