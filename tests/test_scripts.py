@@ -40,10 +40,7 @@ def chain(encoder, world, tmp_path_factory):
             target = str(runs / parent / task)
             run_target.main(["--task", task, "--model_name_or_path", path, "--output_dir", target, *data])
             run_zeroshot_eval.main(eval_arguments(world, task, target, runs / parent / f"{task}-eval"))
-        run_retrieval.main(
-            f"--task tatoeba --model_name_or_path {path} --output_dir {runs / parent / 'tatoeba'} --data_dir {world} --use_cpu "
-            "--max_eval_samples 20 --languages qna,qfd".split()
-        )
+        run_retrieval.main(retrieval_arguments(world, path, runs / parent / "tatoeba"))
     run_report.main([str(runs), "--output_dir", str(runs / "report")])
     return runs
 
@@ -59,6 +56,12 @@ def eval_arguments(world, task, checkpoint, output_dir):
         "--languages",
         ",".join(LANGUAGES),
     ]
+
+
+def retrieval_arguments(world, encoder, output_dir):
+    """A command line of run_retrieval.py in two languages."""
+    options = f"--task tatoeba --model_name_or_path {encoder} --output_dir {output_dir} --data_dir {world} --use_cpu"
+    return [*options.split(), *"--max_eval_samples 20 --languages qna,qfd".split()]
 
 
 def read_run(folder):
@@ -235,6 +238,25 @@ def test_processes_that_do_not_know_of_each_other_are_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match="2 processes were launched but each trains for itself"):
         check_processes(SimpleNamespace(world_size=1))
+
+
+@pytest.mark.parametrize("script", ["run_zeroshot_eval", "run_retrieval"])
+def test_two_processes_predict_as_one_does(chain, encoder, world, tmp_path, script):
+    """Every row once and in order, also where the rows do not divide by the processes."""
+    if script == "run_retrieval":
+        alone, arguments = chain / "none" / "tatoeba", retrieval_arguments(world, encoder, tmp_path)
+    else:
+        alone = chain / "none" / "udpos-eval"
+        arguments = eval_arguments(world, "udpos", chain / "none" / "udpos", tmp_path)
+    launcher = [sys.executable, *"-m torch.distributed.run --nproc_per_node 2".split(), str(ROOT / f"{script}.py")]
+    command = [*launcher, *arguments, "--per_device_eval_batch_size", "5"]
+    subprocess.run(command, check=True, timeout=300, capture_output=True)
+    files = sorted((alone / "predictions").rglob("*.tsv"))
+    assert files
+    for file in files:
+        assert (tmp_path / file.relative_to(alone)).read_bytes() == file.read_bytes(), file.name
+    assert read_run(tmp_path)["scores"] == read_run(alone)["scores"]
+    assert read_run(tmp_path)["hardware"]["processes"] == 2
 
 
 @pytest.mark.parametrize(

@@ -373,15 +373,17 @@ def reference_decode(starts, ends, offsets, context):
     return best, answer
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(1, 70), st.integers(1, 12))
-@settings(max_examples=80, deadline=None)
-def test_decoding_equals_a_plain_search(tokenizer, seed, words, levels):
-    context = " ".join(f"w{i}" for i in range(words))
-    examples = [question("on the", "on"), question(context, "w0")]
+@given(st.integers(0, 2**32 - 1), st.integers(1, 120), st.sampled_from([1, 2, 9]), st.sampled_from([0, 0.5, 2]))
+@settings(max_examples=120, deadline=None)
+def test_decoding_equals_a_plain_search(tokenizer, seed, words, levels, slope):
+    """`levels` small makes ties; with `slope` the best starts stand behind the best ends, so that few pairs are left."""
+    context = " ".join(["the", "on", "in"] * 40)[: 4 * words]
+    examples = [question("on the", "on"), question(context, "the")]
     features = qa_features(examples, tokenizer, 64, 16)
     tokens = max(map(len, features["input_ids"])) + 4
     random = np.random.default_rng(seed)
     logits = random.integers(-levels, levels, (2, len(features), tokens)).astype(np.float32)
+    logits += slope * np.arange(tokens, dtype=np.float32) * np.array([1, -1])[:, None, None]
     for row, ids in enumerate(features["input_ids"]):
         logits[:, row, len(ids) :] = random.choice([PADDING, 99])
     expected = []
@@ -390,6 +392,22 @@ def test_decoding_equals_a_plain_search(tokenizer, seed, words, levels):
         found = [reference_decode(*logits[:, i], features[i]["offsets"], example["context"]) for i in rows]
         expected.append(max(found, key=lambda pair: pair[0])[1])
     assert decoded(qa.TYPE, tuple(logits), features, examples) == expected
+
+
+@pytest.mark.parametrize(
+    ("starts", "ends", "answer"),
+    [
+        (np.tile([0, 1], 30), np.tile([0, 1], 30), "w1"),  # ties go to the lowest positions
+        (np.arange(39), -np.arange(39), "w19"),  # of the 20 best starts and the 20 best ends one pair is left
+        (np.arange(40), -np.arange(40), ""),  # and here none
+    ],
+    ids=["ties", "one pair", "no pair"],
+)
+def test_the_twenty_best_starts_and_ends(starts, ends, answer):
+    words = [f"w{i}" for i in range(len(starts))]
+    offsets = [[a, a + len(word)] for a, word in word_starts(" ".join(words))]
+    features = Dataset.from_dict({"offsets": [offsets], "example": [0]})
+    assert decoded(qa.TYPE, (starts[None], ends[None]), features, [question(" ".join(words), "w0")]) == [answer]
 
 
 def test_an_answer_never_leaves_the_context_and_is_at_most_30_tokens(tokenizer):

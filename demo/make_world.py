@@ -1,0 +1,160 @@
+"""Write the demo's multilingual world: every task of the demo in its official file format, in English and 12 languages.
+
+    python demo/make_world.py --output_dir world [--seed 0] [--scale 1.0]
+
+Takes about 20 seconds and writes the same bytes for the same seed and scale. Dev and test sentences are drawn first and
+never occur again, neither in a training set nor in the pretraining text. `languages.py` says what the languages are,
+`languages.csv` in the output declares their distances.
+"""
+
+import argparse
+import random
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from demo.items import LABELS, draw_pair, draw_paragraph, draw_story, fresh, hold_out
+from demo.languages import make_languages, say
+from demo.world import draw_document, draw_sentence
+from demo.writers import (
+    write_conllu,
+    write_hellaswag,
+    write_languages,
+    write_lines,
+    write_mnli,
+    write_parallel,
+    write_squad,
+    write_tatoeba,
+    write_xnli,
+)  # fmt: skip
+from xstilts.errors import UserError, run_script
+
+DOCUMENTS = {"en": 8000, "much": 6000, "little": 1500}  # lines of pretraining text; `PAIRS` beside it for translations
+PAIRS = {"en": 0, "much": 6000, "little": 1500}
+TRAIN = {"nli": 8001, "hellaswag": 6000, "squad": 2800, "ud": 6000}  # squad counts paragraphs of up to 3 questions
+HELD_OUT = {"nli": 399, "hellaswag": 400, "squad": 120, "ud": 300, "tatoeba": 300}
+
+
+def write_world(output_dir, seed=0, scale=1.0):
+    """Write the whole world below `output_dir`; `scale` multiplies every count (at least 12 of each are made)."""
+    out, languages, held_out = Path(output_dir), make_languages(seed), set()
+    rng = random.Random(f"{seed} held-out items")
+    dev, test = draw_dev(rng, held_out, scale), draw_test(rng, held_out, scale, languages)
+    write_train(out, draw_train(random.Random(f"{seed} training items"), held_out, scale), languages["en"])
+    write_dev(out, dev, languages["en"])
+    counts = {}
+    for code, language in languages.items():
+        write_tests(out, test, language, languages["en"])
+        counts[code] = write_text(out, random.Random(f"{seed} text {code}"), held_out, language, languages["en"], scale)
+    write_languages(out / "languages.csv", languages, counts)
+
+
+def scaled(count, scale):
+    return max(12, int(count * scale))
+
+
+def draw_dev(rng, held_out, scale):
+    """The items of the dev sets that exist in English only; they join `held_out`."""
+    return {
+        "nli": labelled_pairs(rng, held_out, scaled(HELD_OUT["nli"], scale)),
+        "hellaswag": hold_out(rng, draw_story, held_out, scaled(HELD_OUT["hellaswag"], scale)),
+        "squad": hold_out(rng, draw_paragraph, held_out, scaled(HELD_OUT["squad"], scale)),
+        "ud": hold_out(rng, draw_sentence, held_out, scaled(HELD_OUT["ud"], scale)),
+    }
+
+
+def draw_test(rng, held_out, scale, languages):
+    """The items of the sets that exist in every language; they join `held_out`. Tatoeba's differ by language."""
+    return {
+        "xnli_dev": labelled_pairs(rng, held_out, scaled(HELD_OUT["nli"], scale)),
+        "xnli_test": labelled_pairs(rng, held_out, scaled(HELD_OUT["nli"], scale)),
+        "xquad": hold_out(rng, draw_paragraph, held_out, scaled(HELD_OUT["squad"], scale)),
+        "ud": hold_out(rng, draw_sentence, held_out, scaled(HELD_OUT["ud"], scale)),
+        "tatoeba": {
+            code: hold_out(rng, draw_sentence, held_out, scaled(HELD_OUT["tatoeba"], scale)) for code in languages
+        },
+    }
+
+
+def draw_train(rng, held_out, scale):
+    """The items of the English training sets, none with a held-out sentence."""
+    items = {
+        "hellaswag": [fresh(rng, draw_story, held_out) for _ in range(scaled(TRAIN["hellaswag"], scale))],
+        "squad": [fresh(rng, draw_paragraph, held_out) for _ in range(scaled(TRAIN["squad"], scale))],
+        "ud": [fresh(rng, draw_sentence, held_out) for _ in range(scaled(TRAIN["ud"], scale))],
+    }
+    labels = [LABELS[i % 3] for i in range(scaled(TRAIN["nli"], scale))]
+    rng.shuffle(labels)
+    items["nli"] = [fresh(rng, lambda r, label=label: draw_pair(r, label), held_out) for label in labels]
+    return items
+
+
+def labelled_pairs(rng, held_out, count):
+    """`count` held-out pairs, the three labels in equal shares and in mixed order."""
+    pairs = []
+    for label in LABELS:
+        pairs += hold_out(rng, lambda r, label=label: draw_pair(r, label), held_out, count // 3)
+    rng.shuffle(pairs)
+    return pairs
+
+
+def treebank(out, language, split):
+    """The path of a treebank's file, as in the Universal Dependencies releases."""
+    return out / f"ud/UD_{language.name}-World/{language.code}_world-ud-{split}.conllu"
+
+
+def write_train(out, train, english):
+    write_mnli(out / "mnli/multinli_1.0_train.jsonl", train["nli"], english, "train")
+    write_hellaswag(out / "hellaswag/hellaswag_train.jsonl", train["hellaswag"], english, "train")
+    write_squad(out / "squad/train-v1.1.json", train["squad"], english)
+    write_conllu(treebank(out, english, "train"), train["ud"], english, "train")
+
+
+def write_dev(out, dev, english):
+    write_mnli(out / "mnli/multinli_1.0_dev_matched.jsonl", dev["nli"], english, "dev")
+    write_hellaswag(out / "hellaswag/hellaswag_val.jsonl", dev["hellaswag"], english, "val")
+    write_squad(out / "squad/dev-v1.1.json", dev["squad"], english)
+    write_conllu(treebank(out, english, "dev"), dev["ud"], english, "dev")
+
+
+def write_tests(out, test, language, english):
+    """The sets that exist in every language: the same items, said in `language`."""
+    write_xnli(out / f"xnli/dev-{language.code}.tsv", test["xnli_dev"], language)
+    write_xnli(out / f"xnli/test-{language.code}.tsv", test["xnli_test"], language)
+    write_squad(out / f"xquad/xquad.{language.code}.json", test["xquad"], language)
+    write_conllu(treebank(out, language, "test"), test["ud"], language, "test")
+    if language is not english:
+        write_tatoeba(out / "tatoeba", test["tatoeba"][language.code], language, english)
+
+
+def write_text(out, rng, held_out, language, english, scale):
+    """Pretraining text (a short document per line) and translation pairs of one language; returns how many sentences
+    and pairs they hold."""
+    amount = "en" if language is english else language.amount
+    documents = [fresh(rng, draw_document, held_out) for _ in range(scaled(DOCUMENTS[amount], scale))]
+    write_lines(out / f"text/{language.code}.txt", [say(document, language) for document in documents])
+    pairs = 0 if language is english else scaled(PAIRS[amount], scale)
+    if pairs:
+        sentences = [fresh(rng, draw_sentence, held_out) for _ in range(pairs)]
+        write_parallel(out / "parallel", sentences, language, english)
+    return {"pretraining_sentences": sum(map(len, documents)), "pretraining_pairs": pairs}
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output_dir", required=True, help="folder to write")
+    parser.add_argument("--seed", type=int, default=0, help="another seed is another world with other dictionaries")
+    parser.add_argument("--scale", type=float, default=1.0, help="multiplies the size of every file")
+    args = parser.parse_args(argv)
+    out = Path(args.output_dir)
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--output_dir {out} is a file; name a folder")
+    if args.scale <= 0:
+        raise UserError(f"--scale {args.scale} must be above 0")
+    write_world(out, args.seed, args.scale)
+    print(f"wrote the world of seed {args.seed} to {out}")
+
+
+if __name__ == "__main__":
+    run_script(main)
