@@ -27,29 +27,28 @@ def main(argv=None):
     parser.add_argument("--output_dir", type=Path, default=Path("report"))
     args = parser.parse_args(argv)
 
-    # 2. Runs: {(base model, intermediate, target, seed): run.json}.
+    # 2. Runs: {(base model, intermediate task, target, seed): run.json}.
     runs = collect(args.runs)
 
     # 3. Tables: one overview per base model, one table of languages per target.
     args.output_dir.mkdir(parents=True, exist_ok=True)
-    sections = ["# Zero-shot cross-lingual transfer", counted(runs)]
+    title, overviews, details = ["# Zero-shot cross-lingual transfer", counted(runs)], [], []
     overview_rows = [["base_model", "intermediate", "target", "seeds", "languages", "score", "gain", "paired_seeds"]]
     for base in sorted({key[0] for key in runs}):
         own = {key[1:]: run for key, run in runs.items() if key[0] == base}
         text, rows = overview(own)
-        sections += [f"## {base}", text]
+        overviews += [f"## {base}", text]
         overview_rows += [[base, *row] for row in rows]
         for target in targets_of(own):
             text, rows = languages_table(own, target)
-            sections += [f"### {target}", text]
+            details += [f"### {base}: {target}", text]
             write_csv(args.output_dir / f"{base}-{file_name(target)}.csv", rows)
 
     # 4. Files, and the overview on the screen.
     write_csv(args.output_dir / "overview.csv", overview_rows)
     report = args.output_dir / "report.md"
-    report.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
-    print("\n\n".join(section for section in sections if not section.startswith("### ")).split("\n\n<!-- languages")[0])
-    print(f"\n{report}")
+    report.write_text("\n\n".join([*title, *overviews, "## Languages", *details]) + "\n", encoding="utf-8")
+    print("\n\n".join([*title, *overviews, str(report)]))
 
 
 def collect(folders):
@@ -62,7 +61,7 @@ def collect(folders):
         run = read_json(path)
         if run.get("phase") not in ("eval", "retrieval"):
             continue
-        key = (run["lineage"][0]["base_model"], intermediate_of(run), target_of(run), run["seed"])
+        key = (base_of(run), intermediate_of(run), target_of(run), run["seed"])
         if key in runs:
             raise UserError(
                 f"{path} and {places[key]} are both {' > '.join(map(str, key))}; give folders that hold one of them"
@@ -73,12 +72,24 @@ def collect(folders):
     return runs
 
 
+def base_of(run):
+    """The base model, by name and fingerprint: two encoders of one name are two encoders."""
+    base = run["lineage"][0]
+    return f"{base['base_model']} ({base['fingerprint'][:6]})" if base["fingerprint"] else base["base_model"]
+
+
 def intermediate_of(run):
     """The tasks between the base model and the target, `none` if there are none."""
-    before = [
-        record["task"] for record in run["lineage"][1:] if run["phase"] == "retrieval" or record["phase"] != "target"
-    ]
-    return " > ".join(before) or "none"
+    records = run["lineage"][1:]
+    if run["phase"] == "eval" and records and records[-1]["phase"] == "target":
+        return " > ".join(label_of(record) for record in records[:-1]) or "none"
+    without = " (no target training)" if run["phase"] == "eval" else ""
+    return " > ".join(map(label_of, records)) + without if records else f"none{without}"
+
+
+def label_of(record):
+    """A task of the lineage, with what sets its run apart."""
+    return record["task"] + (f" ({record['peft']})" if record["peft"] else "")
 
 
 def target_of(run):
@@ -95,7 +106,8 @@ def counted(runs):
     return (
         f"{len(runs)} runs, seeds {', '.join(map(str, sorted(seeds)))}. Scores are 0 to 100, averaged over languages as the "
         "benchmark does (English included) and over seeds; the gain, in brackets, is over no intermediate training, paired by "
-        f"seed and language. An empty cell is a run that is not there. {note}"
+        "seed and language. An empty cell is a run that is not there; * marks an average over fewer languages than others of "
+        f"its column have. {note}"
     ).strip()
 
 
@@ -114,9 +126,12 @@ def overview(runs):
                 paired_gains(runs, intermediate, target),
             )
             gain = mean(gains) if gains else None
-            line.append(f"{score:.1f}" + (f" ({gain:+.1f})" if gain is not None and intermediate != "none" else ""))
-            languages = len(next(iter(cell.values()))["scores"])
-            rows.append([intermediate, target, len(cell), languages, score, gain, len(gains)])
+            languages = {language for run in cell.values() for language in run["scores"]}
+            mark = "" if languages == languages_of(runs, target) else "*"
+            line.append(
+                f"{score:.1f}{mark}" + (f" ({gain:+.1f})" if gain is not None and intermediate != "none" else "")
+            )
+            rows.append([intermediate, target, len(cell), len(languages), score, gain, len(gains)])
         lines.append(line)
     return markdown(["intermediate task", *targets], lines), rows
 
@@ -133,6 +148,11 @@ def paired_gains(runs, intermediate, target):
     return gains
 
 
+def languages_of(runs, target):
+    """All languages that any run of a target has."""
+    return {language for key, run in runs.items() if key[1] == target for language in run["scores"]}
+
+
 def baseline_of(runs, target, seed):
     """The run without intermediate training to pair a seed with: of the same seed, or an untrained encoder's, which has none."""
     untrained = (run for (i, t, _), run in runs.items() if (i, t) == ("none", target) and len(run["lineage"]) == 1)
@@ -144,9 +164,7 @@ def languages_table(runs, target):
     own = {key: run for key, run in runs.items() if key[1] == target}
     intermediates = intermediates_of(own)
     some = next(iter(own.values()))
-    languages = sorted(
-        {language for run in own.values() for language in run["scores"]}, key=lambda code: (code != "en", code)
-    )
+    languages = sorted(languages_of(own, target), key=lambda code: (code != "en", code))
     confounds = [name for name in CONFOUNDS if any(name in scores for scores in some["scores"].values())]
     lines = []
     for language in languages:
@@ -156,7 +174,7 @@ def languages_table(runs, target):
         averages = [mean_average(own, intermediate, name) for intermediate in intermediates]
         lines.append([f"mean ({name.replace('_', '-')})", *averages, *([None] * len(confounds))])
     header = ["language", *intermediates, *confounds]
-    text = f"Score: {some['metric']}.\n\n" + markdown(header, [[shown(value) for value in line] for line in lines])
+    text = f"Score: {some['metric']}.\n\n" + markdown(header, [list(map(shown, line, header)) for line in lines])
     if some["missing_languages"]:
         text += "\n\nWithout data: " + ", ".join(sorted(some["missing_languages"])) + "."
     return text, [header, *lines]
@@ -202,11 +220,17 @@ def markdown(header, lines):
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows)
 
 
-def shown(value):
-    """A cell: one decimal for scores, three for shares, empty for what is missing."""
-    if isinstance(value, float):
-        return f"{value:.1f}" if value > 10 or value == 0 else f"{value:.3g}"
-    return "" if value is None else value
+def shown(value, name=""):
+    """A cell: scores with one decimal, shares and rates with three digits, nothing where there is nothing."""
+    if value is None:
+        return ""
+    return (
+        f"{value:.3g}"
+        if name in CONFOUNDS and isinstance(value, float)
+        else f"{value:.1f}"
+        if isinstance(value, float)
+        else value
+    )
 
 
 def write_csv(path, rows):

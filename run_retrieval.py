@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from transformers import TrainingArguments
 
 from tasks import load_task
-from xstilts.arguments import check_processes, parse
+from xstilts.arguments import check_training_arguments, parse
 from xstilts.checkpoint import check_length, load_encoder, load_tokenizer
 from xstilts.errors import is_main_process, run_script, say
-from xstilts.examples import load_sentences
+from xstilts.examples import coverage, load_sentences
 from xstilts.metrics import averages, score
-from xstilts.results import Run, default_output_dir, inherit_seed, lineage_of, seen_languages
-from xstilts.retrieval import default_layer, embed, nearest, sorted_english, write
+from xstilts.results import Run, default_output_dir, lineage_of, zero_shot_languages
+from xstilts.retrieval import choose_layer, embed, nearest, sorted_english, write
 from xstilts.task import RetrievalTask
 
 
@@ -50,8 +50,6 @@ class RetrievalArguments:
     """Delete the run in --output_dir and start again."""
     config: str | None = None
     """Another table of default arguments than configs/retrieval.yaml."""
-    recipe: str | None = None
-    """A set of arguments below `recipes:` in that table."""
 
 
 def main(argv=None):
@@ -59,17 +57,23 @@ def main(argv=None):
     # 1. Arguments. The seed is that of the encoder's own run: nothing is drawn here.
     started_at = time.time()
     args, training_args = parse((RetrievalArguments, TrainingArguments), "retrieval", argv)
-    check_processes(training_args)
+    check_training_arguments(training_args)
     task = load_task(args.task, RetrievalTask)
     lineage = lineage_of(args.model_name_or_path)
     tokenizer = load_tokenizer(args.model_name_or_path)
-    training_args.seed = inherit_seed(args.model_name_or_path, training_args.seed)
     training_args.output_dir = training_args.output_dir or default_output_dir(
-        "retrieval", lineage, task.name, training_args.seed
+        "retrieval", lineage, task.name, training_args.seed, [] if args.layer is None else [f"layer{args.layer}"]
     )
 
     # 2. Data: aligned sentences of every language that has any.
     pairs, missing = load_sentences(task, "test", args.languages, args.data_dir, args.max_eval_samples)
+
+    # 3. Encoder, and the layer whose states are averaged.
+    encoder = load_encoder(args.model_name_or_path).to(training_args.device)
+    check_length(encoder, tokenizer, args.max_seq_length)
+    layer = choose_layer(encoder, args.layer)
+
+    # 4. Is this run new, finished, or another one?
     run = Run(
         phase="retrieval", task=task.name, lineage=lineage, args=args, training_args=training_args,
         data=[examples.record for examples in pairs.values()], started_at=started_at,
@@ -77,13 +81,7 @@ def main(argv=None):
     if not run.open():
         return
 
-    # 3. Encoder, and the layer whose states are averaged.
-    encoder = load_encoder(args.model_name_or_path).to(training_args.device)
-    check_length(encoder, tokenizer, args.max_seq_length)
-    layer = default_layer(encoder) if args.layer is None else args.layer
-    say(f"mean of hidden_states[{layer}] of {encoder.config.num_hidden_layers} layers")
-
-    # 4. Language by language: sentences -> vectors -> nearest foreign sentence of every English one.
+    # 5. Language by language: sentences -> vectors -> nearest foreign sentence of every English one.
     scores = {}
     for language, examples in pairs.items():
         sides = (list(examples.rows[side]) for side in ("target_sentence", "source_sentence"))
@@ -91,17 +89,21 @@ def main(argv=None):
             embed(side, encoder, tokenizer, layer, args.max_seq_length, training_args.eval_batch_size) for side in sides
         )
         found = nearest(queries=english, index=foreign)
-        gold = list(map(str, range(len(found))))
-        scores[language] = {**score(task.metric, list(map(str, found)), gold), "examples": len(found)}
+        gold = list(map(str, range(len(examples))))
+        texts = [(sentence,) for sentence in examples.rows["source_sentence"]]
+        scores[language] = {
+            **score(task.metric, list(map(str, found)), gold),
+            "examples": len(found),
+            **coverage(texts, tokenizer, args.max_seq_length),
+        }
         say(f"{task.name} {language}: accuracy {scores[language]['accuracy']:.1f}")
         if is_main_process():
             order = sorted_english(examples.rows["target_sentence"])
             write(run.output_dir / "predictions" / task.name / f"test-{language}.tsv", [found[i] for i in order])
 
-    # 5. run.json: what the report reads.
+    # 6. run.json: what the report reads.
     if is_main_process():
-        headline, seen = task.metric.headline, seen_languages(lineage)
-        zero_shot = [language for language in scores if language not in seen]
+        headline, zero_shot = task.metric.headline, zero_shot_languages(scores, lineage)
         results = {"split": "test", "metric": headline, "layer": layer, "pooling": "mean", "scores": scores}
         results |= {"zero_shot_languages": zero_shot, "averages": averages(scores, headline, zero_shot)}
         run.close({**results, "missing_languages": missing})

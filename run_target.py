@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from transformers import TrainingArguments, set_seed
 
 from tasks import load_task
-from xstilts.arguments import check_processes, parse
+from xstilts.arguments import check_training_arguments, parse
 from xstilts.checkpoint import add_lora, check_length, load_model, load_tokenizer, save_checkpoint
 from xstilts.errors import run_script
 from xstilts.examples import featurize, load_examples
-from xstilts.results import Run, default_output_dir, lineage_of
+from xstilts.results import Run, default_output_dir, lineage_of, training_factors
 from xstilts.training import StiltsTrainer, early_stopping, fit, select_by
 
 
@@ -66,12 +66,12 @@ def main(argv=None):
     # 1. Arguments: the config's defaults, then the command line.
     started_at = time.time()
     args, training_args = parse((TargetArguments, TrainingArguments), "target", argv)
-    check_processes(training_args)
+    check_training_arguments(training_args)
     task = load_task(args.task)
     lineage = lineage_of(args.model_name_or_path)
     tokenizer = load_tokenizer(args.model_name_or_path)
     training_args.output_dir = training_args.output_dir or default_output_dir(
-        "target", lineage, task.name, training_args.seed
+        "target", lineage, task.name, training_args.seed, training_factors(args)
     )
     select_by(task.metric, training_args)
 
@@ -81,20 +81,20 @@ def main(argv=None):
     train = load_examples(source, "train", "en", args.data_dir, args.max_train_samples)
     dev = load_examples(selection, "validation", "en", args.data_dir, args.max_eval_samples)
 
-    # 3. Is this run new, interrupted, finished, or another one?
+    # 3. Model: the encoder, carried over under a fresh head.
+    set_seed(training_args.seed)
+    model = load_model(args.model_name_or_path, task, args.keep_head)
+    check_length(model, tokenizer, args.max_seq_length)
+    if args.peft:
+        model = add_lora(model, task, args)
+
+    # 4. Is this run new, interrupted, finished, or another one?
     run = Run(
         phase="target", task=task.name, lineage=lineage, args=args, training_args=training_args,
         data=[train.record, dev.record], started_at=started_at,
     )  # fmt: skip
     if not run.open():
         return
-
-    # 4. Model: the encoder, carried over under a fresh head.
-    set_seed(training_args.seed)
-    model = load_model(args.model_name_or_path, task, args.keep_head)
-    check_length(model, tokenizer, args.max_seq_length)
-    if args.peft:
-        model = add_lora(model, task, args)
 
     # 5. Train; the best checkpoint on the selection set stays in the model.
     train_features, dev_features = (featurize(task, examples, tokenizer, vars(args)) for examples in (train, dev))

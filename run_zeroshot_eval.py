@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from transformers import TrainingArguments
 
 from tasks import load_task
-from xstilts.arguments import check_processes, parse
+from xstilts.arguments import check_training_arguments, parse
 from xstilts.checkpoint import check_length, check_trained_for, load_model, load_tokenizer
 from xstilts.errors import run_script, say
-from xstilts.examples import coverage, featurize, load_languages
+from xstilts.examples import coverage, featurize, inputs_of, load_languages
 from xstilts.metrics import averages, score
-from xstilts.results import Run, default_output_dir, inherit_seed, lineage_of, seen_languages
+from xstilts.results import Run, default_output_dir, lineage_of, zero_shot_languages
 from xstilts.training import StiltsTrainer
 
 
@@ -48,28 +48,31 @@ class EvalArguments:
     overwrite_output_dir: bool = False
     """Delete the run in --output_dir and start again."""
     config: str | None = None
-    """Another table of default arguments than configs/target.yaml."""
-    recipe: str | None = None
-    """A set of arguments below `recipes:` in that table."""
+    """Another table of default arguments than configs/eval.yaml."""
 
 
 def main(argv=None):
     """Run the phase; `argv` is the command line without the program's name."""
     # 1. Arguments. The seed is that of the checkpoint: evaluation draws nothing at random.
     started_at = time.time()
-    args, training_args = parse((EvalArguments, TrainingArguments), "target", argv)
-    check_processes(training_args)
+    args, training_args = parse((EvalArguments, TrainingArguments), "eval", argv)
+    check_training_arguments(training_args)
     task = load_task(args.task)
     lineage = lineage_of(args.model_name_or_path)
     tokenizer = load_tokenizer(args.model_name_or_path)
     check_trained_for(task, lineage, args.model_name_or_path)
-    training_args.seed = inherit_seed(args.model_name_or_path, training_args.seed)
     training_args.output_dir = training_args.output_dir or default_output_dir(
         "eval", lineage, task.name, training_args.seed
     )
 
     # 2. Data: every language that has any.
     tests, missing = load_languages(task, args.split, args.languages, args.data_dir, args.max_eval_samples)
+
+    # 3. Model: the checkpoint with the head it was trained with.
+    model = load_model(args.model_name_or_path, task, keep_head=True)
+    check_length(model, tokenizer, args.max_seq_length)
+
+    # 4. Is this run new, finished, or another one?
     run = Run(
         phase="eval", task=task.name, lineage=lineage, args=args, training_args=training_args,
         data=[examples.record for examples in tests.values()], started_at=started_at,
@@ -77,12 +80,8 @@ def main(argv=None):
     if not run.open():
         return
 
-    # 3. Model: the checkpoint with the head it was trained with.
-    model = load_model(args.model_name_or_path, task, keep_head=True)
-    check_length(model, tokenizer, args.max_seq_length)
+    # 5. Language by language: logits -> predictions -> scores.
     trainer = StiltsTrainer(task, model, training_args, tokenizer)
-
-    # 4. Language by language: logits -> predictions -> scores.
     scores = {}
     for language, examples in tests.items():
         predictions = trainer.predictions(examples, featurize(task, examples, tokenizer, vars(args)))
@@ -90,7 +89,7 @@ def main(argv=None):
         scores[language] = {
             **score(task.metric, predictions, gold),
             "examples": len(examples),
-            **coverage(task, examples, tokenizer, args.max_seq_length),
+            **coverage(inputs_of(task, examples), tokenizer, args.max_seq_length),
         }
         say(f"{task.name} {language}: {task.metric.headline} {scores[language][task.metric.headline]:.1f}")
         if trainer.is_world_process_zero():
@@ -98,10 +97,9 @@ def main(argv=None):
             folder.mkdir(parents=True, exist_ok=True)
             task.type.write(folder / f"{args.split}-{language}", predictions, examples.rows)
 
-    # 5. run.json: what the report reads.
+    # 6. run.json: what the report reads.
     if trainer.is_world_process_zero():
-        headline, seen = task.metric.headline, seen_languages(lineage)
-        zero_shot = [language for language in scores if language not in seen]
+        headline, zero_shot = task.metric.headline, zero_shot_languages(scores, lineage)
         results = {"split": args.split, "metric": headline, "scores": scores, "zero_shot_languages": zero_shot}
         run.close({**results, "averages": averages(scores, headline, zero_shot), "missing_languages": missing})
 

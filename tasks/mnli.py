@@ -7,7 +7,7 @@ from datasets import ClassLabel, Features, Value
 
 from xstilts import classification, metrics
 from xstilts.errors import UserError
-from xstilts.sources import Source, json_lines
+from xstilts.sources import Source, numbered_json_lines
 from xstilts.task import Task
 
 LABELS = ("entailment", "neutral", "contradiction")
@@ -16,10 +16,10 @@ LABELS = ("entailment", "neutral", "contradiction")
 def read(path, features):
     """{"gold_label": "neutral", "sentence1": ..., "sentence2": ..., "pairID": ...} -> the hub's columns. Pairs without a
     majority label (`-`) are left out, as GLUE does; the hub numbers what is left."""
-    rows = json_lines(path, ("gold_label", "sentence1", "sentence2"))
-    for idx, row in enumerate(row for row in rows if row["gold_label"] != "-"):
+    lines = numbered_json_lines(path, ("gold_label", "sentence1", "sentence2"))
+    for idx, (number, row) in enumerate(line for line in lines if line[1]["gold_label"] != "-"):
         if row["gold_label"] not in LABELS:
-            raise UserError(f"{path}, labelled pair {idx + 1}: '{row['gold_label']}' is not one of {', '.join(LABELS)}")
+            raise UserError(f"{path}, line {number}: label '{row['gold_label']}' is not one of {', '.join(LABELS)}")
         label = LABELS.index(row["gold_label"])
         yield {"premise": row["sentence1"], "hypothesis": row["sentence2"], "label": label, "idx": idx}
 

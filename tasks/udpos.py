@@ -47,5 +47,5 @@ TASK = Task(
     labels=TAGS,
     metric=metrics.PartOfSpeech,
     languages=("en", *(language for language in NAMES if language != "en")),
-    sizes={"train": 21_253, "validation": 3_974},
+    sizes={"train-en": 21_253, "validation-en": 3_974},
 )

@@ -1,12 +1,13 @@
 """The encoder is carried over, the head is fresh; adapters train the head and merge into a plain checkpoint."""
 
+import shutil
 from types import SimpleNamespace
 
 import pytest
 import torch
 from conftest import save_tiny_encoder
 from safetensors.torch import load_file
-from transformers import AutoModel
+from transformers import AutoModel, EuroBertConfig
 
 from tasks import load_task
 from xstilts.checkpoint import (
@@ -16,8 +17,8 @@ from xstilts.checkpoint import (
     load_model,
     load_tokenizer,
     longest_input,
+    model_fingerprint,
     save_checkpoint,
-    weights_fingerprint,
 )
 from xstilts.errors import UserError
 
@@ -108,10 +109,10 @@ def test_lora_trains_the_head_and_merges(encoder, tmp_path, name):
                 parameter.normal_(std=0.1)
     shape = (1, len(task.labels), 5) if name == "hellaswag" else (1, 5)
     inputs = {"input_ids": torch.arange(10, 10 + 5).expand(shape), "attention_mask": torch.ones(shape)}
-    adapted = task.type.scores(model.eval()(**inputs), inputs)
+    adapted = task.type.logits(model.eval()(**inputs), inputs)
     save_checkpoint(model, tokenizer, tmp_path)
     merged = load_model(str(tmp_path), task, keep_head=True).eval()
-    torch.testing.assert_close(task.type.scores(merged(**inputs), inputs), adapted, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(task.type.logits(merged(**inputs), inputs), adapted, rtol=1e-5, atol=1e-5)
     AutoModel.from_pretrained(tmp_path)  # the next phase needs no peft
 
 
@@ -129,7 +130,20 @@ def test_a_directory_without_a_model_is_named(tmp_path, made):
         load_model(str(path), load_task("mnli"))
 
 
-def test_the_fingerprint_is_that_of_the_weights(checkpoints):
-    assert weights_fingerprint(checkpoints["mnli"]) != weights_fingerprint(checkpoints["squad"])
-    assert len(weights_fingerprint(checkpoints["mnli"])) == 16
-    assert weights_fingerprint("/nowhere") is None
+def test_the_fingerprint_is_that_of_all_that_makes_a_model(checkpoints, encoder, tmp_path):
+    assert model_fingerprint(checkpoints["mnli"]) != model_fingerprint(checkpoints["squad"])
+    for change in ("config.json", "tokenizer.json", "model.safetensors"):
+        copy = tmp_path / change.split(".")[0]
+        shutil.copytree(encoder, copy)
+        assert model_fingerprint(str(copy)) == model_fingerprint(encoder)
+        (copy / change).write_bytes((copy / change).read_bytes() + b" ")
+        assert model_fingerprint(str(copy)) != model_fingerprint(encoder), change
+
+
+def test_an_encoder_without_a_head_of_a_type_is_named(tmp_path):
+    config = EuroBertConfig(
+        vocab_size=310, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2
+    )
+    AutoModel.from_config(config).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=r"AutoModelForQuestionAnswering for the encoder 'eurobert'"):
+        load_model(str(tmp_path), load_task("squad"))

@@ -15,13 +15,13 @@ from xstilts.training import last_checkpoint
 STEPS = 24
 
 
-def command(encoder, world, output_dir):
+def command(encoder, world, output_dir, extra=()):
     """run_intermediate.py with dropout, several epochs, and a checkpoint and an evaluation every four steps."""
     options = f"""--task mnli --model_name_or_path {encoder} --data_dir {world} --output_dir {output_dir} --use_cpu --seed 3
         --max_train_samples 60 --max_eval_samples 16 --per_device_train_batch_size 4 --gradient_accumulation_steps 2
         --max_steps {STEPS} --save_strategy steps --save_steps 4 --eval_strategy steps --eval_steps 4 --learning_rate 1e-3
         --save_total_limit 2 --max_seq_length 64"""
-    return [sys.executable, str(ROOT / "run_intermediate.py"), *options.split()]
+    return [sys.executable, str(ROOT / "run_intermediate.py"), *options.split(), *extra]
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +32,9 @@ def uninterrupted(encoder, world, tmp_path_factory):
     return folder
 
 
-def killed_after(step, encoder, world, folder):
+def killed_after(step, line, folder):
     """Start the run and kill it as soon as the checkpoint of a step is there."""
-    process = subprocess.Popen(command(encoder, world, folder))
+    process = subprocess.Popen(line)
     while not (folder / f"checkpoint-{step}" / "trainer_state.json").exists():
         assert process.poll() is None, "the run ended before it could be killed"
         time.sleep(0.005)
@@ -46,7 +46,7 @@ def killed_after(step, encoder, world, folder):
 @pytest.mark.parametrize("step", [4, 12, STEPS])
 def test_a_killed_run_ends_as_if_nothing_had_happened(encoder, world, uninterrupted, tmp_path, step):
     """Step 4 lies within the first epoch, step 12 in the second; after the last one there is nothing left to train (A4)."""
-    killed_after(step, encoder, world, tmp_path)
+    killed_after(step, command(encoder, world, tmp_path), tmp_path)
     reached = last_checkpoint(str(tmp_path))
     again = subprocess.run(command(encoder, world, tmp_path), check=True, timeout=300, capture_output=True, text=True)
     assert ("nothing left to train" if step == STEPS else f"going on from {reached}") in again.stdout
@@ -54,6 +54,16 @@ def test_a_killed_run_ends_as_if_nothing_had_happened(encoder, world, uninterrup
     ours, theirs = read_json(tmp_path / "run.json"), read_json(uninterrupted / "run.json")
     for name in ("dev_scores", "steps", "selected_step", "loss_curve"):
         assert ours[name] == theirs[name], name
+
+
+def test_early_stopping_counts_on_where_it_stood(encoder, world, tmp_path):
+    """A learning rate of 0 never gets better: the run stops after the second evaluation without improvement, at step 12."""
+    line = command(
+        encoder, world, tmp_path, "--learning_rate 0 --early_stopping_patience 2 --save_total_limit 9".split()
+    )
+    killed_after(8, line, tmp_path)
+    subprocess.run(line, check=True, timeout=300)
+    assert read_json(tmp_path / "run.json")["steps"] == 12
 
 
 def test_a_finished_run_changes_nothing(encoder, world, uninterrupted):

@@ -21,7 +21,16 @@ from transformers import (
 
 from xstilts.checkpoint import load_encoder
 from xstilts.errors import UserError
-from xstilts.retrieval import default_layer, embed, hidden_states, layers_of, nearest, sorted_english, write
+from xstilts.retrieval import (
+    choose_layer,
+    default_layer,
+    embed,
+    hidden_states,
+    layers_of,
+    nearest,
+    sorted_english,
+    write,
+)
 
 DEPTH = 3
 SIZES = {
@@ -82,7 +91,7 @@ def test_hidden_states_are_those_of_the_model_and_no_higher_layer_is_run(model, 
 @pytest.mark.parametrize("layer", [-1, DEPTH + 1])
 def test_a_layer_that_is_not_there_is_an_error(model, layer):
     with pytest.raises(UserError, match=rf"--layer {layer}: this encoder has hidden_states\[0\] to \[3\]"):
-        hidden_states(model, layer, INPUTS)
+        choose_layer(model, layer)
 
 
 @pytest.mark.parametrize(("depth", "layer"), [(24, 14), (12, 7), (6, 4), (4, 2), (2, 1), (1, 1), (22, 13)])

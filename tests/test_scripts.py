@@ -19,7 +19,7 @@ import run_retrieval
 import run_target
 import run_zeroshot_eval
 from tasks import load_task
-from xstilts.arguments import check_processes
+from xstilts.arguments import REFUSED, check_training_arguments, inherited_seed
 from xstilts.errors import UserError
 from xstilts.results import default_output_dir
 
@@ -166,7 +166,26 @@ BAD = [
     (TARGET, "--task xnli --learning_rate high", "invalid float value: 'high'"),
     (TARGET, "--task xnli --recipe secret", "--recipe secret is not one of jiant"),
     (TARGET, "--task xnli --config nowhere.yaml", "nowhere.yaml cannot be read"),
-    (TARGET, "--task xnli --train_sampling_strategy group_by_length --model_name_or_path {encoder}", "only 'random'"),
+    (
+        TARGET,
+        "--task xnli --train_sampling_strategy group_by_length --model_name_or_path {encoder}",
+        "group_by_length is not offered",
+    ),
+    (TARGET, "--task xnli --dataloader_drop_last true --model_name_or_path {encoder}", "drop_last True is not offered"),
+    (TARGET, "--task xnli --resume_from_checkpoint x --model_name_or_path {encoder}", "same command goes on"),
+    (TARGET, "--task xnli --model_name_or_path {nowords} --data_dir {world}", "holds no tokenizer"),
+    (
+        TARGET,
+        "--task xnli --model_name_or_path {torn} --data_dir {world} --use_cpu {small}",
+        "neither a directory with a whole",
+    ),
+    (
+        TARGET,
+        "--task mnli --model_name_or_path {encoder} --data_dir {world} --max_seq_length 4 --use_cpu {small}",
+        "no room",
+    ),
+    (TARGET, "--task mnli --model_name_or_path {encoder} --config {misspelt}", "section 'default' is neither"),
+    (TARGET, "--task mnli --model_name_or_path {encoder} --config {unknown}", "unknown key 'lerning_rate' in 'xnli'"),
     (TARGET, "--task xnli --model_name_or_path {empty} --data_dir {world}", "holds no model"),
     (
         TARGET,
@@ -207,19 +226,62 @@ def test_bad_input_is_one_clear_line(chain, encoder, world, tmp_path, main, line
     for name in ("train", "dev_matched"):
         (emptied / f"multinli_1.0_{name}.jsonl").touch()
     (tmp_path / "empty").mkdir()
+    for name in ("nowords", "torn"):
+        shutil.copytree(encoder, tmp_path / name)
+    for path in (tmp_path / "nowords").glob("tokenizer*"):
+        path.unlink()
+    weights = tmp_path / "torn" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    (tmp_path / "misspelt").write_text("default:\n  seed: 1\n")
+    (tmp_path / "unknown").write_text("xnli:\n  lerning_rate: 1\n")
     names = {"encoder": encoder, "world": world, "empty": tmp_path / "empty", "emptied": tmp_path / "emptied"}
+    names |= {name: tmp_path / name for name in ("nowords", "torn", "misspelt", "unknown")}
     names |= {"small": "--max_train_samples 4 --max_eval_samples 2", "xnli": chain / "none" / "xnli"}
     output_dir = tmp_path / "run"
     with pytest.raises(UserError, match=message) as error:
         main([*line.format(**names).split(), "--output_dir", str(output_dir)])
     assert "\n" not in str(error.value)
-    assert not (output_dir / "run.json").exists()
+    assert not output_dir.exists()  # so that the mended command may use it
 
 
 def test_an_unfinished_run_is_not_read_by_the_next_phase(chain, tmp_path):
     shutil.copytree(chain / "hellaswag", tmp_path / "copy", ignore=lambda folder, names: ["run.json"])
     with pytest.raises(UserError, match="not finished"):
         run_target.main(["--task", "xnli", "--model_name_or_path", str(tmp_path / "copy")])
+
+
+def test_a_checkpoint_inside_a_run_is_not_a_base_model(chain, tmp_path):
+    shutil.copytree(chain / "hellaswag", tmp_path / "run")
+    shutil.copytree(
+        chain / "hellaswag",
+        tmp_path / "run" / "checkpoint-1",
+        ignore=lambda folder, names: ["run.json", "started.json"],
+    )
+    with pytest.raises(UserError, match="finished; give that directory"):
+        run_target.main(["--task", "xnli", "--model_name_or_path", str(tmp_path / "run" / "checkpoint-1")])
+
+
+def test_a_run_is_not_written_over_the_model_it_starts_from(encoder, world, tmp_path):
+    shutil.copytree(encoder, tmp_path / "encoder")
+    common = ["--model_name_or_path", str(tmp_path / "encoder"), "--data_dir", world, *SMALL]
+    for folder in (tmp_path, tmp_path / "encoder"):
+        with pytest.raises(UserError, match="holds the model that the run starts from"):
+            run_intermediate.main(["--task", "mnli", "--output_dir", str(folder), *common])
+
+
+def test_one_seed_serves_a_chain(chain):
+    """Without --seed a phase takes that of the checkpoint it starts from."""
+    assert inherited_seed(str(chain / "hellaswag")) == ["--seed", "5"]
+    assert inherited_seed("FacebookAI/xlm-roberta-large") == []
+    assert read_run(chain / "hellaswag" / "tatoeba")["seed"] == 5  # given to the intermediate run only
+
+
+def test_the_precision_of_the_launcher_is_part_of_a_run(chain, encoder, world, monkeypatch):
+    """`accelerate config` sets it in the environment, not among the arguments."""
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    common = ["--model_name_or_path", encoder, "--output_dir", str(chain / "hellaswag"), "--data_dir", world, *SMALL]
+    with pytest.raises(UserError, match='mixed_precision: "no" -> "bf16"'):
+        run_intermediate.main(["--task", "hellaswag", *common])
 
 
 def test_the_shell_sees_one_line_and_exit_code_2():
@@ -237,7 +299,7 @@ def test_processes_that_do_not_know_of_each_other_are_refused(monkeypatch):
     """What `accelerate launch --multi_gpu` starts on a machine without GPUs: two models trained into one folder."""
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match="2 processes were launched but each trains for itself"):
-        check_processes(SimpleNamespace(world_size=1))
+        check_training_arguments(SimpleNamespace(**{name: only for name, (only, _) in REFUSED.items()}, world_size=1))
 
 
 @pytest.mark.parametrize("script", ["run_zeroshot_eval", "run_retrieval"])

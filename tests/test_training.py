@@ -15,6 +15,7 @@ from datasets import Dataset
 from transformers import TrainingArguments
 from transformers.trainer_callback import TrainerControl, TrainerState
 
+import run_intermediate
 from tasks import load_task
 from xstilts.checkpoint import load_model, load_tokenizer
 from xstilts.errors import UserError
@@ -121,10 +122,17 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     StopOnNonFiniteLoss().on_log(args, state, TrainerControl(), logs={"loss": 1.0, "grad_norm": 2.0})
 
 
-def test_a_loss_is_looked_at_before_anything_is_saved(tmp_path):
-    control = TrainerControl(should_save=True)
-    StopOnNonFiniteLoss().on_step_end(TrainingArguments(output_dir=str(tmp_path)), TrainerState(), control)
-    assert control.should_log
+@pytest.mark.parametrize("strategy", ["epoch", "steps", "no"])
+def test_a_diverged_run_is_not_saved(encoder, world, tmp_path, strategy):
+    """A8, whatever saves the checkpoint, and if nothing does: no run.json, no checkpoint, one clear line."""
+    options = f"""--task mnli --model_name_or_path {encoder} --data_dir {world} --output_dir {tmp_path} --use_cpu
+        --max_seq_length 64 --max_train_samples 24 --max_eval_samples 8 --num_train_epochs 3 --learning_rate 1e30 --max_grad_norm 0
+        --per_device_train_batch_size 4 --gradient_accumulation_steps 1 --save_strategy {strategy} --save_steps 4 --eval_steps 4
+        --eval_strategy {strategy} --load_best_model_at_end {strategy != "no"}"""
+    with pytest.raises(UserError, match="is nan at step"):
+        run_intermediate.main(options.split())
+    assert not list(tmp_path.glob("checkpoint-*"))
+    assert not (tmp_path / "run.json").exists()
 
 
 def test_the_end_of_training_is_recognised():
@@ -147,7 +155,11 @@ def test_a_half_written_checkpoint_is_not_resumed_from(tmp_path, capsys):
     write_checkpoint(tmp_path / "checkpoint-10", whole[:3])
     assert last_checkpoint(str(tmp_path)) == str(tmp_path / "checkpoint-9")
     assert not (tmp_path / "checkpoint-10").exists()
-    assert "checkpoint-10 was not written to its end" in capsys.readouterr().out
+    assert last_checkpoint(str(tmp_path), world_size=2) == str(tmp_path / "checkpoint-9")  # said, not thrown away
+    assert "written by 1 processes, now there are 2" in capsys.readouterr().out
+    write_checkpoint(tmp_path / "checkpoint-11", whole[:2])
+    last_checkpoint(str(tmp_path))
+    assert "checkpoint-11 was not written to its end" in capsys.readouterr().out
 
 
 def test_no_task_is_trained_in_half_precision(encoder, tmp_path):
@@ -171,7 +183,7 @@ def test_padding_does_not_change_a_span_loss(encoder, world):
     def logits(*rows):
         batch = task.type.collate(list(rows), tokenizer)
         batch.pop("labels")
-        return task.type.scores(model(**batch), batch)[0].log_softmax(-1)
+        return task.type.logits(model(**batch), batch)[0].log_softmax(-1)
 
     assert len(rows[0]["input_ids"]) < len(rows[-1]["input_ids"])
     alone, together = logits(rows[0]), logits(rows[0], rows[-1])

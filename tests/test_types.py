@@ -463,7 +463,7 @@ def test_qa_batches_and_the_scores_that_the_loss_reads(tokenizer):
     longest = len(features[0]["input_ids"])
     check_batch(batch, tokenizer, (2, longest), (2, 2))
     outputs = {"start_logits": torch.zeros(2, longest), "end_logits": torch.ones(2, longest)}
-    scores = qa.TYPE.scores(outputs, batch)
+    scores = qa.TYPE.logits(outputs, batch)
     assert scores.shape == (2, 2, longest)
     assert torch.isinf(scores).tolist() == [
         [[mask == 0 for mask in row]] * 2 for row in batch["attention_mask"].tolist()

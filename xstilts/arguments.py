@@ -12,7 +12,8 @@ from transformers import HfArgumentParser
 
 from xstilts.errors import UserError
 
-CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+ROOT = Path(__file__).resolve().parent.parent
+CONFIGS = ROOT / "configs"
 
 
 class _Parser(HfArgumentParser):
@@ -26,18 +27,19 @@ def parse(dataclasses, config, argv=None):
     """Parse a command line into instances of `dataclasses`, with the defaults of configs/<config>.yaml.
 
     The file has `defaults:`, a section per task, and under `recipes:` sets of arguments for `--recipe`; they apply in
-    this order. Raises UserError for unknown options (with the nearest known one), wrong values and an unknown recipe.
+    this order. The seed of the checkpoint's own run comes before them: one seed serves a whole chain. Raises UserError for
+    unknown options (with the nearest known one), wrong values and an unknown recipe.
     """
     parser = _Parser(dataclasses, allow_abbrev=False)
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    for option in ("--task", "--config", "--recipe"):
+    for option in ("--task", "--config", "--recipe", "--model_name_or_path"):
         first.add_argument(option)
     try:
         chosen, _ = first.parse_known_args(argv)
     except argparse.ArgumentError as error:
         raise UserError(str(error)) from error
     defaults = config_arguments(chosen.config or CONFIGS / f"{config}.yaml", chosen.task, chosen.recipe, parser)
-    line = [*defaults, *(sys.argv[1:] if argv is None else argv)]
+    line = [*inherited_seed(chosen.model_name_or_path), *defaults, *(sys.argv[1:] if argv is None else argv)]
     try:
         *parsed, unknown = parser.parse_args_into_dataclasses(
             line, look_for_args_file=False, return_remaining_strings=True
@@ -52,20 +54,31 @@ def parse(dataclasses, config, argv=None):
     return parsed
 
 
+def inherited_seed(checkpoint):
+    """`--seed N` of the run that wrote a checkpoint, nothing for a base model."""
+    run = Path(checkpoint or "") / "run.json"
+    if not run.is_file():
+        return []
+    seed = json.loads(run.read_text(encoding="utf-8"))["seed"]
+    return ["--seed", str(seed)]
+
+
 def config_arguments(path, task, recipe, parser):
-    """The lines of a config file that apply to a task, as a list of command-line arguments."""
+    """The lines of a config file that apply to a task, as a list of command-line arguments. Every section is checked."""
     tables = read_config(path)
     recipes = tables.pop("recipes", {})
     if recipe is not None and recipe not in recipes:
         raise UserError(f"--recipe {recipe} is not one of {', '.join(recipes) or 'none'} ({path})")
+    sections = {"defaults", *(file.stem for file in (ROOT / "tasks").glob("[!_]*.py"))}
+    for section, table in [*tables.items(), *((name, recipes[name]) for name in [recipe] if name)]:
+        if table is not recipes.get(recipe) and section not in sections:
+            raise UserError(f"{path}: section '{section}' is neither `defaults`, `recipes` nor a file of tasks/")
+        for name in table:
+            if f"--{name}" not in parser._option_string_actions:
+                raise UserError(f"{path}: unknown key '{name}' in '{section}'{_nearest(name, parser)}")
     options = {**tables.get("defaults", {}), **tables.get(task, {}), **recipes.get(recipe, {})}
-    arguments = []
-    for name, value in options.items():
-        if f"--{name}" not in parser._option_string_actions:
-            raise UserError(f"{path}: unknown key '{name}'{_nearest(name, parser)}")
-        if value is not None:
-            arguments += [f"--{name}", *(map(_text, value) if isinstance(value, list) else [_text(value)])]
-    return arguments
+    given = {name: value for name, value in options.items() if value is not None}
+    return [text for name, value in given.items() for text in (f"--{name}", *_texts(value))]
 
 
 def read_config(path):
@@ -81,8 +94,12 @@ def read_config(path):
     return tables
 
 
-def _text(value):
-    return json.dumps(value) if isinstance(value, dict) else str(value)
+def _texts(value):
+    """A YAML value as it is written on a command line."""
+    return [
+        json.dumps(each) if isinstance(each, dict) else str(each)
+        for each in (value if isinstance(value, list) else [value])
+    ]
 
 
 def _nearest(name, parser):
@@ -91,9 +108,25 @@ def _nearest(name, parser):
     return f"; did you mean --{close[0]}?" if close else ""
 
 
-def check_processes(training_args):
-    """Raise UserError where the launcher and the Trainer disagree about the number of processes, or where the Trainer would
-    slip into DataParallel."""
+REFUSED = {
+    "train_sampling_strategy": (
+        "random",
+        "other strategies reorder rows in ways that an interrupted run cannot resume",
+    ),
+    "label_smoothing_factor": (0, "the loss is counted over the whole step, without smoothing"),
+    "dataloader_drop_last": (False, "every row is seen"),
+    "average_tokens_across_devices": (True, "the loss is counted over all processes"),
+    "save_only_model": (False, "an interrupted run could not go on"),
+    "resume_from_checkpoint": (None, "the same command goes on where the run in --output_dir stopped"),
+}
+
+
+def check_training_arguments(training_args):
+    """Raise UserError for arguments of the Trainer that are not offered, where the launcher and the Trainer disagree about the
+    number of processes, and where the Trainer would slip into DataParallel."""
+    for name, (only, reason) in REFUSED.items():
+        if getattr(training_args, name) != only:
+            raise UserError(f"--{name} {getattr(training_args, name)} is not offered: {reason}")
     launched = int(os.environ.get("WORLD_SIZE", 1))
     if launched != training_args.world_size:
         raise UserError(
@@ -104,12 +137,4 @@ def check_processes(training_args):
         raise UserError(
             f"{training_args.n_gpu} GPUs are visible to one process; use `accelerate launch --multi_gpu` for all of them, or "
             "CUDA_VISIBLE_DEVICES=0 for one"
-        )
-    if training_args.train_sampling_strategy != "random":
-        raise UserError(
-            "--train_sampling_strategy: only 'random' is offered; others reorder rows in ways that cannot resume"
-        )
-    if training_args.label_smoothing_factor:
-        raise UserError(
-            "--label_smoothing_factor is not offered: the loss is counted over the whole step, without smoothing"
         )

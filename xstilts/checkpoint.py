@@ -5,19 +5,26 @@ A checkpoint directory is a plain Hugging Face model. Loading one the obvious wa
 weights are copied in.
 """
 
+import glob
 import hashlib
 import os
 
 import torch
 from peft import LoraConfig, get_peft_model
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from xstilts.errors import UserError, say
 
+MINIMAL_LENGTH = 8  # the special tokens of a pair, and a piece or two of each text
+TOKENIZER_FILES = ("tokenizer.json", "*.model", "vocab.*")
+
 
 def load_tokenizer(path):
-    """The tokenizer of a checkpoint. Raises UserError where there is none."""
+    """The tokenizer of a checkpoint. Raises UserError where there is none: transformers would make up an empty one."""
+    if os.path.isdir(path) and not any(glob.glob(os.path.join(glob.escape(path), name)) for name in TOKENIZER_FILES):
+        raise UserError(f"--model_name_or_path {path} holds no tokenizer ({', '.join(TOKENIZER_FILES)})")
     return _loaded(AutoTokenizer, path)
 
 
@@ -32,6 +39,10 @@ def load_model(path, task, keep_head=False):
         return _loaded(task.type.auto_model, path, dtype=torch.float32)
     names = {"id2label": dict(enumerate(task.labels)), "label2id": {label: i for i, label in enumerate(task.labels)}}
     config = _loaded(AutoConfig, path, **(names if task.labels else {"num_labels": 2}))
+    if type(config) not in task.type.auto_model._model_mapping:
+        raise UserError(
+            f"{path}: transformers has no {task.type.auto_model.__name__} for the encoder '{config.model_type}'"
+        )
     model = task.type.auto_model.from_config(config, dtype=torch.float32)
     carry_over(path, model)
     return model
@@ -63,17 +74,25 @@ def check_head(path, task):
     """Raise UserError unless the checkpoint's head is of the task's type and has its labels in its order."""
     config = _loaded(AutoConfig, path)
     architecture = (config.architectures or ["none"])[0]
-    expected = task.type.auto_model._model_mapping[type(config)].__name__
+    expected = getattr(task.type.auto_model._model_mapping.get(type(config), None), "__name__", task.type.name)
     if architecture != expected:
         raise UserError(
             f"{path} has the head of {architecture}, but {task.name} needs {expected}; "
             f"run_target.py --task {task.name} comes first"
         )
     labels = tuple(config.id2label[i] for i in range(len(config.id2label)))
-    if task.labels and labels != task.labels and task.type.name != "multiple_choice":
+    if task.labels and labels != task.labels:
         raise UserError(
             f"{path} predicts the labels {', '.join(labels)}, but {task.name} has {', '.join(task.labels)} in this order"
         )
+
+
+def has_task_head(path):
+    """Whether a model was fine-tuned for some task, by the name of its architecture."""
+    architecture = (_loaded(AutoConfig, path).architectures or [""])[0]
+    return architecture.endswith(
+        ("SequenceClassification", "TokenClassification", "MultipleChoice", "QuestionAnswering")
+    )
 
 
 def check_trained_for(task, lineage, path):
@@ -90,13 +109,13 @@ def add_lora(model, task, args):
     """The model with LoRA adapters on every linear layer of its encoder (`args.lora_r`, `lora_alpha`, `lora_dropout`); its head,
     and a pooler, are trained in full.
 
-    Multiple choice on XLM-R reads a pooler that pretraining never trained: frozen at random it would train nothing.
+    Multiple choice on XLM-R reads a pooler that pretraining never trained: frozen at random it would let nothing through.
     Raises UserError for another `args.peft` than lora.
     """
     if args.peft != "lora":
         raise UserError(f"--peft {args.peft} is not offered; it can be lora")
     parts = {name.split(".")[0] for name, _ in model.named_parameters() if not name.startswith(model.base_model_prefix)}
-    if task.type.name == "multiple_choice" and getattr(model.base_model, "pooler", None) is not None:
+    if getattr(model.base_model, "pooler", None) is not None:
         parts.add("pooler")
     linear = {
         name.split(".")[-1]
@@ -120,22 +139,21 @@ def save_checkpoint(model, tokenizer, output_dir):
         model = model.merge_and_unload()
     model.save_pretrained(output_dir)
     tokenizer.save_pretrained(output_dir)
-    return weights_fingerprint(output_dir)
+    return model_fingerprint(output_dir)
 
 
-def weights_fingerprint(directory):
-    """16 hexadecimal digits of model.safetensors (or the index of its shards), None where there is neither."""
-    for name in ("model.safetensors", "model.safetensors.index.json"):
-        path = os.path.join(directory, name)
-        if os.path.isfile(path):
-            with open(path, "rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()[:16]
-    return None
-
-
-def base_fingerprint(path):
-    """What identifies a base model: the fingerprint of its weights, or of one from the hub the commit."""
-    return weights_fingerprint(path) or getattr(_loaded(AutoConfig, path), "_commit_hash", None)
+def model_fingerprint(path):
+    """What identifies a model: 16 hexadecimal digits of its weights, configuration and tokenizer, or of one on the hub the
+    commit."""
+    if not os.path.isdir(path):
+        return getattr(_loaded(AutoConfig, path), "_commit_hash", None)
+    patterns = ("*.safetensors", "*.bin", "config.json", *TOKENIZER_FILES)
+    files = sorted({file for name in patterns for file in glob.glob(os.path.join(glob.escape(path), name))})
+    digest = hashlib.sha256()
+    for name in files:
+        with open(name, "rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]
 
 
 def longest_input(model, tokenizer):
@@ -152,8 +170,10 @@ def longest_input(model, tokenizer):
 
 
 def check_length(model, tokenizer, max_seq_length):
-    """Raise UserError if inputs may become longer than the encoder has positions."""
+    """Raise UserError if inputs may become longer than the encoder has positions, or have no room for text."""
     limit = longest_input(model, tokenizer)
+    if max_seq_length < MINIMAL_LENGTH:
+        raise UserError(f"--max_seq_length {max_seq_length} leaves no room for text; give {MINIMAL_LENGTH} or more")
     if max_seq_length > limit:
         raise UserError(
             f"--max_seq_length {max_seq_length} is more than the {limit} positions of this encoder; give {limit} or less"
@@ -170,11 +190,11 @@ def _loaded(auto_class, path, **options):
     transformers_logging.set_verbosity_error()
     try:
         return auto_class.from_pretrained(path, **options)
-    except (OSError, ConnectionError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         reason = str(error).strip().split("\n")[0]
         raise UserError(
-            f"no model at --model_name_or_path {path}: neither a directory with a checkpoint nor a model that the hub can "
-            f"deliver ({reason})"
+            f"no model at --model_name_or_path {path}: neither a directory with a whole checkpoint nor a model that the hub "
+            f"can deliver ({reason})"
         ) from error
     finally:
         transformers_logging.set_verbosity(verbosity)

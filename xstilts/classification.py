@@ -22,7 +22,7 @@ def collate(rows, tokenizer):
     }
 
 
-def scores(outputs, batch):
+def logits(outputs, batch):
     """(batch, labels) logits."""
     return outputs["logits"]
 
@@ -53,7 +53,7 @@ TYPE = TaskType(
     auto_model=AutoModelForSequenceClassification,
     features=features,
     collate=collate,
-    scores=scores,
+    logits=logits,
     decode=decode,
     gold=gold,
     texts=texts,

@@ -23,7 +23,8 @@ def say(message):
 def run_script(main):
     """Run a script's `main()` from the command line.
 
-    A `UserError` becomes one line on stderr and exit code 2; every process of a distributed run exits, only the first one speaks.
+    A `UserError`, and what the operating system refuses, becomes one line on stderr and exit code 2; of a distributed run every
+    process exits, and the first one on each machine speaks.
     A bare `--debug` shows the traceback instead (with a value, `--debug underflow_overflow`, it is the Trainer's).
     """
     debug = sys.argv[-1] == "--debug" or any(a == "--debug" and b.startswith("--") for a, b in pairwise(sys.argv))
@@ -31,9 +32,9 @@ def run_script(main):
         sys.argv.remove("--debug")
     try:
         main()
-    except UserError as error:
+    except (UserError, OSError) as error:
         if debug:
             raise
-        if is_main_process():
+        if os.environ.get("LOCAL_RANK", "0") == "0":
             print(f"{os.path.basename(sys.argv[0])}: {error}", file=sys.stderr)
         sys.exit(2)

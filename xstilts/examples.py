@@ -42,7 +42,7 @@ def load_examples(task, split, language="en", data_dir=None, max_samples=None):
     carved = task.held_out_by and split in ("train", "validation")
     stored = "train" if carved else split
     raw, files = load_rows(task.source, stored, language, data_dir)
-    published = task.sizes.get(stored)
+    published = task.sizes.get(f"{stored}-{language}", task.sizes.get(stored))
     if published not in (None, len(raw)):
         say(f"{task.name} {stored} '{language}': {len(raw):,} rows, {published:,} are published")
     if carved:
@@ -51,6 +51,7 @@ def load_examples(task, split, language="en", data_dir=None, max_samples=None):
     if len(raw) == 0:
         raise UserError(f"{task.name}: the {split} set in '{language}' is empty ({', '.join(files)})")
     examples = [_example(task, row, number, split, files) for number, row in enumerate(raw, start=1)]
+    published = None if carved else published
     return Examples(Dataset.from_list(examples), _record(examples, split, language, published, files))
 
 
@@ -73,10 +74,10 @@ def load_sentences(task, split, languages=None, data_dir=None, max_samples=None)
 
     def load(language):
         raw, files = load_rows(task.source, split, language, data_dir)
-        raw = _first(raw, max_samples)
-        if len(raw) == 0:
+        rows = [{side: text.strip() for side, text in row.items()} for row in _first(raw, max_samples)]
+        if not rows:
             raise UserError(f"{task.name}: no sentences in '{language}' ({', '.join(files)})")
-        return Examples(raw, _record(raw, split, language, task.sizes.get(split), files))
+        return Examples(Dataset.from_list(rows), _record(rows, split, language, task.sizes.get(split), files))
 
     return _each_language(task, split, languages, data_dir, load)
 
@@ -97,6 +98,7 @@ def _each_language(task, split, languages, data_dir, load):
             if asked:
                 raise
             missing[language] = str(error)
+            say(f"{task.name} '{language}' is left out: {error}")
     if not found:
         raise UserError(next(iter(missing.values())))
     return found, missing
@@ -108,15 +110,21 @@ def _record(rows, split, language, published, files):
 
 
 def _part(raw, column, held_out):
-    """The twentieth of the rows whose value of `column` (say, the article) hashes lowest, or all others. Whole groups are
-    kept together, and one group at least is held out, so that a small sample has a selection set too."""
-    groups = sorted(set(raw[column]), key=lambda value: hashlib.sha256(value.encode()).hexdigest())
+    """The rows of the twentieth of the groups (rows of one value of `column`, say an article) whose value hashes lowest, or all
+    others. One group at least is held out, so that a small sample has a selection set too; held-out rows come in the order of
+    a hash, so that the first 500 of them are not three articles."""
+    groups = sorted(set(raw[column]), key=_hash)
     if len(groups) < 2:
         raise UserError(
             f"the training rows have a single {column}, so none can be held out for selection; give more rows"
         )
     chosen = set(groups[: max(1, round(len(groups) * HELD_OUT_SHARE))])
-    return raw.select([index for index, value in enumerate(raw[column]) if (value in chosen) == held_out])
+    part = [index for index, value in enumerate(raw[column]) if (value in chosen) == held_out]
+    return raw.select(sorted(part, key=_hash) if held_out else part)
+
+
+def _hash(value):
+    return hashlib.sha256(str(value).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _example(task, row, number, split, files):
@@ -153,28 +161,32 @@ def featurize(task, examples, tokenizer, lengths):
     )
 
 
-def coverage(task, examples, tokenizer, max_seq_length):
+def inputs_of(task, examples):
+    """Every input of a task's examples as a tuple of texts, for `coverage`."""
+    return [each for example in examples.rows for each in task.type.texts(example)]
+
+
+def coverage(inputs, tokenizer, max_seq_length):
     """How well the vocabulary and the length fit a language, the strongest confounds of transfer.
 
-    Returns sub-words per word (words as white space or the treebank divides them; for Thai, Chinese and Japanese compare
-    `subwords_per_character`), the share of unknown pieces, and the share of examples that do not fit into
-    `max_seq_length` and are therefore cut (classification, multiple choice) or read in windows (tagging, QA).
+    `inputs` are tuples of texts: a sentence, a pair, or the words of a sentence. Returns sub-words per word (words as white space
+    or the treebank divides them; for Thai, Chinese and Japanese compare `subwords_per_character`), the share of unknown
+    pieces, and the share of inputs that do not fit into `max_seq_length` and are therefore cut, or for tagging and QA read in
+    windows.
     """
-    inputs = [each for example in examples.rows for each in task.type.texts(example)]
     flat = [text for each in inputs for text in each]
     pieces = tokenizer(flat, add_special_tokens=False)["input_ids"]
-    counts = iter([len(ids) for ids in pieces])
-    needed = [sum(next(counts) for _ in each) for each in inputs]
-    room = [
-        max_seq_length - tokenizer.num_special_tokens_to_add(pair=task.type.name != "tagging" and len(each) == 2)
-        for each in inputs
-    ]
-    total = max(1, sum(needed))
-    words = sum(len(text.split()) for text in flat)
-    unknown = sum(ids.count(tokenizer.unk_token_id) for ids in pieces)
+    lengths = iter(pieces)
+    needed = [sum(len(next(lengths)) for _ in each) + special_tokens_of(each, tokenizer) for each in inputs]
+    total = max(1, sum(map(len, pieces)))
     return {
-        "subwords_per_word": round(total / max(1, words), 4),
+        "subwords_per_word": round(total / max(1, sum(len(text.split()) for text in flat)), 4),
         "subwords_per_character": round(total / max(1, sum(map(len, flat))), 4),
-        "unknown_share": round(unknown / total, 6),
-        "too_long_share": round(sum(n > r for n, r in zip(needed, room, strict=True)) / len(inputs), 6),
+        "unknown_share": round(sum(ids.count(tokenizer.unk_token_id) for ids in pieces) / total, 6),
+        "too_long_share": round(sum(length > max_seq_length for length in needed) / len(inputs), 6),
     }
+
+
+def special_tokens_of(texts, tokenizer):
+    """How many special tokens an input gets: a pair of texts has separators between them."""
+    return tokenizer.num_special_tokens_to_add(pair=len(texts) == 2)

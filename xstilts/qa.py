@@ -81,10 +81,10 @@ def collate(rows, tokenizer):
     return {**padded, "labels": torch.tensor([row["labels"] for row in rows])}
 
 
-def scores(outputs, batch):
+def logits(outputs, batch):
     """(batch, 2, tokens) start and end logits; -inf at padding, so that the loss does not depend on what else is in a batch."""
-    logits = torch.stack([outputs["start_logits"], outputs["end_logits"]], dim=1).float()
-    return logits.masked_fill(batch["attention_mask"][:, None] == 0, -torch.inf)
+    both = torch.stack([outputs["start_logits"], outputs["end_logits"]], dim=1).float()
+    return both.masked_fill(batch["attention_mask"][:, None] == 0, -torch.inf)
 
 
 def decode(logits, features, examples, labels):
@@ -136,7 +136,7 @@ TYPE = TaskType(
     lengths=("doc_stride",),
     features=features,
     collate=collate,
-    scores=scores,
+    logits=logits,
     decode=decode,
     gold=gold,
     texts=texts,

@@ -16,21 +16,22 @@ from pathlib import Path
 
 import torch
 
-from xstilts.checkpoint import base_fingerprint
+from xstilts.checkpoint import has_task_head, model_fingerprint
 from xstilts.errors import UserError, is_main_process, say
 
 PACKAGES = "torch transformers datasets evaluate accelerate peft seqeval sentencepiece tokenizers numpy".split()
 
-# Arguments that say where and how a run is carried out, not what comes out of it. The three batch sizes are there as one product.
+# Arguments that say where and how a run is carried out, not what comes out of it. The three batch sizes are there as one product,
+# the precision as `mixed_precision`.
 NOT_IDENTITY = re.compile(
     r"(output_dir|data_dir|config|debug|overwrite_output_dir|model_name_or_path|per_device_.*|gradient_accumulation_steps"
     r"|logging_.*|log_.*|report_to|run_name|project|trackio.*|hub_.*|push_to_hub|disable_tqdm|dataloader_.*|do_.*|use_cpu"
     r"|save_total_limit|save_only_model|save_on_each_node|resume_from_checkpoint|restore_callback_states_from_checkpoint"
     r"|eval_accumulation_steps|prediction_loss_only|label_names|remove_unused_columns|skip_memory_metrics|ddp_.*|_n_gpu"
-    r"|accelerator_config|torch_empty_cache_steps|local_rank|enable_jit_checkpoint|eval_use_gather_object)"
+    r"|accelerator_config|bf16|fp16|torch_empty_cache_steps|local_rank|enable_jit_checkpoint|eval_use_gather_object)"
 )
 
-EVALUATION_IDENTITY = ("seed", "bf16", "fp16", "bf16_full_eval", "fp16_full_eval")
+EVALUATION_IDENTITY = ("seed", "mixed_precision", "bf16_full_eval", "fp16_full_eval")
 
 
 def lineage_of(path):
@@ -38,19 +39,24 @@ def lineage_of(path):
     record = read_json(os.path.join(path, "run.json"))
     if record:
         return record["lineage"]
-    if os.path.isdir(path) and os.path.exists(os.path.join(path, "started.json")):
-        raise UserError(f"{path} holds a run that is not finished (no run.json); run its command again first")
-    return [{"base_model": os.path.basename(os.path.normpath(path)), "fingerprint": base_fingerprint(path)}]
+    for folder in (path, os.path.dirname(os.path.abspath(path))):
+        if os.path.exists(os.path.join(folder, "started.json")):
+            state = (
+                "finished; give that directory" if os.path.exists(os.path.join(folder, "run.json")) else "not finished"
+            )
+            raise UserError(
+                f"{path} belongs to the run in {folder}, which is {state}; only a finished run is handed on"
+            )
+    base = {"base_model": os.path.basename(os.path.normpath(path)), "fingerprint": model_fingerprint(path)}
+    return [{**base, "has_head": True} if has_task_head(path) else base]
 
 
-def inherit_seed(path, seed):
-    """The seed of a checkpoint's own run; `seed` where it is a base model. One seed serves a whole chain."""
-    return (read_json(os.path.join(path, "run.json")) or {}).get("seed", seed)
-
-
-def seen_languages(lineage):
-    """Languages with labelled data anywhere behind a checkpoint: an evaluation in them is not zero-shot."""
-    return {language for record in lineage for language in record.get("languages", ())}
+def zero_shot_languages(languages, lineage):
+    """Those of `languages` without labelled data anywhere behind a checkpoint; none if nobody recorded its training."""
+    if lineage[-1].get("has_head"):
+        return []
+    seen = {language for record in lineage for language in record.get("languages", ())}
+    return [language for language in languages if language not in seen]
 
 
 def lineage_text(lineage):
@@ -58,13 +64,30 @@ def lineage_text(lineage):
     return " > ".join(record.get("base_model") or record["task"] for record in lineage)
 
 
-def default_output_dir(phase, lineage, task, seed):
-    """runs/<phase>/<slug>/seed<N>; the slug is made of the tasks behind the run, and the base model if it is not the paper's."""
-    before = lineage[1:-1] if phase == "eval" and lineage[-1].get("phase") == "target" else lineage[1:]
-    parents = "-".join(record["task"] for record in before)
-    slug = "-".join(filter(None, (parents, task))) if phase == "intermediate" else f"{parents or 'none'}/{task}"
+def default_output_dir(phase, lineage, task, seed, factors=()):
+    """runs/<phase>/<slug>/seed<N>; the slug is made of the tasks behind the run and of the factors that are not default: the base
+    model, adapters, a kept head, a layer."""
+    evaluated = lineage[-1] if phase == "eval" and lineage[-1].get("phase") == "target" else None
+    before = "-".join(
+        _with_factors(record["task"], _factors_of(record)) for record in lineage[1:] if record is not evaluated
+    )
+    own = _with_factors(task, [*(_factors_of(evaluated) if evaluated else ()), *factors])
+    slug = "-".join(filter(None, (before, own))) if phase == "intermediate" else f"{before or 'none'}/{own}"
     base = lineage[0]["base_model"]
     return os.path.join("runs", phase, slug if base == "xlm-roberta-large" else f"{base}--{slug}", f"seed{seed}")
+
+
+def training_factors(args):
+    """What makes a training run another one than the default, for its directory's name."""
+    return [*([args.peft] if args.peft else []), *(["kept-head"] if getattr(args, "keep_head", False) else [])]
+
+
+def _factors_of(record):
+    return [*([record["peft"]] if record.get("peft") else []), *(["kept-head"] if record.get("head") == "kept" else [])]
+
+
+def _with_factors(task, factors):
+    return "--".join([task, *factors])
 
 
 @dataclass(kw_only=True)
@@ -88,7 +111,8 @@ class Run:
     def __post_init__(self):
         # Fixed here: the Trainer changes its arguments while it works.
         self.output_dir = Path(self.training_args.output_dir)
-        self.arguments = _plain({**vars(self.args), **self.training_args.to_dict()})
+        precision = self.training_args.mixed_precision  # of `accelerate config` too, which sets no argument
+        self.arguments = _plain({**vars(self.args), **self.training_args.to_dict(), "mixed_precision": precision})
         self.identity = self._identity()
 
     def _identity(self):
@@ -116,6 +140,7 @@ class Run:
         output_dir belongs to another run, with what differs. `--overwrite_output_dir` deletes what lies there, if it is a run.
         """
         with self.training_args.main_process_first(local=False, desc="the run's directory"):
+            self._check_place()
             if self.args.overwrite_output_dir and is_main_process():
                 _remove_run(self.output_dir)
             finished, started = read_json(self.output_dir / "run.json"), read_json(self.output_dir / "started.json")
@@ -126,9 +151,16 @@ class Run:
                 )
         if finished:
             say(f"{self.output_dir} is finished with the same arguments and data; nothing to do")
-        elif started and not torch.cuda.is_available():
+        elif started and self.training_args.device.type == "cpu":
             torch.set_num_threads(started["threads"])
         return not finished
+
+    def _check_place(self):
+        model, here = Path(self.args.model_name_or_path).resolve(), self.output_dir.resolve()
+        if model.exists() and model.is_relative_to(here):
+            raise UserError(
+                f"--output_dir {self.output_dir} holds the model that the run starts from; give another one"
+            )
 
     def _check_same(self, there):
         if there is not None and there != self.identity:
@@ -156,7 +188,7 @@ class Run:
             "wall_time_s": round(time.time() - self.started_at, 1),
             "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
             "git_commit": git_commit(),
-            "hardware": hardware(),
+            "hardware": hardware(self.training_args.device),
             "identity": self.identity,
         }
         write_json(self.output_dir / "run.json", content)
@@ -174,6 +206,11 @@ def _remove_run(output_dir):
         return
     if not any((output_dir / name).exists() for name in ("run.json", "started.json")):
         raise UserError(f"--overwrite_output_dir: {output_dir} holds no run of this project and is not deleted")
+    deeper = [path for path in output_dir.rglob("started.json") if path.parent != output_dir]
+    if deeper:
+        raise UserError(
+            f"--overwrite_output_dir: {output_dir} holds other runs ({deeper[0].parent}) and is not deleted"
+        )
     shutil.rmtree(output_dir)
 
 
@@ -194,9 +231,9 @@ def _short(value):
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def hardware():
+def hardware(device):
     """Device, number of processes and threads."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
+    device = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     return {"device": device, "processes": int(os.environ.get("WORLD_SIZE", 1)), "threads": torch.get_num_threads()}
 
 

@@ -5,7 +5,7 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 from tqdm import tqdm
 
-from xstilts.errors import UserError, is_main_process
+from xstilts.errors import UserError, is_main_process, say
 
 
 def layers_of(encoder):
@@ -19,18 +19,23 @@ def default_layer(encoder):
     return round(14 / 24 * encoder.config.num_hidden_layers)
 
 
+def choose_layer(encoder, layer):
+    """`layer`, or the default where it is None. Raises UserError for one that the encoder lacks."""
+    depth = len(layers_of(encoder))
+    layer = default_layer(encoder) if layer is None else layer
+    if not 0 <= layer <= depth:
+        raise UserError(f"--layer {layer}: this encoder has hidden_states[0] to [{depth}]")
+    say(f"mean over the tokens of hidden_states[{layer}] of {depth} layers")
+    return layer
+
+
 class _Reached(Exception):
     """The layer asked for has its input; the layers from here on need not run."""
 
 
 def hidden_states(encoder, layer, inputs):
-    """`hidden_states[layer]` of an encoder, (batch, tokens, width); index 0 is the embeddings. No higher layer is run.
-
-    Raises UserError for a layer the encoder lacks.
-    """
+    """`hidden_states[layer]` of an encoder, (batch, tokens, width); index 0 is the embeddings. No higher layer is run."""
     layers = layers_of(encoder)
-    if not 0 <= layer <= len(layers):
-        raise UserError(f"--layer {layer}: this encoder has hidden_states[0] to [{len(layers)}]")
     if layer == len(layers):
         return encoder(**inputs).last_hidden_state
     seen = []
@@ -59,7 +64,9 @@ def embed(sentences, encoder, tokenizer, layer, max_seq_length, batch_size):
     by_length = sorted(range(len(sentences)), key=lambda index: len(ids[index]))
     batches = [by_length[start : start + batch_size] for start in range(0, len(by_length), batch_size)]
     vectors = []
-    with PartialState().split_between_processes(batches) as mine, torch.inference_mode():
+    state = PartialState()
+    mine = batches[state.process_index :: state.num_processes]
+    with torch.inference_mode():
         for batch in tqdm(mine, desc="embed", leave=False, disable=None if is_main_process() else True):
             inputs = tokenizer.pad({"input_ids": [ids[index] for index in batch]}, return_tensors="pt").to(device)
             states = hidden_states(encoder, layer, inputs).float()
@@ -67,6 +74,7 @@ def embed(sentences, encoder, tokenizer, layer, max_seq_length, batch_size):
             pooled = (states * mask).sum(1) / mask.sum(1)
             vectors += zip(batch, pooled.cpu(), strict=True)
     ordered = sorted(gather_object(vectors), key=lambda pair: pair[0])
+    assert len(ordered) == len(sentences)
     return torch.stack([vector for _, vector in ordered])
 
 

@@ -100,7 +100,8 @@ def _hub_rows(source, split, language):
             f"--data_dir DIR with the official file DIR/{_fill(source.files[split], source, language)}"
         ) from error
     except (ValueError, RuntimeError) as error:
-        raise MissingData(f"the hub has no {where}: {_first_line(error)}") from error
+        unknown = any(word in str(error) for word in ("BuilderConfig", "Unknown split"))
+        raise (MissingData if unknown else UserError)(f"the hub gives no {where}: {_first_line(error)}") from error
     missing = set(source.features) - set(rows.column_names)
     if missing:
         raise UserError(
@@ -143,6 +144,11 @@ def numbered_lines(path):
 
 def json_lines(path, columns, optional=()):
     """One JSON object a line, of which `columns` are kept. Columns in `optional` are None where a line lacks them."""
+    return (row for _, row in numbered_json_lines(path, columns, optional))
+
+
+def numbered_json_lines(path, columns, optional=()):
+    """The same with line numbers, for readers that check more."""
     for number, line in numbered_lines(path):
         if not line.strip():
             continue
@@ -155,7 +161,7 @@ def json_lines(path, columns, optional=()):
         lacking = [column for column in columns if row.get(column) is None and column not in optional]
         if lacking:
             raise UserError(f"{path}, line {number}: no '{lacking[0]}'")
-        yield {column: row.get(column) for column in columns}
+        yield number, {column: row.get(column) for column in columns}
 
 
 def tab_separated(path, columns):
@@ -190,6 +196,8 @@ def squad_json(path, features):
 
 
 def _squad_row(article, paragraph, question, features):
+    if "answers" not in question:
+        raise KeyError(f"'answers' of question {question.get('id')}")
     answers = question["answers"]
     row = {
         "id": question["id"],

@@ -20,7 +20,7 @@ class TaskType:
     features     (batch of examples, indices, tokenizer, labels, **lengths) -> columns of token ids, one row per
                  model input; `example` is the index of the example a row belongs to, `labels` is what the loss reads
     collate      (list of feature rows, tokenizer) -> padded int64 tensors; `labels` is -100 where nothing is learned
-    scores       (model outputs, batch) -> (..., classes) logits; `labels`, of the shape before classes, index the last axis
+    logits       (model outputs, batch) -> (..., classes) logits; `labels`, of the shape before classes, index the last axis
     reduce       (logits, labels) -> what is kept of a batch's logits until they are decoded; None keeps them whole
     decode       (logits, features, examples, labels) -> one prediction per example, in the order of the examples
     gold         example -> the reference that the metric compares a prediction with
@@ -34,7 +34,7 @@ class TaskType:
     lengths: tuple[str, ...] = ()
     features: Callable
     collate: Callable
-    scores: Callable
+    logits: Callable
     reduce: Callable | None = None
     decode: Callable
     gold: Callable
@@ -54,9 +54,9 @@ class Task:
     metric       an `evaluate.Metric` class of `xstilts/metrics.py`; its `headline` names the score that selects
     languages    the languages of XTREME and XTREME-R it is evaluated in, English first where it is among them
     train_on     the task whose training rows a target task learns from, where that is another one
-    held_out_by  a column of the raw rows: the selection set is the twentieth of the training rows that has the
-                 smallest hashes of this column (see `xstilts/examples.py`), and not the `validation` split
-    sizes        published number of rows per split, checked
+    held_out_by  a column of the raw rows: the selection set is not the `validation` split but a twentieth of the training
+                 rows, by whole groups of this column (see `xstilts/examples.py`)
+    sizes        published number of rows, checked: by split where all languages agree, else by `split-language`
     """
 
     name: str

@@ -68,6 +68,7 @@ class StiltsTrainer(Trainer):
     def __init__(self, task, model, args, tokenizer, train_features=None, dev=None, callbacks=()):
         args.label_names = ["labels"]
         args.remove_unused_columns = False  # the collators pick what the model gets
+        args.logging_nan_inf_filter = False  # it shows a loss of nan as 0.0
         if dev is None:
             args.eval_strategy = "no"  # this one only predicts
         super().__init__(
@@ -89,14 +90,18 @@ class StiltsTrainer(Trainer):
         hence the factor."""
         labels = inputs.pop("labels")
         outputs = model(**inputs)
-        logits = self.task.type.scores(outputs, inputs)
+        logits = self.task.type.logits(outputs, inputs)
         total = torch.nn.functional.cross_entropy(logits.flatten(0, -2).float(), labels.flatten(), reduction="sum")
         loss = total * self.accelerator.num_processes / num_items_in_batch
         return (loss, outputs) if return_outputs else loss
 
     def _get_train_sampler(self, train_dataset=None):
         rows = len(self.train_dataset)
-        return EpochSampler(rows, self._train_batch_size * self.args.world_size, self.args.data_seed or self.args.seed)
+        return EpochSampler(
+            rows,
+            self._train_batch_size * self.args.world_size,
+            self.args.seed if self.args.data_seed is None else self.args.data_seed,
+        )
 
     def _get_eval_sampler(self, eval_dataset):
         return SequentialSampler(eval_dataset)
@@ -135,9 +140,12 @@ class StopOnNonFiniteLoss(TrainerCallback):
         """Log before every save, so that on_log sees the loss first."""
         control.should_log |= control.should_save
 
+    on_epoch_end = on_step_end
+
     def on_log(self, args, state, control, logs=None, **kwargs):
         """Raise UserError for a loss, or without a gradient scaler a gradient norm, of nan or inf."""
-        for name in ("loss",) if args.fp16 else ("loss", "grad_norm"):
+        watched = ("loss", "train_loss") if args.mixed_precision == "fp16" else ("loss", "train_loss", "grad_norm")
+        for name in watched:
             if not math.isfinite((logs or {}).get(name, 0)):
                 raise UserError(
                     f"training {name} is {logs[name]} at step {state.global_step}: nothing was saved since the last checkpoint; "
@@ -146,8 +154,8 @@ class StopOnNonFiniteLoss(TrainerCallback):
 
 
 def select_by(metric, training_args):
-    """Let the headline score of the selection set choose the checkpoint, unless the user names another one."""
-    if training_args.metric_for_best_model in (None, "loss"):
+    """Put the task's own score for `--metric_for_best_model headline`, the configs' default."""
+    if training_args.metric_for_best_model == "headline":
         training_args.metric_for_best_model = metric.headline
         training_args.greater_is_better = True
 
@@ -166,6 +174,8 @@ def fit(trainer):
         return
     if checkpoint:
         say(f"going on from {checkpoint}")
+    # Early stopping counts on where it stood.
+    trainer.args.restore_callback_states_from_checkpoint = bool(checkpoint)
     trainer.train(resume_from_checkpoint=checkpoint)
 
 
@@ -176,12 +186,18 @@ def is_over(state):
 
 
 def last_checkpoint(output_dir, world_size=1):
-    """The latest complete checkpoint of a run, or None. What a kill left half-written is removed."""
+    """The latest complete checkpoint of a run, or None. What a kill left half-written is removed.
+
+    One of another number of processes is complete too; going on from it draws other dropout masks than an uninterrupted run.
+    """
     folders = sorted(
         glob.glob(os.path.join(glob.escape(output_dir), "checkpoint-*")), key=lambda f: int(f.split("-")[-1])
     )
     while folders:
-        if _is_complete(folders[-1], world_size):
+        states = len(glob.glob(os.path.join(glob.escape(folders[-1]), "rng_state*.pth")))
+        if _is_complete(folders[-1]) and states:
+            if states != world_size:
+                say(f"{folders[-1]} was written by {states} processes, now there are {world_size}: not the same bits")
             return folders[-1]
         broken = folders.pop()
         say(f"{broken} was not written to its end and is removed")
@@ -190,9 +206,9 @@ def last_checkpoint(output_dir, world_size=1):
     return None
 
 
-def _is_complete(folder, world_size):
-    random_states = ["rng_state.pth"] if world_size == 1 else [f"rng_state_{rank}.pth" for rank in range(world_size)]
-    if not all(os.path.isfile(os.path.join(folder, name)) for name in ("optimizer.pt", "scheduler.pt", *random_states)):
+def _is_complete(folder):
+    """Whether the file that is written last is there, and what it belongs to."""
+    if not all(os.path.isfile(os.path.join(folder, name)) for name in ("optimizer.pt", "scheduler.pt")):
         return False
     try:
         with open(os.path.join(folder, "trainer_state.json"), encoding="utf-8") as file:
