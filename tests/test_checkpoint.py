@@ -141,9 +141,8 @@ def test_the_fingerprint_is_that_of_all_that_makes_a_model(checkpoints, encoder,
 
 
 def test_an_encoder_without_a_head_of_a_type_is_named(tmp_path):
-    config = EuroBertConfig(
-        vocab_size=310, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2
-    )
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = EuroBertConfig(vocab_size=310, pad_token_id=1, **sizes)
     AutoModel.from_config(config).save_pretrained(tmp_path)
     with pytest.raises(UserError, match=r"AutoModelForQuestionAnswering for the encoder 'eurobert'"):
         load_model(str(tmp_path), load_task("squad"))

@@ -126,8 +126,9 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
 def test_a_diverged_run_is_not_saved(encoder, world, tmp_path, strategy):
     """A8, whatever saves the checkpoint, and if nothing does: no run.json, no checkpoint, one clear line."""
     options = f"""--task mnli --model_name_or_path {encoder} --data_dir {world} --output_dir {tmp_path} --use_cpu
-        --max_seq_length 64 --max_train_samples 24 --max_eval_samples 8 --num_train_epochs 3 --learning_rate 1e30 --max_grad_norm 0
-        --per_device_train_batch_size 4 --gradient_accumulation_steps 1 --save_strategy {strategy} --save_steps 4 --eval_steps 4
+        --max_seq_length 64 --max_train_samples 24 --max_eval_samples 8 --num_train_epochs 3 --learning_rate 1e30
+        --max_grad_norm 0 --per_device_train_batch_size 4
+        --gradient_accumulation_steps 1 --save_strategy {strategy} --save_steps 4 --eval_steps 4
         --eval_strategy {strategy} --load_best_model_at_end {strategy != "no"}"""
     with pytest.raises(UserError, match="is nan at step"):
         run_intermediate.main(options.split())
