@@ -185,7 +185,11 @@ BAD = [
         "no room",
     ),
     (TARGET, "--task mnli --model_name_or_path {encoder} --config {misspelt}", "section 'default' is neither"),
-    (TARGET, "--task mnli --model_name_or_path {encoder} --config {unknown}", "unknown key 'lerning_rate' in 'xnli'"),
+    (
+        TARGET,
+        "--task mnli --model_name_or_path {encoder} --config {unknown}",
+        "unknown key 'lerning_rate'; did you mean --learning_rate",
+    ),
     (TARGET, "--task xnli --model_name_or_path {empty} --data_dir {world}", "holds no model"),
     (
         TARGET,
@@ -233,7 +237,7 @@ def test_bad_input_is_one_clear_line(chain, encoder, world, tmp_path, main, line
     weights = tmp_path / "torn" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     (tmp_path / "misspelt").write_text("default:\n  seed: 1\n")
-    (tmp_path / "unknown").write_text("xnli:\n  lerning_rate: 1\n")
+    (tmp_path / "unknown").write_text("mnli:\n  lerning_rate: 1\n")
     names = {"encoder": encoder, "world": world, "empty": tmp_path / "empty", "emptied": tmp_path / "emptied"}
     names |= {name: tmp_path / name for name in ("nowords", "torn", "misspelt", "unknown")}
     names |= {"small": "--max_train_samples 4 --max_eval_samples 2", "xnli": chain / "none" / "xnli"}

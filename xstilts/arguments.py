@@ -64,19 +64,18 @@ def inherited_seed(checkpoint):
 
 
 def config_arguments(path, task, recipe, parser):
-    """The lines of a config file that apply to a task, as a list of command-line arguments. Every section is checked."""
+    """The lines of a config file that apply to a task, as a list of command-line arguments."""
     tables = read_config(path)
     recipes = tables.pop("recipes", {})
     if recipe is not None and recipe not in recipes:
         raise UserError(f"--recipe {recipe} is not one of {', '.join(recipes) or 'none'} ({path})")
     sections = {"defaults", *(file.stem for file in (ROOT / "tasks").glob("[!_]*.py"))}
-    for section, table in [*tables.items(), *((name, recipes[name]) for name in [recipe] if name)]:
-        if table is not recipes.get(recipe) and section not in sections:
-            raise UserError(f"{path}: section '{section}' is neither `defaults`, `recipes` nor a file of tasks/")
-        for name in table:
-            if f"--{name}" not in parser._option_string_actions:
-                raise UserError(f"{path}: unknown key '{name}' in '{section}'{_nearest(name, parser)}")
+    if unknown := tables.keys() - sections:
+        raise UserError(f"{path}: section '{min(unknown)}' is neither `defaults`, `recipes` nor a file of tasks/")
     options = {**tables.get("defaults", {}), **tables.get(task, {}), **recipes.get(recipe, {})}
+    for name in options:
+        if f"--{name}" not in parser._option_string_actions:
+            raise UserError(f"{path}: unknown key '{name}'{_nearest(name, parser)}")
     given = {name: value for name, value in options.items() if value is not None}
     return [text for name, value in given.items() for text in (f"--{name}", *_texts(value))]
 
