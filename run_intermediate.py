@@ -22,7 +22,8 @@ from xstilts.arguments import check_training_arguments, parse
 from xstilts.checkpoint import add_lora, check_length, load_model, load_tokenizer, save_checkpoint
 from xstilts.errors import run_script
 from xstilts.examples import featurize, load_examples
-from xstilts.results import Run, default_output_dir, lineage_of, training_factors
+from xstilts.lineage import default_output_dir, lineage_of, training_factors
+from xstilts.results import Run
 from xstilts.training import StiltsTrainer, early_stopping, fit, select_by
 
 

@@ -14,7 +14,7 @@ from statistics import mean
 
 from tasks import INTERMEDIATE, RETRIEVAL, TARGET
 from xstilts.errors import UserError, run_script
-from xstilts.results import read_json
+from xstilts.json_files import read_json
 
 CONFOUNDS = ("examples", "subwords_per_word", "subwords_per_character", "unknown_share", "too_long_share")
 

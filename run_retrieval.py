@@ -22,8 +22,9 @@ from xstilts.arguments import check_training_arguments, parse
 from xstilts.checkpoint import check_length, load_encoder, load_tokenizer
 from xstilts.errors import is_main_process, run_script, say
 from xstilts.examples import coverage, load_sentences
+from xstilts.lineage import default_output_dir, lineage_of, zero_shot_languages
 from xstilts.metrics import averages, score
-from xstilts.results import Run, default_output_dir, lineage_of, zero_shot_languages
+from xstilts.results import Run
 from xstilts.retrieval import choose_layer, embed, nearest, sorted_english, write
 from xstilts.task import RetrievalTask
 

@@ -20,8 +20,9 @@ from xstilts.arguments import check_training_arguments, parse
 from xstilts.checkpoint import check_length, check_trained_for, load_model, load_tokenizer
 from xstilts.errors import run_script, say
 from xstilts.examples import coverage, featurize, inputs_of, load_languages
+from xstilts.lineage import default_output_dir, lineage_of, zero_shot_languages
 from xstilts.metrics import averages, score
-from xstilts.results import Run, default_output_dir, lineage_of, zero_shot_languages
+from xstilts.results import Run
 from xstilts.training import StiltsTrainer
 
 

@@ -9,7 +9,7 @@ import time
 import pytest
 from conftest import ROOT
 
-from xstilts.results import read_json
+from xstilts.json_files import read_json
 from xstilts.training import last_checkpoint
 
 STEPS = 24

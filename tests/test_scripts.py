@@ -21,7 +21,7 @@ import run_zeroshot_eval
 from tasks import load_task
 from xstilts.arguments import REFUSED, check_training_arguments, inherited_seed
 from xstilts.errors import UserError
-from xstilts.results import default_output_dir
+from xstilts.lineage import default_output_dir
 
 SMALL = "--max_train_samples 24 --max_eval_samples 12 --num_train_epochs 1 --max_seq_length 96 --doc_stride 16".split()
 SMALL += ["--use_cpu", "--seed", "5"]

@@ -11,6 +11,7 @@ import yaml
 from transformers import HfArgumentParser
 
 from xstilts.errors import UserError
+from xstilts.json_files import read_json
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / "configs"
@@ -56,11 +57,8 @@ def parse(dataclasses, config, argv=None):
 
 def inherited_seed(checkpoint):
     """`--seed N` of the run that wrote a checkpoint, nothing for a base model."""
-    run = Path(checkpoint or "") / "run.json"
-    if not run.is_file():
-        return []
-    seed = json.loads(run.read_text(encoding="utf-8"))["seed"]
-    return ["--seed", str(seed)]
+    run = read_json(Path(checkpoint or "") / "run.json")
+    return ["--seed", str(run["seed"])] if run else []
 
 
 def config_arguments(path, task, recipe, parser):
