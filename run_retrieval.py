@@ -16,6 +16,7 @@ import time
 from dataclasses import dataclass
 
 from transformers import TrainingArguments
+from transformers.hf_argparser import HfArg
 
 from tasks import load_task
 from xstilts.arguments import check_training_arguments, parse
@@ -33,24 +34,21 @@ from xstilts.task import RetrievalTask
 class RetrievalArguments:
     """Ours; of the Trainer's arguments the batch size and the device matter here."""
 
-    task: str
-    """A file of tasks/, without .py."""
-    model_name_or_path: str = "FacebookAI/xlm-roberta-large"
-    """The encoder: hub id or directory."""
-    data_dir: str | None = None
-    """Folder with the official data files; without it rows come from the hub."""
-    languages: str | None = None
-    """Comma-separated codes; default: all of the benchmark's, and what else lies in --data_dir."""
-    layer: int | None = None
-    """Index into hidden_states, 0 = embeddings; default round(14/24 of the depth)."""
-    max_seq_length: int = 256
-    """Longest sentence in tokens."""
-    max_eval_samples: int | None = None
-    """Use the first N pairs of each language only."""
-    overwrite_output_dir: bool = False
-    """Delete the run in --output_dir and start again."""
-    config: str | None = None
-    """Another table of default arguments than configs/retrieval.yaml."""
+    task: str = HfArg(help="A file of tasks/, without .py.")
+    model_name_or_path: str = HfArg(default="FacebookAI/xlm-roberta-large", help="The encoder: hub id or directory.")
+    data_dir: str | None = HfArg(
+        default=None, help="Folder with the official data files; without it rows come from the hub."
+    )
+    languages: str | None = HfArg(
+        default=None, help="Comma-separated codes; default: all of the benchmark's, and what else lies in --data_dir."
+    )
+    layer: int | None = HfArg(
+        default=None, help="Index into hidden_states, 0 = embeddings; default round(14/24 of the depth)."
+    )
+    max_seq_length: int = HfArg(default=256, help="Longest sentence in tokens.")
+    max_eval_samples: int | None = HfArg(default=None, help="Use the first N pairs of each language only.")
+    overwrite_output_dir: bool = HfArg(default=False, help="Delete the run in --output_dir and start again.")
+    config: str | None = HfArg(default=None, help="Another table of default arguments than configs/retrieval.yaml.")
 
 
 def main(argv=None):

@@ -16,6 +16,7 @@ import time
 from dataclasses import dataclass
 
 from transformers import TrainingArguments, set_seed
+from transformers.hf_argparser import HfArg
 
 from tasks import load_task
 from xstilts.arguments import check_training_arguments, parse
@@ -31,35 +32,32 @@ from xstilts.training import StiltsTrainer, early_stopping, fit, select_by
 class TargetArguments:
     """Ours; the Trainer's arguments come on top."""
 
-    task: str
-    """A file of tasks/, without .py."""
-    model_name_or_path: str = "FacebookAI/xlm-roberta-large"
-    """The encoder to start from: a directory of run_intermediate.py, or a hub id."""
-    keep_head: bool = False
-    """Keep the checkpoint's head instead of a fresh one (same task type and labels; recorded in the lineage)."""
-    data_dir: str | None = None
-    """Folder with the official data files; without it rows come from the hub."""
-    max_seq_length: int = 256
-    """Longest input in tokens."""
-    doc_stride: int = 128
-    """Question answering: tokens that neighbouring windows of a context share."""
-    max_train_samples: int | None = None
-    """Use the first N training examples only."""
-    max_eval_samples: int | None = None
-    """Use the first N selection examples only."""
-    early_stopping_patience: int | None = None
-    """Stop after N evaluations without a better one."""
-    peft: str | None = None
-    """lora: train adapters on the encoder and merge them at the end."""
-    lora_r: int = 16
-    lora_alpha: int = 32
-    lora_dropout: float = 0.05
-    overwrite_output_dir: bool = False
-    """Delete the run in --output_dir and start again."""
-    config: str | None = None
-    """Another table of default arguments than configs/target.yaml."""
-    recipe: str | None = None
-    """A set of arguments below `recipes:` in that table."""
+    task: str = HfArg(help="A file of tasks/, without .py.")
+    model_name_or_path: str = HfArg(
+        default="FacebookAI/xlm-roberta-large",
+        help="The encoder to start from: a directory of run_intermediate.py, or a hub id.",
+    )
+    keep_head: bool = HfArg(
+        default=False,
+        help="Keep the checkpoint's head instead of a fresh one (same task type and labels; recorded in the lineage).",
+    )
+    data_dir: str | None = HfArg(
+        default=None, help="Folder with the official data files; without it rows come from the hub."
+    )
+    max_seq_length: int = HfArg(default=256, help="Longest input in tokens.")
+    doc_stride: int = HfArg(
+        default=128, help="Question answering: tokens that neighbouring windows of a context share."
+    )
+    max_train_samples: int | None = HfArg(default=None, help="Use the first N training examples only.")
+    max_eval_samples: int | None = HfArg(default=None, help="Use the first N selection examples only.")
+    early_stopping_patience: int | None = HfArg(default=None, help="Stop after N evaluations without a better one.")
+    peft: str | None = HfArg(default=None, help="lora: train adapters on the encoder and merge them at the end.")
+    lora_r: int = HfArg(default=16, help="LoRA: rank.")
+    lora_alpha: int = HfArg(default=32, help="LoRA: alpha; updates are scaled by alpha / rank.")
+    lora_dropout: float = HfArg(default=0.05, help="LoRA: dropout before an adapter.")
+    overwrite_output_dir: bool = HfArg(default=False, help="Delete the run in --output_dir and start again.")
+    config: str | None = HfArg(default=None, help="Another table of default arguments than configs/target.yaml.")
+    recipe: str | None = HfArg(default=None, help="A set of arguments below `recipes:` in that table.")
 
 
 def main(argv=None):

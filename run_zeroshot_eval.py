@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass
 
 from transformers import TrainingArguments
+from transformers.hf_argparser import HfArg
 
 from tasks import load_task
 from xstilts.arguments import check_training_arguments, parse
@@ -30,26 +31,22 @@ from xstilts.training import StiltsTrainer
 class EvalArguments:
     """Ours; of the Trainer's arguments the batch size, the precision and the device matter here."""
 
-    task: str
-    """A file of tasks/, without .py."""
-    model_name_or_path: str
-    """The fine-tuned checkpoint, head included."""
-    data_dir: str | None = None
-    """Folder with the official data files; without it rows come from the hub."""
-    languages: str | None = None
-    """Comma-separated codes; default: all of the benchmark's, and what else lies in --data_dir."""
-    split: str = "test"
-    """test or validation."""
-    max_seq_length: int = 256
-    """Longest input in tokens."""
-    doc_stride: int = 128
-    """Question answering: tokens that neighbouring windows of a context share."""
-    max_eval_samples: int | None = None
-    """Use the first N examples of each language only."""
-    overwrite_output_dir: bool = False
-    """Delete the run in --output_dir and start again."""
-    config: str | None = None
-    """Another table of default arguments than configs/eval.yaml."""
+    task: str = HfArg(help="A file of tasks/, without .py.")
+    model_name_or_path: str = HfArg(help="The fine-tuned checkpoint, head included.")
+    data_dir: str | None = HfArg(
+        default=None, help="Folder with the official data files; without it rows come from the hub."
+    )
+    languages: str | None = HfArg(
+        default=None, help="Comma-separated codes; default: all of the benchmark's, and what else lies in --data_dir."
+    )
+    split: str = HfArg(default="test", help="test or validation.")
+    max_seq_length: int = HfArg(default=256, help="Longest input in tokens.")
+    doc_stride: int = HfArg(
+        default=128, help="Question answering: tokens that neighbouring windows of a context share."
+    )
+    max_eval_samples: int | None = HfArg(default=None, help="Use the first N examples of each language only.")
+    overwrite_output_dir: bool = HfArg(default=False, help="Delete the run in --output_dir and start again.")
+    config: str | None = HfArg(default=None, help="Another table of default arguments than configs/eval.yaml.")
 
 
 def main(argv=None):
@@ -62,6 +59,8 @@ def main(argv=None):
     lineage = lineage_of(args.model_name_or_path)
     tokenizer = load_tokenizer(args.model_name_or_path)
     check_trained_for(task, lineage, args.model_name_or_path)
+    if lineage[-1].get("phase") != "target":
+        say(f"{args.model_name_or_path} did not go through run_target.py; its own head is evaluated as it is")
     training_args.output_dir = training_args.output_dir or default_output_dir(
         "eval", lineage, task.name, training_args.seed
     )

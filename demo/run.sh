@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The whole experiment on a generated world, without a GPU and without a network: bash demo/run.sh [--rebuild]
 # An encoder goes through no, or one of two, intermediate tasks, then three target tasks, all languages, retrieval, a report.
-# --rebuild trains the encoder anew (phase 1, about half an hour) instead of taking the one that lies in demo/encoder.
+# --rebuild trains the encoder anew (phase 1, about a quarter of an hour) instead of taking the one that lies in demo/encoder.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source demo/environment.sh requirements.txt
@@ -12,7 +12,7 @@ world=demo/world runs=demo/runs encoder=demo/encoder
 if [ "${1:-}" = --rebuild ]; then
   encoder=demo/runs/encoder
   [ -e $encoder/config.json ] || python demo/make_encoder.py --text_files $world/text/*.txt --parallel $world/parallel/* \
-    --output_dir $encoder --vocab_size 3000 --num_hidden_layers 6 --max_steps 7500 --learning_rate 1.5e-3
+    --output_dir $encoder --vocab_size 3000 --max_steps 5000 --learning_rate 1.5e-3
 fi
 
 step() { # script, task, checkpoint, output directory

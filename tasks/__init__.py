@@ -26,7 +26,7 @@ def load_task(name, kind=Task):
     try:
         task = importlib.import_module(f"tasks.{name}").TASK
     except (ImportError, SyntaxError, NameError, TypeError, AttributeError) as error:
-        raise UserError(f"tasks/{name}.py does not declare a TASK: {type(error).__name__}: {error}") from error
+        raise UserError(f"tasks/{name}.py cannot be imported: {type(error).__name__}: {error}") from error
     if not isinstance(task, kind):
         script = "run_intermediate.py or run_target.py" if isinstance(task, Task) else "run_retrieval.py"
         raise UserError(f"--task {name} is a {type(task).__name__}; it runs with {script}")

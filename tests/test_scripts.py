@@ -196,6 +196,8 @@ BAD = [
         "--task xnli --model_name_or_path FacebookAI/none --data_dir {world}",
         "nor a model that the hub can deliver",
     ),
+    (TARGET, "--task xnli --model_name_or_path {empty}/no/where --data_dir {world}", "no such checkpoint"),
+    (TARGET, "--task xnli --model_name_or_path {encoder} --data_dir {empty}/nowhere", "is not a folder"),
     (TARGET, "--task xnli --model_name_or_path {encoder}", "--data_dir DIR with the official file"),
     (TARGET, "--task xnli --model_name_or_path {encoder} --data_dir {empty}", "mnli/multinli_1.0_train.jsonl"),
     (TARGET, "--task mnli --model_name_or_path {encoder} --data_dir {emptied}", "is empty"),
@@ -212,7 +214,11 @@ BAD = [
     (EVAL, "--task xnli --model_name_or_path {xnli} --data_dir {world} --languages en,xx", "no 'xx'; it has en, ar"),
     (EVAL, "--task xnli --model_name_or_path {xnli} --data_dir {world} --languages sw", "test-sw.tsv"),
     (EVAL, "--task xnli --model_name_or_path {xnli} --data_dir {empty}", "xnli/test-en.tsv"),
-    (EVAL, "--task xnli --model_name_or_path {xnli} --data_dir {world} --split dev", "--split dev"),
+    (
+        EVAL,
+        "--task xnli --model_name_or_path {xnli} --data_dir {world} --split dev",
+        "no dev split; give --split validation or test",
+    ),
     (EVAL, "--task xquad --model_name_or_path {xnli} --data_dir {world}", "was fine-tuned on xnli"),
     (EVAL, "--task xnli --model_name_or_path {encoder} --data_dir {world} --use_cpu", "needs XLMRobertaForSequence"),
     (

@@ -46,7 +46,9 @@ def parse(dataclasses, config, argv=None):
             line, look_for_args_file=False, return_remaining_strings=True
         )
     except ValueError as error:  # combinations that TrainingArguments refuses
-        raise UserError(" ".join(str(error).split())) from error
+        raise UserError(
+            f"{' '.join(str(error).split())} (defaults come from {chosen.config or f'configs/{config}.yaml'})"
+        ) from error
     if unknown:
         raise UserError(f"unknown option {unknown[0]}{_nearest(unknown[0].lstrip('-'), parser)}")
     for part in parsed:

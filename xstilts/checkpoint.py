@@ -191,6 +191,10 @@ def _loaded(auto_class, path, **options):
     try:
         return auto_class.from_pretrained(path, **options)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
+        if not os.path.exists(path) and (path.count("/") > 1 or os.path.isdir(path.split("/")[0])):
+            raise UserError(
+                f"--model_name_or_path {path}: no such checkpoint; the script that writes it comes first"
+            ) from error
         reason = str(error).strip().split("\n")[0]
         raise UserError(
             f"no model at --model_name_or_path {path}: neither a directory with a whole checkpoint nor a model that the hub "

@@ -84,7 +84,7 @@ def load_sentences(task, split, languages=None, data_dir=None, max_samples=None)
 
 def _each_language(task, split, languages, data_dir, load):
     if split not in task.source.splits:
-        raise UserError(f"--split {split}: {task.name} has {', '.join(task.source.splits)}")
+        raise UserError(f"{task.name} has no {split} split; give --split {' or '.join(task.source.splits)}")
     known = dict.fromkeys([*task.languages, *(languages_in(task.source, split, data_dir) if data_dir else ())])
     asked = languages.split(",") if languages else []
     for language in asked:
@@ -98,9 +98,10 @@ def _each_language(task, split, languages, data_dir, load):
             if asked:
                 raise
             missing[language] = str(error)
-            say(f"{task.name} '{language}' is left out: {error}")
     if not found:
         raise UserError(next(iter(missing.values())))
+    if missing:
+        say(f"{task.name}: left out for want of data, e.g. {next(iter(missing.values()))}: {' '.join(missing)}")
     return found, missing
 
 
@@ -132,12 +133,16 @@ def _example(task, row, number, split, files):
     try:
         example = task.to_example(row)
         labels = example["tags"] if "tags" in example else [example["label"]] if "label" in example else []
+        kept = {column: example[column] for column in task.type.columns}
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{where}: the row does not fit ({type(error).__name__}: {error})") from error
+        columns = ", ".join(task.type.columns)
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(f"{where}: to_example makes no example ({columns}) of it ({reason})") from error
     for label in labels:
         if label not in task.labels:
-            raise UserError(f"{where}: label '{label}' is not one of {', '.join(task.labels)}")
-    return {column: example[column] for column in task.type.columns}
+            hint = "; a ClassLabel column gives to_example its number" if isinstance(label, int) else ""
+            raise UserError(f"{where}: label {label!r} is not one of {', '.join(task.labels)}{hint}")
+    return kept
 
 
 def fingerprint(rows):

@@ -111,7 +111,7 @@ class Run:
         if there is not None and there != self.identity:
             raise UserError(
                 f"{self.output_dir} holds another run; it differs in {'; '.join(differences(there, self.identity))}. Give "
-                "another --output_dir, or --overwrite_output_dir to delete it"
+                "another --output_dir, or start again with --overwrite_output_dir"
             )
 
     def close(self, results, record=None):
@@ -139,7 +139,17 @@ class Run:
         write_json(self.output_dir / "run.json", content)
         for checkpoint in self.output_dir.glob("checkpoint-*"):
             shutil.rmtree(checkpoint)
-        say(f"{lineage_text(lineage)}: {self.output_dir / 'run.json'}")
+        say(f"{lineage_text(lineage)}: {_summary(content)}, {self.output_dir / 'run.json'}")
+
+
+def _summary(run):
+    """The headline of a run, for its last line on the screen."""
+    metric = run["metric"]
+    if "averages" in run:
+        return f"{metric} {run['averages']['all']:.1f}, mean of {len(run['scores'])} languages"
+    return (
+        f"{metric} {run['dev_scores'][metric]:.1f} on the selection set after {run['data'][0]['rows']:,} training rows"
+    )
 
 
 def _plain(value):
@@ -166,9 +176,22 @@ def differences(there, here, prefix=""):
         old, new = there.get(name), here.get(name)
         if isinstance(old, dict) and isinstance(new, dict):
             found += differences(old, new, f"{prefix}{name}.")
+        elif name == "data":
+            found += [f"data: {text}" for text in _data_differences(old, new)]
         elif old != new:
             found.append(f"{prefix}{name}: {_short(old)} -> {_short(new)}")
     return found
+
+
+def _data_differences(old, new):
+    """Which sets of rows differ, by split, language and number of rows."""
+    old, new = ([(r["split"], r["language"], r["rows"], r["fingerprint"]) for r in records] for records in (old, new))
+    for kind, records in (("was", set(old) - set(new)), ("is now", set(new) - set(old))):
+        yield from (
+            f"{kind} {rows} {split} rows in '{language}' ({mark})" for split, language, rows, mark in sorted(records)
+        )
+    if old != new and set(old) == set(new):
+        yield "in another order"
 
 
 def _short(value):

@@ -21,7 +21,7 @@ from xstilts.errors import UserError
 class Source:
     """Where the rows of a task lie.
 
-    hub       namespaced id on the Hugging Face hub
+    hub       namespaced id on the Hugging Face hub, None for rows that are in files only
     config    its configuration; `{language}` and `{name}` are filled in
     revision  a commit or branch; None is the hub's default branch
     features  the hub's schema, which rows from files are cast to
@@ -31,7 +31,7 @@ class Source:
     names     language code -> how the publisher writes it, where that is not the code itself
     """
 
-    hub: str
+    hub: str | None = None
     config: str | None = None
     revision: str | None = None
     features: Features
@@ -51,7 +51,13 @@ def load_rows(source, split, language, data_dir=None):
     Raises MissingData when the split or the language has no rows there, UserError when a file cannot be read.
     """
     if split not in source.splits:
-        raise MissingData(f"{source.hub} has no {split} split for '{language}' (it has {', '.join(source.splits)})")
+        raise MissingData(f"the task declares no {split} split, only {', '.join(source.splits)}")
+    if data_dir is not None and not os.path.isdir(data_dir):
+        raise UserError(f"--data_dir {data_dir} is not a folder")
+    if data_dir is None and source.hub is None:
+        raise UserError(
+            f"the rows are not on the hub; give --data_dir DIR with DIR/{_fill(source.files[split], source, language)}"
+        )
     if data_dir is None:
         return _hub_rows(source, split, language)
     paths = find_files(source, split, language, data_dir)
