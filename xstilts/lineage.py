@@ -52,11 +52,15 @@ def default_output_dir(phase, lineage, task, seed, factors=()):
 
 def training_factors(args):
     """What makes a training run another one than the default, for its directory's name."""
-    return [*([args.peft] if args.peft else []), *(["kept-head"] if getattr(args, "keep_head", False) else [])]
+    return _factors(args.peft, getattr(args, "keep_head", False))
 
 
 def _factors_of(record):
-    return [*([record["peft"]] if record.get("peft") else []), *(["kept-head"] if record.get("head") == "kept" else [])]
+    return _factors(record.get("peft"), record.get("head") == "kept")
+
+
+def _factors(peft, kept_head):
+    return [*([peft] if peft else []), *(["kept-head"] if kept_head else [])]
 
 
 def _with_factors(task, factors):
