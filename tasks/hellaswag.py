@@ -6,7 +6,8 @@ Hub: Rowan/hellaswag. Official files: hellaswag_train.jsonl and hellaswag_val.js
 from datasets import Features, Sequence, Value
 
 from xstilts import metrics, multiple_choice
-from xstilts.sources import Source, json_lines
+from xstilts.readers import json_lines
+from xstilts.sources import Source
 from xstilts.task import Task
 
 TEXT = Value("string")

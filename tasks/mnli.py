@@ -7,7 +7,8 @@ from datasets import ClassLabel, Features, Value
 
 from xstilts import classification, metrics
 from xstilts.errors import UserError
-from xstilts.sources import Source, numbered_json_lines
+from xstilts.readers import numbered_json_lines
+from xstilts.sources import Source
 from xstilts.task import Task
 
 LABELS = ("entailment", "neutral", "contradiction")

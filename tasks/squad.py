@@ -7,7 +7,8 @@ LAReQA's, so selection uses a fixed twentieth of the *training* articles and nev
 from datasets import Features, Sequence, Value
 
 from xstilts import metrics, qa
-from xstilts.sources import Source, squad_json
+from xstilts.readers import squad_json
+from xstilts.sources import Source
 from xstilts.task import Task
 
 TEXT = Value("string")

@@ -7,7 +7,8 @@ translations. XTREME has 36 languages; XTREME-R adds az, lt, pl, ro, uk (LASER's
 from datasets import Features, Value
 
 from xstilts import metrics
-from xstilts.sources import Source, aligned_lines
+from xstilts.readers import aligned_lines
+from xstilts.sources import Source
 from xstilts.task import RetrievalTask
 
 NAMES = dict(

@@ -7,7 +7,8 @@ concatenated in sorted order. Thai, Tagalog, Yoruba and Kazakh have no validatio
 from datasets import ClassLabel, Features, Sequence, Value
 
 from xstilts import metrics, tagging
-from xstilts.sources import Source, conllu
+from xstilts.readers import conllu
+from xstilts.sources import Source
 from xstilts.task import Task
 
 TAGS = tuple("ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X".split())

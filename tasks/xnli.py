@@ -9,7 +9,8 @@ from datasets import ClassLabel, Features, Value
 from tasks import mnli
 from xstilts import classification, metrics
 from xstilts.errors import UserError
-from xstilts.sources import Source, tab_separated
+from xstilts.readers import tab_separated
+from xstilts.sources import Source
 from xstilts.task import Task
 
 

@@ -7,7 +7,8 @@ from datasets import Features
 
 from tasks import squad
 from xstilts import metrics, qa
-from xstilts.sources import Source, squad_json
+from xstilts.readers import squad_json
+from xstilts.sources import Source
 from xstilts.task import Task
 
 TASK = Task(

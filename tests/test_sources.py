@@ -13,17 +13,8 @@ from hypothesis import strategies as st
 from tasks import hellaswag, mnli, squad, tatoeba, udpos, xnli, xquad
 from xstilts import sources
 from xstilts.errors import UserError
-from xstilts.sources import (
-    MissingData,
-    aligned_lines,
-    conllu,
-    json_lines,
-    languages_in,
-    load_rows,
-    numbered_lines,
-    squad_json,
-    tab_separated,
-)
+from xstilts.readers import aligned_lines, conllu, json_lines, numbered_lines, squad_json, tab_separated
+from xstilts.sources import MissingData, languages_in, load_rows
 
 COLUMNS = ("premise", "hypothesis", "label")
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)

@@ -19,12 +19,14 @@ class TaskType:
     lengths      names of the script arguments `features` needs beside `max_seq_length`
     features     (batch of examples, indices, tokenizer, labels, **lengths) -> columns of token ids, one row per
                  model input; `example` is the index of the example a row belongs to, `labels` is what the loss reads
+    forward      (model, batch) -> model outputs; for types whose model is not simply called with the batch
     collate      (list of feature rows, tokenizer) -> padded int64 tensors; `labels` is -100 where nothing is learned
     logits       (model outputs, batch) -> (..., classes) logits; `labels`, of the shape before classes, index the last axis
     reduce       (logits, labels) -> what is kept of a batch's logits until they are decoded; None keeps them whole
     decode       (logits, features, examples, labels) -> one prediction per example, in the order of the examples
     gold         example -> the reference that the metric compares a prediction with
     texts        example -> the model's inputs before tokenisation: a list of tuples of strings
+    constant     (training examples, examples) -> predictions that know nothing but the most frequent training label
     write        (path without suffix, predictions, examples) -> writes the file the benchmark's scorer reads
     """
 
@@ -34,11 +36,13 @@ class TaskType:
     lengths: tuple[str, ...] = ()
     features: Callable
     collate: Callable
+    forward: Callable | None = None
     logits: Callable
     reduce: Callable | None = None
     decode: Callable
     gold: Callable
     texts: Callable
+    constant: Callable
     write: Callable
 
 
@@ -49,8 +53,11 @@ class Task:
     name         as on the command line, and the name of its file in `tasks/`
     type         its `TaskType`
     source       where its rows come from: the hub, or the publisher's files
-    to_example   pure function: a raw row (the hub's columns) -> an example (the type's columns)
+    parts        instead of `source` and `to_example`: the tasks whose rows together are this one's (ANLI+)
+    to_example   pure function: a raw row (the hub's columns) -> an example (the type's columns), or None for a row that the
+                 dataset's users leave out (SNLI's pairs without a label); such rows are counted
     labels       every label, in the order of the model's outputs; strings; empty for question answering
+    open_labels  the labels are those that occur in the training rows (supertags); `labels` stays empty in the declaration
     metric       an `evaluate.Metric` class of `xstilts/metrics.py`; its `headline` names the score that selects
     languages    the languages of XTREME and XTREME-R it is evaluated in, English first where it is among them
     train_on     the task whose training rows a target task learns from, where that is another one
@@ -61,14 +68,21 @@ class Task:
 
     name: str
     type: TaskType
-    source: Source
-    to_example: Callable[[dict], dict]
+    source: Source | None = None
+    parts: "tuple[Task, ...]" = ()
+    to_example: Callable[[dict], dict | None] | None = None
     labels: tuple[str, ...] = ()
+    open_labels: bool = False
     metric: type
     languages: tuple[str, ...] = ("en",)
     train_on: "Task | None" = None
     held_out_by: str | None = None
     sizes: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def splits(self):
+        """Names of the splits it has rows of."""
+        return tuple(self.source.splits if self.source else self.parts[0].splits)
 
     @property
     def trained_on(self):

@@ -1,0 +1,134 @@
+"""Official files -> rows in the columns of the hub: one reader per file format, each naming the line it stumbles over."""
+
+import csv
+import json
+import os
+import re
+
+from xstilts.errors import UserError
+
+
+def numbered_lines(path):
+    """(line number from 1, line without its end) of a UTF-8 text file; a byte-order mark is dropped.
+
+    Only \\n and \\r\\n end a line: str.splitlines would also cut at U+2028 and friends, which occur inside sentences.
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            text = file.read()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: byte {error.start} is not UTF-8") from error
+    for number, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
+        yield number, line.removesuffix("\r")
+
+
+def json_lines(path, columns, optional=()):
+    """One JSON object a line, of which `columns` are kept. Columns in `optional` are None where a line lacks them."""
+    return (row for _, row in numbered_json_lines(path, columns, optional))
+
+
+def numbered_json_lines(path, columns, optional=()):
+    """The same with line numbers, for readers that check more."""
+    for number, line in numbered_lines(path):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path}, line {number}: not valid JSON ({error.msg})") from error
+        if not isinstance(row, dict):
+            raise UserError(f"{path}, line {number}: not a JSON object")
+        lacking = [column for column in columns if row.get(column) is None and column not in optional]
+        if lacking:
+            raise UserError(f"{path}, line {number}: no '{lacking[0]}'")
+        yield number, {column: row.get(column) for column in columns}
+
+
+def tab_separated(path, columns):
+    """(line number, row) of a headerless TSV whose fields may be quoted the CSV way (XTREME's XNLI and PAWS-X files)."""
+    for number, line in numbered_lines(path):
+        if not line.strip():
+            continue
+        try:
+            fields = next(csv.reader([line], delimiter="\t", strict=True))
+        except csv.Error as error:
+            raise UserError(
+                f"{path}, line {number}: a quoted field is not closed or not at an end ({error})"
+            ) from error
+        if len(fields) != len(columns):
+            raise UserError(f"{path}, line {number}: {len(fields)} tab-separated fields instead of {len(columns)}")
+        yield number, dict(zip(columns, fields, strict=True))
+
+
+def squad_json(path, features):
+    """SQuAD v1.1 JSON -> one row per question, with the columns of the hub's squad datasets."""
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            articles = json.load(file)["data"]
+        for article in articles:
+            for paragraph in article["paragraphs"]:
+                for question in paragraph["qas"]:
+                    yield _squad_row(article, paragraph, question, features)
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path}: not valid JSON ({error})") from error
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path}: not SQuAD JSON (missing {error})") from error
+
+
+def _squad_row(article, paragraph, question, features):
+    if "answers" not in question:
+        raise KeyError(f"'answers' of question {question.get('id')}")
+    answers = question["answers"]
+    row = {
+        "id": question["id"],
+        "title": article.get("title", ""),
+        "context": paragraph["context"],
+        "question": question["question"],
+        "answers": {"text": [a["text"] for a in answers], "answer_start": [a["answer_start"] for a in answers]},
+    }
+    return {column: row[column] for column in features}
+
+
+def conllu(path, features):
+    """CoNLL-U -> one row per sentence: `tokens` and `pos_tags` (UPOS, as indices of the hub's ClassLabel).
+
+    Multiword-token ranges (3-4) and empty nodes (5.1) are not words and are left out; a sentence whose tags are all `_` has
+    no annotation and is left out too, as the benchmark does.
+    """
+    tags = features["pos_tags"].feature
+    words = []
+    for number, line in [*numbered_lines(path), (0, "")]:
+        if not line.strip():
+            if any(tag != "_" for _, _, tag in words):
+                yield _tagged_row(path, words, tags)
+            words = []
+        elif not line.startswith("#"):
+            fields = line.split("\t")
+            if len(fields) != 10:
+                raise UserError(f"{path}, line {number}: {len(fields)} columns instead of CoNLL-U's 10")
+            if not re.fullmatch(r"[0-9]+([-.][0-9]+)?", fields[0]):
+                raise UserError(f"{path}, line {number}: '{fields[0]}' is not the number of a word (5, 5-6 or 5.1)")
+            if fields[0].isdigit():
+                words.append((number, fields[1], fields[3]))
+
+
+def _tagged_row(path, words, tags):
+    for number, _, tag in words:
+        if tag not in tags.names:
+            raise UserError(f"{path}, line {number}: tag '{tag}' is not one of {', '.join(tags.names)}")
+    return {"tokens": [word for _, word, _ in words], "pos_tags": [tags.str2int(tag) for _, _, tag in words]}
+
+
+def aligned_lines(path, features):
+    """A text file and its English side (same name, ending `.eng`) -> one row per line pair, in the order of the files."""
+    foreign = [line for _, line in numbered_lines(path)]
+    english_path = path.rsplit(".", 1)[0] + ".eng"
+    if not os.path.exists(english_path):
+        raise UserError(f"{path} has no English side {english_path}")
+    english = [line for _, line in numbered_lines(english_path)]
+    if len(foreign) != len(english):
+        raise UserError(f"{path} has {len(foreign)} lines but {english_path} has {len(english)}; they must be aligned")
+    for number, pair in enumerate(zip(foreign, english, strict=True), start=1):
+        if not all(side.strip() for side in pair):
+            raise UserError(f"{path if not pair[0].strip() else english_path}, line {number}: the sentence is empty")
+        yield dict(zip(("source_sentence", "target_sentence"), pair, strict=True))
