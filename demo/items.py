@@ -41,6 +41,19 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class Passage:
+    """A premise of several sentences, a hypothesis about one of them, and what the first says about the second."""
+
+    premise: tuple[Sentence, ...]
+    hypothesis: Sentence
+    label: str
+
+    @property
+    def sentences(self):
+        return [*self.premise, self.hypothesis]
+
+
+@dataclass(frozen=True)
 class Paragraph:
     """Facts about one topic and questions, each with the index of the fact that answers it.
 
@@ -88,8 +101,13 @@ def hold_out(rng, draw, held_out, count):
 
 def parts(item):
     """What may be held out of an item: its sentences, and its questions without what they ask for; not short answers."""
+    return [unanswered(sentence) for sentence in whole_sentences(item)]
+
+
+def whole_sentences(item):
+    """The sentences and questions of an item, of a list of them or of one alone; not short answers."""
     sentences = item if isinstance(item, list) else getattr(item, "sentences", [item])
-    return [unanswered(sentence) for sentence in sentences if not isinstance(sentence, Answer)]
+    return [sentence for sentence in sentences if not isinstance(sentence, Answer)]
 
 
 def unanswered(sentence):
@@ -162,14 +180,34 @@ def contradict(rng, topic, clause):
     return replace(shorter, object=replace(shorter.object, adjective=antonym(topic, quality)))
 
 
-def draw_paragraph(rng, facts=3, questions=3):
-    """Facts that differ in who acts and on what, so that a question that names either has one answer."""
+def draw_passage(rng, label, sentences):
+    """Facts of one topic and a hypothesis about one of them; some neutral ones say of one person what another did."""
     topic = rng.choice(TOPICS)
+    clauses = draw_facts(rng, topic, sentences, manner=0.3, negated=0.25)
+    clause, other = rng.sample(clauses, 2)
+    if label == "neutral" and clause.verb != other.verb and chance(rng, 0.5):
+        changed = replace(less(rng, topic, clause), subject=other.subject)
+    else:
+        changed = {"entailment": less, "neutral": add_news, "contradiction": contradict}[label](rng, topic, clause)
+    if changed is None:
+        return draw_passage(rng, label, sentences)
+    return Passage(tuple(map(Sentence, clauses)), Sentence(changed), label)
+
+
+def draw_facts(rng, topic, count, manner=0.1, negated=0.0):
+    """Clauses that differ in who acts and on what, so that a question that names either has one answer."""
     clauses = []
-    while len(clauses) < facts:
-        clause = draw_event(rng, topic, 0.7, 0.5, 0.1, 0.0)
+    while len(clauses) < count:
+        clause = draw_event(rng, topic, 0.7, 0.5, manner, negated)
         if all(differ(clause, other) for other in clauses):
             clauses.append(clause)
+    return clauses
+
+
+def draw_paragraph(rng, facts=3, questions=3):
+    """Facts about one topic, and questions that they answer."""
+    topic = rng.choice(TOPICS)
+    clauses = draw_facts(rng, topic, facts)
     asked = []
     for _ in range(questions):
         index = rng.randrange(facts)

@@ -10,7 +10,7 @@ Only names and days are written with a capital.
 import random
 from dataclasses import dataclass
 
-from demo.lexicon import LINKERS, QUESTION_WORDS, translatable_words
+from demo.lexicon import ENGLISH_QUESTION_WORDS, LINKERS, QUESTION_WORDS, translatable_words
 from demo.world import Answer, Question
 
 ORDER_RULES = (
@@ -59,10 +59,13 @@ class Language:
         return letters.translate(CYRILLIC) if self.script == "Cyrillic" else letters
 
 
+ENGLISH = Language("en", "English", {word: word for word in translatable_words()}, frozenset(), {})
+
+
 def make_languages(seed):
     """English and the twelve derived languages, by code."""
     words = translatable_words()
-    languages = {"en": Language("en", "English", {word: word for word in words}, frozenset(), {})}
+    languages = {"en": ENGLISH}
     for code in NAMES:
         languages[code] = make_language(code, words, seed)
     return languages
@@ -184,9 +187,8 @@ def role_order(language):
 
 def ask(parts, order, clause, role, language):
     """Put the question word for `role` into `parts`; English also fronts it and supports the verb with "did"."""
-    parts[role] = [
-        make_token(language, QUESTION_WORDS[role], "PRON" if role in ("subject", "object") else "ADV", "obl")
-    ]
+    word = (QUESTION_WORDS | ENGLISH_QUESTION_WORDS)[role]
+    parts[role] = [make_token(language, word, "PRON" if role in ("subject", "object") else "ADV", "obl")]
     if "question_in_place" in language.order:
         return order
     if role != "subject":

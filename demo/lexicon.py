@@ -58,6 +58,10 @@ NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight", "nine")
 DETERMINERS = ("the", "a", "some", "every", "this")
 PRONOUNS = ("she", "he")
 QUESTION_WORDS = {"subject": "who", "object": "what", "place": "where", "time": "when"}
+ENGLISH_QUESTION_WORDS = {
+    "manner": "how",
+    "reason": "why",
+}  # asked in tasks that no other language has; in no dictionary
 AUXILIARIES = ("did", "will", "can", "was", "were")
 LINKERS = {"and": "CCONJ", "but": "CCONJ", "because": "SCONJ", "when": "SCONJ", "while": "SCONJ"}
 ADPOSITIONS = ("in", "on", "near")

@@ -3,21 +3,24 @@
     python demo/make_world.py --output_dir world [--seed 0] [--scale 1.0]
 
 Takes about 20 seconds and writes the same bytes for the same seed and scale. Dev and test sentences are drawn first and
-never occur again, neither in a training set nor in the pretraining text. `languages.py` says what the languages are,
-`languages.csv` in the output declares their distances.
+never occur again, neither in a training set nor in the pretraining text; what `intermediate.py` adds is drawn last and keeps
+clear of all that. `languages.py` says what the languages are, `languages.csv` in the output declares their distances.
 """
 
 import argparse
+import itertools
 import random
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from demo.intermediate import said, write_intermediate
 from demo.items import LABELS, draw_pair, draw_paragraph, draw_story, fresh, hold_out
-from demo.languages import make_languages, say
+from demo.languages import ENGLISH, make_languages, say
 from demo.world import draw_document, draw_sentence
 from demo.writers import (
+    treebank,
     write_conllu,
     write_hellaswag,
     write_languages,
@@ -41,13 +44,25 @@ def write_world(output_dir, seed=0, scale=1.0):
     out, languages, held_out = Path(output_dir), make_languages(seed), set()
     rng = random.Random(f"{seed} held-out items")
     dev, test = draw_dev(rng, held_out, scale), draw_test(rng, held_out, scale, languages)
-    write_train(out, draw_train(random.Random(f"{seed} training items"), held_out, scale), languages["en"])
+    train = draw_train(random.Random(f"{seed} training items"), held_out, scale)
+    write_train(out, train, languages["en"])
     write_dev(out, dev, languages["en"])
-    counts = {}
+    counts, seen = {}, {sentence for items in train.values() for sentence in english_of(items)}
     for code, language in languages.items():
         write_tests(out, test, language, languages["en"])
-        counts[code] = write_text(out, random.Random(f"{seed} text {code}"), held_out, language, languages["en"], scale)
+        text = draw_text(random.Random(f"{seed} text {code}"), held_out, language, scale)
+        counts[code] = write_text(out, *text, language, languages["en"])
+        seen.update(english_of([*itertools.chain(*text[0]), *text[1]]))
+    held_out = {say(sentence, languages["en"]) for sentence in held_out}
+    write_intermediate(out, seed, languages, lambda count: scaled(count, scale), train, seen, held_out)
     write_languages(out / "languages.csv", languages, counts)
+
+
+def english_of(items):
+    """The English sentences of items, also the questions asked of paragraphs."""
+    for item in items:
+        yield from said(item)
+        yield from (say(question, ENGLISH) for question, _ in getattr(item, "questions", ()))
 
 
 def scaled(count, scale):
@@ -99,23 +114,18 @@ def labelled_pairs(rng, held_out, count):
     return pairs
 
 
-def treebank(out, language, split):
-    """The path of a treebank's file, as in the Universal Dependencies releases."""
-    return out / f"ud/UD_{language.name}-World/{language.code}_world-ud-{split}.conllu"
-
-
 def write_train(out, train, english):
     write_mnli(out / "mnli/multinli_1.0_train.jsonl", train["nli"], english, "train")
     write_hellaswag(out / "hellaswag/hellaswag_train.jsonl", train["hellaswag"], english, "train")
     write_squad(out / "squad/train-v1.1.json", train["squad"], english)
-    write_conllu(treebank(out, english, "train"), train["ud"], english, "train")
+    write_conllu(out / treebank(english, "train"), train["ud"], english, "train")
 
 
 def write_dev(out, dev, english):
     write_mnli(out / "mnli/multinli_1.0_dev_matched.jsonl", dev["nli"], english, "dev")
     write_hellaswag(out / "hellaswag/hellaswag_val.jsonl", dev["hellaswag"], english, "val")
     write_squad(out / "squad/dev-v1.1.json", dev["squad"], english)
-    write_conllu(treebank(out, english, "dev"), dev["ud"], english, "dev")
+    write_conllu(out / treebank(english, "dev"), dev["ud"], english, "dev")
 
 
 def write_tests(out, test, language, english):
@@ -123,22 +133,25 @@ def write_tests(out, test, language, english):
     write_xnli(out / f"xnli/dev-{language.code}.tsv", test["xnli_dev"], language)
     write_xnli(out / f"xnli/test-{language.code}.tsv", test["xnli_test"], language)
     write_squad(out / f"xquad/xquad.{language.code}.json", test["xquad"], language)
-    write_conllu(treebank(out, language, "test"), test["ud"], language, "test")
+    write_conllu(out / treebank(language, "test"), test["ud"], language, "test")
     if language is not english:
         write_tatoeba(out / "tatoeba", test["tatoeba"][language.code], language, english)
 
 
-def write_text(out, rng, held_out, language, english, scale):
-    """Pretraining text (a short document per line) and translation pairs of one language; returns how many sentences
-    and pairs they hold."""
-    amount = "en" if language is english else language.amount
+def draw_text(rng, held_out, language, scale):
+    """The pretraining text of one language: short documents, and sentences to translate (none for English)."""
+    amount = "en" if language.code == "en" else language.amount
     documents = [fresh(rng, draw_document, held_out) for _ in range(scaled(DOCUMENTS[amount], scale))]
+    pairs = scaled(PAIRS[amount], scale) if PAIRS[amount] else 0
+    return documents, [fresh(rng, draw_sentence, held_out) for _ in range(pairs)]
+
+
+def write_text(out, documents, sentences, language, english):
+    """Pretraining text (a document per line) and translation pairs; returns how many sentences and pairs they hold."""
     write_lines(out / f"text/{language.code}.txt", [say(document, language) for document in documents])
-    pairs = 0 if language is english else scaled(PAIRS[amount], scale)
-    if pairs:
-        sentences = [fresh(rng, draw_sentence, held_out) for _ in range(pairs)]
+    if sentences:
         write_parallel(out / "parallel", sentences, language, english)
-    return {"pretraining_sentences": sum(map(len, documents)), "pretraining_pairs": pairs}
+    return {"pretraining_sentences": sum(map(len, documents)), "pretraining_pairs": len(sentences)}
 
 
 def main(argv=None):

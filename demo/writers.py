@@ -4,7 +4,7 @@ import csv
 import json
 from itertools import pairwise
 
-from demo.languages import join, say, sentence_tokens
+from demo.languages import join, make_token, say, sentence_tokens
 
 
 def write_lines(path, lines, end="\n"):
@@ -17,7 +17,7 @@ def write_json_lines(path, rows):
     write_lines(path, [json.dumps(row) for row in rows])
 
 
-def write_mnli(path, pairs, english, split):
+def write_mnli(path, pairs, language, split):
     """MultiNLI 1.0 JSON lines; two rows of the dev set have no gold label ("-"), as where annotators disagree."""
     rows = []
     for i, pair in enumerate(pairs):
@@ -27,15 +27,18 @@ def write_mnli(path, pairs, english, split):
             annotators = ["entailment", "entailment", "neutral", "neutral", "contradiction"]
         row = {"annotator_labels": annotators, "genre": "world", "gold_label": "-" if undecided else pair.label}
         row |= {"pairID": f"{i}{pair.label[0]}", "promptID": str(i)}
-        for key, sentence in (("sentence1", pair.premise), ("sentence2", pair.hypothesis)):
-            forms = " ".join(token.form for token in sentence_tokens(sentence, english))
-            row |= {
-                key: say(sentence, english),
-                f"{key}_binary_parse": f"( {forms} )",
-                f"{key}_parse": f"(ROOT {forms})",
-            }
-        rows.append(row)
+        rows.append(row | parsed(pair, language))
     write_json_lines(path, rows)
+
+
+def parsed(pair, language):
+    """The columns of MultiNLI and SNLI that hold the two sentences, with flat parses."""
+    columns = {}
+    for key, sentence in (("sentence1", pair.premise), ("sentence2", pair.hypothesis)):
+        tokens = sentence_tokens(sentence, language)
+        forms = " ".join(token.form for token in tokens)
+        columns |= {key: join(tokens), f"{key}_binary_parse": f"( {forms} )", f"{key}_parse": f"(ROOT {forms})"}
+    return columns
 
 
 def write_xnli(path, pairs, language):
@@ -44,16 +47,20 @@ def write_xnli(path, pairs, language):
     write_lines(path, lines, "\r\n")
 
 
-def write_hellaswag(path, stories, english, split):
-    """HellaSwag JSON lines: the context is a sentence and the beginning of the next one."""
+def write_hellaswag(path, stories, language, split):
+    """HellaSwag JSON lines: the context is a sentence and the beginning of the next one.
+
+    "then" is in no dictionary: other languages say "and" there.
+    """
     rows = []
     for i, story in enumerate(stories):
-        start = f"then {story.pronoun}"
-        beginning = say(story.beginning, english)
+        then = "then" if language.code == "en" else make_token(language, "and", "CCONJ", "cc").form
+        start = f"{then} {make_token(language, story.pronoun, 'PRON', 'nsubj').form}"
+        beginning = say(story.beginning, language)
         rows.append({
             "ind": i, "activity_label": story.beginning.first.topic.label, "ctx_a": beginning, "ctx_b": start,
             "ctx": f"{beginning} {start}", "split": split, "split_type": "indomain", "label": story.label,
-            "endings": [say(ending, english) for ending in story.endings], "source_id": f"world~{split}{i}",
+            "endings": [say(ending, language) for ending in story.endings], "source_id": f"world~{split}{i}",
         })  # fmt: skip
     write_json_lines(path, rows)
 
@@ -71,18 +78,24 @@ def write_squad(path, paragraphs, language, per_article=10):
 
 def squad_paragraph(paragraph, language, name):
     """One paragraph of SQuAD: the facts as context and its questions with answer text and character offset."""
-    context, spans = "", []
-    for fact in paragraph.facts:
-        context += " " if context else ""
-        tokens = sentence_tokens(fact, language)
-        spans.append(role_spans(tokens, len(context)))
-        context += join(tokens)
+    context, spans = context_and_spans(paragraph.facts, language)
     questions = []
     for i, (question, index) in enumerate(paragraph.questions):
         start, end = spans[index][question.role]
         answer = {"answer_start": start, "text": context[start:end]}
         questions.append({"id": f"{name}q{i}", "question": say(question, language), "answers": [answer]})
     return {"context": context, "qas": questions}
+
+
+def context_and_spans(facts, language):
+    """The text of a paragraph, and for every fact where its roles stand in it."""
+    context, spans = "", []
+    for fact in facts:
+        context += " " if context else ""
+        tokens = sentence_tokens(fact, language)
+        spans.append(role_spans(tokens, len(context)))
+        context += join(tokens)
+    return context, spans
 
 
 def role_spans(tokens, offset):
@@ -96,6 +109,11 @@ def role_spans(tokens, offset):
             spans[token.role] = (spans.get(token.role, (position, end))[0], end)
         position = end
     return spans
+
+
+def treebank(language, split):
+    """The path of a treebank's file below the world, as in the Universal Dependencies releases."""
+    return f"ud/UD_{language.name}-World/{language.code}_world-ud-{split}.conllu"
 
 
 def write_conllu(path, sentences, language, split):
