@@ -8,7 +8,9 @@ from xstilts.errors import UserError
 from xstilts.task import Task
 
 # The order of the paper's tables. The tuples gate nothing: any file of this folder is a task.
-INTERMEDIATE = ("mnli", "squad", "hellaswag")
+INTERMEDIATE = (
+    "anli_plus", "mnli", "qqp", "squad_v2", "squad", "hellaswag", "ccg", "cosmosqa", "commonsenseqa",
+)  # fmt: skip
 TARGET = ("xnli", "udpos", "xquad")
 RETRIEVAL = ("tatoeba",)
 
@@ -33,3 +35,32 @@ def load_task(name, kind=Task):
     if task.name != name:
         raise UserError(f"tasks/{name}.py calls its task '{task.name}'; name and file must agree")
     return task
+
+
+def load_tasks(text):
+    """`mnli+squad`, `all` or `all-ccg-qqp` (the nine intermediate tasks without two) -> tuple of declarations, in that order.
+
+    Raises UserError for an unknown task, one that is named twice, one that is left out but not among the nine, and what
+    `load_task` refuses.
+    """
+    names = _all_but(text) if re.match(r"all\b", text) else text.split("+")
+    if unknown := [name for name in names if name not in task_names()]:
+        known = ", ".join(task_names())
+        raise UserError(f"--task {text}: '{unknown[0]}' is not one of {known} (the files of tasks/), nor is it `all`")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"--task {text} names '{twice[0]}' twice")
+    return tuple(load_task(name) for name in names)
+
+
+def _all_but(text):
+    everything, *left_out = text.split("-")
+    nine = ", ".join(INTERMEDIATE)
+    if everything != "all":
+        raise UserError(
+            f"--task {text}: `all` stands for {nine}; it can be made smaller (all-ccg), but nothing is added to it"
+        )
+    if wrong := [name for name in left_out if name not in INTERMEDIATE or left_out.count(name) > 1]:
+        raise UserError(f"--task {text}: '{wrong[0]}' cannot be left out; `all` stands for {nine}, each once")
+    if len(left_out) == len(INTERMEDIATE):
+        raise UserError(f"--task {text} leaves no task")
+    return [name for name in INTERMEDIATE if name not in left_out]

@@ -6,8 +6,7 @@ Hub: nyu-mll/glue, mnli. Official files: multinli_1.0_train.jsonl and multinli_1
 from datasets import ClassLabel, Features, Value
 
 from xstilts import classification, metrics
-from xstilts.errors import UserError
-from xstilts.readers import numbered_json_lines
+from xstilts.readers import label_index, numbered_json_lines
 from xstilts.sources import Source
 from xstilts.task import Task
 
@@ -19,9 +18,7 @@ def read(path, features):
     majority label (`-`) are left out, as GLUE does; the hub numbers what is left."""
     lines = numbered_json_lines(path, ("gold_label", "sentence1", "sentence2"))
     for idx, (number, row) in enumerate(line for line in lines if line[1]["gold_label"] != "-"):
-        if row["gold_label"] not in LABELS:
-            raise UserError(f"{path}, line {number}: label '{row['gold_label']}' is not one of {', '.join(LABELS)}")
-        label = LABELS.index(row["gold_label"])
+        label = label_index(row["gold_label"], LABELS, path, number)
         yield {"premise": row["sentence1"], "hypothesis": row["sentence2"], "label": label, "idx": idx}
 
 

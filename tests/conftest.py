@@ -6,6 +6,7 @@ The real slices lie in ../shared/data; tests that read them are skipped where th
 import csv
 import json
 import os
+import random
 import string
 import subprocess
 import sys
@@ -80,17 +81,19 @@ def official(shared, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory):
-    """The generated world, whole."""
+    """The generated world, a third of it."""
     folder = tmp_path_factory.mktemp("world")
-    subprocess.run([sys.executable, ROOT / "demo" / "make_world.py", "--output_dir", folder], check=True)
+    command = [sys.executable, ROOT / "demo" / "make_world.py", "--output_dir", folder, "--scale", "0.3"]
+    subprocess.run(command, check=True)
     return str(folder)
 
 
 def lay_out(shared, folder):
     """Lay out the real slices in official files: MNLI as JSON lines; XNLI with test files, whose pairs the training and selection
-    rows do not contain (the other languages' pairs are translations of the first 400 English ones)."""
+    rows do not contain (the other languages' pairs are translations of the first 400 English ones). What has no training file is
+    trained on a part of another; ANLI and QQP, of which there are no real rows, are made up."""
     for each in shared.iterdir():
-        if each.is_dir() and each.name not in ("mnli", "xnli"):
+        if each.is_dir() and each.name not in ("mnli", "xnli", "snli", "cosmosqa", "socialiqa"):
             (folder / each.name).symlink_to(each)
     english = read_tsv(shared / "xnli" / "dev-en.tsv")
     matched = [line.split("\t") for line in (shared / "mnli" / "mnli_matched.tsv").read_text("utf-8").splitlines()]
@@ -100,7 +103,66 @@ def lay_out(shared, folder):
     write_tsv(folder / "xnli" / "dev-en.tsv", english[500:600])
     for path in (shared / "xnli").glob("dev-*.tsv"):
         write_tsv(folder / "xnli" / path.name.replace("dev", "test"), read_tsv(path)[:400])
+    lay_out_snli(shared / "snli", folder / "snli")
+    lay_out_choices(shared, folder)
+    make_anli(folder / "anli", random.Random(0))
+    make_qqp(folder / "qqp", random.Random(0))
     return str(folder)
+
+
+def lay_out_snli(shared, folder):
+    """The sampled pairs, and in training four without a gold label."""
+    for name in ("train", "dev"):
+        lines = (shared / "original" / f"{name}.tsv").read_text("utf-8").splitlines()[1:]
+        pairs = [tuple(line.split("\t")) for line in lines]
+        pairs += [(a, b, "-") for a, b, _ in pairs[:4]] if name == "train" else []
+        write_multinli(folder / f"snli_1.0_{name}.jsonl", pairs)
+    (folder / "snli_1.0_test.jsonl").symlink_to(shared / "snli_1.0_test.jsonl")
+
+
+def lay_out_choices(shared, folder):
+    """Cosmos QA is trained on most of its validation rows, Social IQa on its test rows."""
+    with open(shared / "cosmosqa" / "valid.csv", encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file)
+    for name, part in (("train", rows[:1400]), ("valid", rows[1400:])):
+        write_tsv(folder / "cosmosqa" / f"{name}.csv", [header, *part], delimiter=",")
+    (folder / "socialiqa").mkdir()
+    for name, source in (("trn", "tst"), ("dev", "dev")):
+        target = shared / "socialiqa" / f"socialIQa_v1.4_{source}.jsonl"
+        (folder / "socialiqa" / f"socialIQa_v1.4_{name}.jsonl").symlink_to(target)
+
+
+PLACES = "harbour market tower garden school bridge".split()
+THINGS = "boat lamp kettle violin ladder bicycle".split()
+
+
+def make_anli(folder, rng):
+    """Made-up pairs in ANLI's files, 20 a round and split, every label in each."""
+    hypotheses = {"e": "There is a {} at the {}.", "n": "The {} at the {} is new.", "c": "There is no {} at the {}."}
+    for part in (f"R{number}/{name}" for number in (1, 2, 3) for name in ("train", "dev", "test")):
+        rows = []
+        for i in range(20):
+            thing, place, label = rng.choice(THINGS), rng.choice(PLACES), "enc"[i % 3]
+            context, hypothesis = f"A {thing} stands at the {place}, no. {i}.", hypotheses[label].format(thing, place)
+            row = {"uid": f"{part}-{i}", "context": context, "hypothesis": hypothesis, "label": label}
+            rows.append({**row, "model_label": "n", "emturk": False, "genre": "made up", "reason": "as said"})
+        write_json_lines(folder / f"{part}.jsonl", rows)
+
+
+def make_qqp(folder, rng):
+    """Made-up questions in GLUE's QQP files, without any quoting; the last training line is broken off."""
+    header = "id qid1 qid2 question1 question2 is_duplicate".split()
+    for name, count, broken in (("train", 60, ["60", "120", "121", "Where is the"]), ("dev", 40, None)):
+        rows = []
+        for i in range(count):
+            (thing, other), place = rng.sample(THINGS, 2), rng.choice(PLACES)
+            question = f'Is the {thing if i % 2 else other} "still" at the {place}?'
+            rows.append(
+                [str(i), str(2 * i), str(2 * i + 1), f"Is there a {thing} at the {place}?", question, str(i % 2)]
+            )
+        lines = [header, *rows, *([broken] if broken else [])]
+        folder.mkdir(exist_ok=True)
+        (folder / f"{name}.tsv").write_text("".join("\t".join(line) + "\n" for line in lines), encoding="utf-8")
 
 
 def read_tsv(path):
@@ -109,20 +171,23 @@ def read_tsv(path):
         return list(csv.reader(file, delimiter="\t"))
 
 
-def write_tsv(path, rows):
+def write_tsv(path, rows, delimiter="\t"):
     """Write rows the way XTREME's files have them, CR LF included."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", encoding="utf-8", newline="") as file:
-        csv.writer(file, delimiter="\t", lineterminator="\r\n").writerows(rows)
+        csv.writer(file, delimiter=delimiter, lineterminator="\r\n").writerows(rows)
 
 
 def write_multinli(path, rows):
-    """Write pairs with the keys of MultiNLI 1.0 that matter here."""
+    """Write pairs with the keys of MultiNLI 1.0 and SNLI 1.0 that matter here."""
+    columns = ("sentence1", "sentence2", "gold_label")
+    write_json_lines(path, [{**dict(zip(columns, row, strict=True)), "pairID": str(i)} for i, row in enumerate(rows)])
+
+
+def write_json_lines(path, rows):
+    """Write one JSON object a line."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = (
-        {"gold_label": label, "sentence1": a, "sentence2": b, "pairID": str(i)} for i, (a, b, label) in enumerate(rows)
-    )
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 if __name__ == "__main__":  # python tests/conftest.py FOLDER

@@ -10,10 +10,37 @@ from datasets import ClassLabel, Dataset, Features, Sequence, Value
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks import hellaswag, mnli, squad, tatoeba, udpos, xnli, xquad
+from tasks import (
+    anli,
+    ccg,
+    commonsenseqa,
+    copa,
+    cosmosqa,
+    hellaswag,
+    mnli,
+    qqp,
+    siqa,
+    snli,
+    squad,
+    squad_v2,
+    tatoeba,
+    udpos,
+    xnli,
+    xquad,
+)
 from xstilts import sources
 from xstilts.errors import UserError
-from xstilts.readers import aligned_lines, conllu, json_lines, numbered_lines, squad_json, tab_separated
+from xstilts.readers import (
+    aligned_lines,
+    auto,
+    conllu,
+    headed_csv,
+    headed_tsv,
+    json_lines,
+    numbered_lines,
+    squad_json,
+    tab_separated,
+)
 from xstilts.sources import MissingData, languages_in, load_rows
 
 COLUMNS = ("premise", "hypothesis", "label")
@@ -73,8 +100,8 @@ def test_lines_come_back_as_they_were_written(scratch, lines, end, mark):
 
 @pytest.mark.parametrize(
     "read",
-    [numbered_lines, lambda path: squad_json(path, squad.TASK.source.features)],
-    ids=["lines", "squad"],
+    [numbered_lines, lambda path: squad_json(path, squad.TASK.source.features), lambda path: headed_csv(path, "ab")],
+    ids=["lines", "squad", "csv"],
 )
 def test_invalid_utf_8_names_the_file(read, write):
     path = write(b"fine\n\xff\xfe\n", "broken.txt")
@@ -138,6 +165,65 @@ def test_mnli_leaves_out_pairs_without_a_majority_and_names_other_labels(write):
         list(mnli.read(write(pair("neutral") + pair("-") + pair("contradictory")), None))
 
 
+LINES = [
+    (snli, {"gold_label": "neutral", "sentence1": "x", "sentence2": "y"}, "gold_label", "neither"),
+    (anli, {"uid": "1", "context": "x", "hypothesis": "y", "label": "e"}, "label", "entailment"),
+    (
+        siqa,
+        {"context": "x", "question": "y", "answerA": "", "answerB": "", "answerC": "", "correct": "C"},
+        "correct",
+        "1",
+    ),
+    (copa, {"premise": "x", "choice1": "y", "choice2": "z", "question": "cause", "idx": 3, "label": 0}, "label", 2),
+    (
+        commonsenseqa,
+        {"id": "1", "question": {"stem": "x", "question_concept": "y", "choices": []}, "answerKey": "A"},
+        "answerKey",
+        "F",
+    ),
+]
+
+
+@pytest.mark.parametrize(("module", "line", "key", "label"), LINES, ids=[module.TASK.name for module, *_ in LINES])
+def test_a_line_with_an_unknown_label_or_a_missing_key_is_named(module, line, key, label, write):
+    good, features = json.dumps(line) + "\n", module.TASK.source.features
+    (row,) = module.read(write(good), features)
+    assert set(row) == set(features)
+    with pytest.raises(UserError, match=f"line 2: label '{label}' is not one of"):
+        list(module.read(write(good + json.dumps({**line, key: label})), features))
+    for missing in line:
+        lacking = {name: value for name, value in line.items() if name != missing}
+        with pytest.raises(UserError, match=f"line 3: no '{missing}'"):
+            list(module.read(write(good * 2 + json.dumps(lacking)), features))
+
+
+@pytest.mark.parametrize(
+    "found",
+    ["a text", {"stem": "x", "choices": []}, {"stem": "x", "question_concept": "y", "choices": [{"text": "z"}]}],
+)
+def test_a_damaged_commonsenseqa_question_is_named(found, write):
+    path = write("\n" + json.dumps({"id": "1", "question": found, "answerKey": "A"}))
+    with pytest.raises(UserError, match="line 2: not a question of CommonsenseQA"):
+        list(commonsenseqa.read(path, commonsenseqa.TASK.source.features))
+
+
+def test_snli_keeps_pairs_without_a_gold_label_and_its_examples_do_not(write, tmp_path):
+    lines = [{"gold_label": label, "sentence1": "x", "sentence2": "y"} for label in ("-", "contradiction", "-")]
+    write("".join(json.dumps(line) + "\n" for line in lines), snli.TASK.source.files["test"])
+    rows, _ = load_rows(snli.TASK.source, "test", "en", str(tmp_path))
+    assert rows["label"] == [-1, 2, -1]
+    assert [snli.to_example(row) is None for row in rows] == [True, False, True]
+
+
+def test_rounds_of_anli_are_read_in_order(write, tmp_path):
+    for number in (3, 1, 2):
+        line = {"uid": f"r{number}", "context": "x", "hypothesis": "y", "label": "c"}
+        write(json.dumps(line), f"anli/R{number}/dev.jsonl")
+    rows, files = load_rows(anli.TASK.source, "validation", "en", str(tmp_path))
+    assert rows["uid"] == ["r1", "r2", "r3"]
+    assert files == [f"anli/R{number}/dev.jsonl" for number in (1, 2, 3)]
+
+
 # ---- TSV ------------------------------------------------------------------------------------------------------------
 
 
@@ -188,6 +274,95 @@ def test_an_unknown_xnli_label_is_named(write):
         list(xnli.read(path, None))
 
 
+# ---- files with a header --------------------------------------------------------------------------------------------
+
+
+def test_headed_tsv_knows_no_quotes(write):
+    path = write('\ufeffb\ta\tc\r\n"x\ty"\t\tz\r\n\n1\t"2"\t3\u2028\n'.replace("\t\tz", "\tz"))
+    assert list(headed_tsv(path, ("a", "b"))) == [(2, {"a": 'y"', "b": '"x'}), (4, {"a": '"2"', "b": "1"})]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a\tc\n1\t2\n", "line 1: the header has no 'b'"),
+        ("", "line 1: the header has no 'a'"),
+        ("a\tb\n1\t2\n1\n", "line 3: 1 fields instead of the header's 2"),
+        ("a\tb\n\n1\t2\t3\n", "line 3: 3 fields instead of the header's 2"),
+    ],
+)
+def test_a_malformed_line_of_a_headed_tsv_is_named(text, message, write):
+    path = write(text)
+    with pytest.raises(UserError, match=f"^{path}, {message}"):
+        list(headed_tsv(path, ("a", "b")))
+
+
+QQP = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n"
+
+
+def test_broken_lines_of_qqp_are_left_out_as_on_the_hub_but_not_what_else_is_wrong(write):
+    path = write(QQP + "1\t2\t3\tx\ty\t1\n4\t5\t6\tbroken\n7\t8\t9\tx\ty\t\n10\t11\t12\tz\t\t0\n")
+    rows = list(qqp.read(path, qqp.TASK.source.features))
+    assert rows == [
+        {"question1": "x", "question2": "y", "label": 1, "idx": 0},
+        {"question1": "z", "question2": "", "label": 0, "idx": 3},
+    ]
+    with pytest.raises(UserError, match=r"line 2: label '2' is not one of 0, 1"):
+        list(qqp.read(write(QQP + "1\t2\t3\tx\ty\t2\n"), None))
+    with pytest.raises(UserError, match=r"line 2: 7 fields instead of the header's 6"):
+        list(qqp.read(write(QQP + "1\t2\t3\tx\ty\tz\t1\n"), None))
+
+
+def test_translated_xnli_rows_have_a_header_and_no_quotes(write):
+    name = xnli.TASK.source.files["train"].format(language="de")
+    text = 'premise\thypo\tlabel\n"So\tso"\tcontradictory\n'
+    assert list(xnli.read(write(text, name), None)) == [{"premise": '"So', "hypothesis": 'so"', "label": 2}]
+    with pytest.raises(UserError, match="line 3: label 'label' is not one of"):
+        list(xnli.read(write(f"{text}premise\thypo\tlabel\n", name), None))
+    with pytest.raises(UserError, match="line 1: the header has no 'hypo'"):
+        list(xnli.read(write(text.replace("hypo", "hypothesis"), name), None))
+
+
+def test_csv_fields_may_hold_line_breaks(write):
+    path = write('\ufeffa,b,c\r\n"x\r\ny, ""z""",2,3\r\n\r\n4,,"6"\r\n')
+    assert list(headed_csv(path, ("b", "a"))) == [(2, {"b": "2", "a": 'x\ny, "z"'}), (5, {"b": "", "a": "4"})]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,c\n", "line 1: the header has no 'b'"),
+        ('a,b\n"1\n1",2\n3\n', "line 4: 1 fields instead of the header's 2"),
+        ('a,b\n"1\n1",2\n3,4,5\n', "line 4: 3 fields instead of the header's 2"),
+        ('a,b\n1,"2\n3\n4', "line 2: not valid CSV"),
+        ('a,b\n"1\n1",2\n"3" 4,5\n', "line 4: not valid CSV"),
+    ],
+)
+def test_a_malformed_csv_record_is_named_by_its_first_line(text, message, write):
+    path = write(text)
+    with pytest.raises(UserError, match=f"^{path}, {message}"):
+        list(headed_csv(path, ("a", "b")))
+
+
+CELL = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\x00"), max_size=12)
+
+
+@given(st.lists(st.tuples(CELL, CELL), min_size=1), st.sampled_from(["\n", "\r\n"]))
+@settings(max_examples=60, deadline=None)
+def test_csv_comes_back_as_the_csv_module_writes_it(scratch, rows, end):
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator=end).writerows([("a", "b"), *rows])
+    scratch.write_bytes(text.getvalue().encode())
+    assert [(row["a"], row["b"]) for _, row in headed_csv(scratch, ("a", "b"))] == rows
+
+
+@pytest.mark.parametrize("label", ["4", "", "-1", "x"])
+def test_a_cosmosqa_label_that_is_none_is_named(label, write):
+    text = 'id,context,question,answer0,answer1,answer2,answer3,label\n1,"x\ny",q,r,s,t,u,3\n2,x,q,r,s,t,u,'
+    with pytest.raises(UserError, match=f"line 4: label '{label}' is not one of 0, 1, 2, 3"):
+        list(cosmosqa.read(write(f"{text}{label}\n"), cosmosqa.TASK.source.features))
+
+
 # ---- SQuAD JSON -----------------------------------------------------------------------------------------------------
 
 
@@ -208,6 +383,14 @@ def test_damaged_squad_json_names_the_file(content, write):
     path = write(content, "damaged.json")
     with pytest.raises(UserError, match=f"^{path}: not "):
         list(squad_json(path, squad.TASK.source.features))
+
+
+def test_plausible_answers_are_not_read(write):
+    plausible = [{"text": "c", "answer_start": 0}]
+    question = {"id": "1", "question": "q", "answers": [], "plausible_answers": plausible, "is_impossible": True}
+    content = {"data": [{"title": "t", "paragraphs": [{"context": "c", "qas": [question]}]}]}
+    (row,) = squad_json(write(json.dumps(content)), squad_v2.TASK.source.features)
+    assert row["answers"] == {"text": [], "answer_start": []}
 
 
 # ---- CoNLL-U --------------------------------------------------------------------------------------------------------
@@ -264,6 +447,79 @@ def test_treebanks_of_a_language_are_joined_in_sorted_order(write, tmp_path):
     rows, files = load_rows(udpos.TASK.source, "test", "de", str(tmp_path))
     assert [row["tokens"] for row in rows] == [["GSD"], ["HDT"], ["PUD"]]
     assert files == [f"ud/UD_German-{t}/de_{t.lower()}-ud-test.conllu" for t in ("GSD", "HDT", "PUD")]
+
+
+# ---- CCGbank AUTO ---------------------------------------------------------------------------------------------------
+
+AUTO_ID = "ID=wsj_0001.1 PARSER=GOLD NUMPARSE=1\n"
+
+
+def leaf(word, category="NP"):
+    """A leaf of a derivation."""
+    return f"(<L {category} NN NN {word} {category}>)"
+
+
+PAIR_OF_LEAVES = f"(<T S 0 2> {leaf('x')} {leaf('y', 'S')} )"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (AUTO_ID, "line 3: there is no derivation below ID=wsj_0001.1"),
+        (AUTO_ID + AUTO_ID + leaf("x") + "\n", "line 4: there is no derivation below ID=wsj_0001.1"),
+        (leaf("x") + "\n", r"line 3: 'ID=...' is expected here, not '\(<L NP NN NN x NP>\)'"),
+        (AUTO_ID + leaf("x") + "\n" + leaf("x") + "\n", "line 5: 'ID=...' is expected"),
+        (AUTO_ID + "# a text\n", "line 4: there is no derivation"),
+        (AUTO_ID + PAIR_OF_LEAVES[:-2], "line 4: the brackets of the derivation are not balanced"),
+        (AUTO_ID + PAIR_OF_LEAVES + " )", "line 4: the brackets"),
+        (AUTO_ID + leaf("x") + " " + leaf("y"), "line 4: the brackets"),
+        (AUTO_ID + PAIR_OF_LEAVES + " " + PAIR_OF_LEAVES, "line 4: the brackets"),
+        (AUTO_ID + PAIR_OF_LEAVES.replace(" y", ""), r"line 4: no node of a derivation: '\(<L S NN NN S>\) \)'"),
+        (AUTO_ID + PAIR_OF_LEAVES.replace(" y", " y z"), "line 4: no node of a derivation"),
+        (AUTO_ID + PAIR_OF_LEAVES.replace("0 2>", "0>"), "line 4: no node of a derivation"),
+        (AUTO_ID + PAIR_OF_LEAVES.replace("NP>)", "NP)", 1), "line 4: no node of a derivation"),
+        (AUTO_ID + "(<T S 0 0> )", "line 4: the derivation has no words"),
+    ],
+)
+def test_a_malformed_derivation_is_named(text, message, write):
+    path = write(AUTO_ID + PAIR_OF_LEAVES + "\n" + text)
+    with pytest.raises(UserError, match=f"^{path}, {message}"):
+        list(auto(path, ccg.TASK.source.features))
+
+
+PIECE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=" \n\r"), min_size=1, max_size=5)
+BRACKETS = st.sampled_from(["(", ")", "<", ">", ">)", "(<L", "<>", "\u00a0", "\u3000", "-LRB-", "ID=1"])
+LEAF = st.tuples(
+    st.one_of(BRACKETS, PIECE), st.sampled_from(["NP", "S[dcl]\\NP", "((S\\NP)/(S|NP))/NP", ".", ":", "<>"])
+)
+TREE = st.recursive(LEAF.map(lambda pair: [pair]), lambda trees: st.lists(trees, min_size=1, max_size=3), max_leaves=12)
+
+
+def derivation(tree):
+    """(text, [(word, category), ...]) of a random tree; a leaf is a list with one pair."""
+    if isinstance(tree[0], tuple):
+        return leaf(*tree[0]), tree
+    texts, leaves = zip(*map(derivation, tree), strict=True)
+    return f"(<T S/NP 0 {len(tree)}> {' '.join(texts)} ) ", [pair for each in leaves for pair in each]
+
+
+@given(st.lists(TREE, min_size=1, max_size=4), st.sampled_from(["\n", "\r\n", "\n\n"]))
+@settings(max_examples=150, deadline=None)
+def test_words_and_categories_come_back_from_random_derivations(scratch, trees, end):
+    texts, leaves = zip(*map(derivation, trees), strict=True)
+    scratch.write_bytes("".join(f"ID={i} NUMPARSE=1{end}{text}{end}" for i, text in enumerate(texts)).encode())
+    rows = auto(scratch, ccg.TASK.source.features)
+    assert [list(zip(row["tokens"], row["tags"], strict=True)) for row in rows] == list(leaves)
+
+
+def test_sections_of_ccgbank_fall_into_its_splits(write, tmp_path):
+    for section in range(25):
+        write(f"{AUTO_ID}{leaf(section)}\n", f"ccg/ccgbank_1_1/data/AUTO/{section:02}/wsj_{section:02}01.auto")
+    expected = {"train": range(19), "validation": range(19, 22), "test": range(22, 25)}
+    for split, sections in expected.items():
+        rows, _ = load_rows(ccg.TASK.source, split, "en", str(tmp_path))
+        assert [tokens for (tokens,) in rows["tokens"]] == [str(section) for section in sections]
+    assert set(expected) == set(ccg.TASK.splits)
 
 
 # ---- aligned files --------------------------------------------------------------------------------------------------
@@ -339,7 +595,7 @@ def test_a_missing_file_is_named_with_its_path(tmp_path):
     with pytest.raises(MissingData, match=f"no file {tmp_path}/xnli/test-de.tsv"):
         load_rows(xnli.TASK.source, "test", "de", str(tmp_path))
     with pytest.raises(MissingData, match="declares no train split"):
-        load_rows(xnli.TASK.source, "train", "de", str(tmp_path))
+        load_rows(xquad.TASK.source, "train", "de", str(tmp_path))
 
 
 def test_a_folder_with_glob_characters_in_its_name(write, tmp_path):
@@ -386,6 +642,14 @@ def test_hub_rows_keep_the_declared_columns(hub):
         (xquad.TASK, "el", ("google/xquad", "xquad.el")),
         (mnli.TASK, "en", ("nyu-mll/glue", "mnli")),
         (squad.TASK, "en", ("rajpurkar/squad", None)),
+        (squad_v2.TASK, "en", ("rajpurkar/squad_v2", None)),
+        (snli.TASK, "en", ("stanfordnlp/snli", None)),
+        (anli.TASK, "en", ("facebook/anli", None)),
+        (qqp.TASK, "en", ("nyu-mll/glue", "qqp")),
+        (cosmosqa.TASK, "en", ("allenai/cosmos_qa", None)),
+        (commonsenseqa.TASK, "en", ("tau/commonsense_qa", None)),
+        (siqa.TASK, "en", ("lighteval/siqa", None)),
+        (copa.TASK, "en", ("aps/super_glue", "copa")),
     ],
     ids=lambda value: getattr(value, "name", None),
 )
@@ -393,6 +657,28 @@ def test_the_hub_is_asked_for_its_own_names(task, language, asked, hub):
     hub.answer = Dataset.from_dict({column: [] for column in task.source.features}, features=task.source.features)
     load_rows(task.source, next(iter(task.source.splits)), language)
     assert hub.asked[0][:2] == asked
+
+
+@pytest.mark.parametrize(
+    ("task", "split", "options"),
+    [
+        (anli.TASK, "validation", {"split": "dev_r1+dev_r2+dev_r3", "revision": None}),
+        (cosmosqa.TASK, "train", {"split": "train", "revision": "refs/convert/parquet"}),
+        (copa.TASK, "validation", {"split": "validation", "revision": "refs/convert/parquet"}),
+        (xnli.TASK, "train", {"split": "train", "revision": None}),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_splits_and_revisions_of_the_hub(task, split, options, hub):
+    hub.answer = Dataset.from_dict({column: [] for column in task.source.features}, features=task.source.features)
+    load_rows(task.source, split, "en")
+    assert hub.asked[0][2] == options
+
+
+def test_rows_that_are_not_on_the_hub_name_the_files(hub):
+    with pytest.raises(UserError, match=r"not on the hub; give --data_dir DIR with DIR/ccg/\*/data/AUTO"):
+        load_rows(ccg.TASK.source, "train", "en")
+    assert hub.asked == []
 
 
 @pytest.mark.parametrize(

@@ -1,25 +1,30 @@
 """Every file of tasks/ is tested on arrival, with invented rows in tests/fixtures/<task>.jsonl.
 
-A line there is {"row": the hub's columns, "example": what the row becomes, "file": the same row in the official file}. "file" is
-text for lines of a text file, a pair [foreign, English] for aligned files, an article for SQuAD JSON, an object for JSON lines.
-A retrieval task has no `to_example`: its example is the row.
+A line there is {"row": the hub's columns, "example": what the row becomes (null: it is left out), "file": the same row in the
+official file}; "file-train" is the file of a split that has a form of its own. It is text for lines of a text file, of which
+the first has the header, a pair [foreign, English] for aligned files, an article for SQuAD JSON, an object for JSON lines.
+A retrieval task has no `to_example`: its example is the row. A task made of others has no fixture: theirs are tested.
 """
 
 import copy
 import importlib
 import json
+import re
 import sys
+from itertools import chain
 from pathlib import Path
 
 import pytest
 from datasets import Dataset
 
 import tasks
-from tasks import load_task, task_names
+from tasks import anli, anli_plus, load_task, load_tasks, mnli, snli, task_names
+from xstilts import qa
 from xstilts.errors import UserError
-from xstilts.examples import load_examples, load_languages, load_sentences
+from xstilts.examples import load_examples
+from xstilts.languages import load_languages, load_sentences
 from xstilts.metrics import score
-from xstilts.sources import load_rows
+from xstilts.sources import load_rows, patterns
 from xstilts.task import RetrievalTask, Task
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -27,7 +32,9 @@ FIXTURES = Path(__file__).parent / "fixtures"
 
 @pytest.fixture(params=task_names())
 def task(request):
-    """The declaration of every file of tasks/ that has a fixture."""
+    """The declaration of every file of tasks/ that has a fixture, and so rows of its own."""
+    if getattr(declaration(request.param), "parts", ()):
+        pytest.skip("its parts are tested")
     if not (FIXTURES / f"{request.param}.jsonl").exists():
         pytest.skip(f"tests/fixtures/{request.param}.jsonl is missing: with lines {{row, example, file}} it is tested")
     return declaration(request.param)
@@ -47,6 +54,25 @@ def declaration(name):
 def example_of(task, row):
     """What a raw row becomes."""
     return task.to_example(row) if isinstance(task, Task) else row
+
+
+def official_files(task, lines):
+    """(split, path below the data folder, entries of the file) of every form a fixture shows."""
+    for key in (key for key in lines[0] if key.startswith("file")):
+        split = key.removeprefix("file").removeprefix("-") or next(iter(task.source.files))
+        for pattern in patterns(task.source, split, task.languages[0]):
+            path = re.sub(r"\[(.)[^]]*\]", r"\1", pattern).replace("*", "x")
+            yield split, path, [line[key] for line in lines]
+
+
+def as_tuple(templates):
+    """One pattern or several, as several."""
+    return (templates,) if isinstance(templates, str) else templates
+
+
+def kept(lines):
+    """The examples of a fixture."""
+    return [line["example"] for line in lines if line["example"] is not None]
 
 
 def write_official(path, lines):
@@ -72,32 +98,31 @@ def test_rows_of_the_hub_become_the_expected_examples(task, lines):
 
 
 def test_the_official_file_gives_the_same_rows_as_the_hub(task, lines, tmp_path):
-    if "file" not in lines[0]:
+    forms = list(official_files(task, lines))
+    if not forms:
         pytest.skip(f"tests/fixtures/{task.name}.jsonl shows no official file")
-    split, language = next(iter(task.source.files)), task.languages[0]
-    spelling = task.source.names.get(language, language)
-    path = task.source.files[split].format(language=language, name=spelling).replace("*", "x")
-    write_official(tmp_path / path, [line["file"] for line in lines])
-
-    rows, files = load_rows(task.source, split, language, str(tmp_path))
-    assert files == [path]
-    assert rows.features == task.source.features
-    assert list(rows) == list(Dataset.from_list([line["row"] for line in lines], features=task.source.features))
-    assert [example_of(task, row) for row in rows] == [line["example"] for line in lines]
+    for number, (split, path, content) in enumerate(forms):
+        folder = tmp_path / str(number)
+        write_official(folder / path, content)
+        rows, files = load_rows(task.source, split, task.languages[0], str(folder))
+        assert files == [path]
+        assert rows.features == task.source.features
+        assert list(rows) == list(Dataset.from_list([line["row"] for line in lines], features=task.source.features))
+        assert [example_of(task, row) for row in rows] == [line["example"] for line in lines]
 
 
 def test_examples_have_the_columns_and_labels_that_are_declared(task, lines):
     columns = task.type.columns if isinstance(task, Task) else ("source_sentence", "target_sentence")
-    for example in (line["example"] for line in lines):
+    for example in kept(lines):
         assert set(example) == set(columns)
         labels = {*example.get("tags", ()), example.get("label")} - {None}
-        assert not labels or labels <= {*task.labels}
+        assert not labels or labels <= {*task.labels} or task.open_labels
 
 
 def test_a_declaration_is_complete(task):
     source = task.source
     assert set(source.splits) == set(source.files) >= {split.split("-")[0] for split in task.sizes}
-    for template in [*source.files.values(), source.config or ""]:
+    for template in [*chain.from_iterable(map(as_tuple, source.files.values())), source.config or ""]:
         assert "{" not in template.format(language="xx", name="Xish")
     assert len(set(task.languages)) == len(task.languages)
     assert set(task.languages) <= set(source.names or task.languages)
@@ -105,21 +130,38 @@ def test_a_declaration_is_complete(task):
 
 
 def test_a_perfect_prediction_scores_100(task, lines):
-    gold = [task.type.gold(line["example"]) if isinstance(task, Task) else "0" for line in lines]
-    first = [answers[0] if isinstance(answers, list) and not task.labels else answers for answers in gold]
-    assert score(task.metric, first, gold)[task.metric.headline] == 100
+    gold = [task.type.gold(example) if isinstance(task, Task) else "0" for example in kept(lines)]
+    assert score(task.metric, [perfect(task, reference) for reference in gold], gold)[task.metric.headline] == 100
+
+
+def perfect(task, reference):
+    """The prediction that equals a reference."""
+    if isinstance(task, Task) and task.type is qa.TYPE_WITH_NULL:
+        return {"text": reference[0] if reference else "wrong", "null_odds": 0.0 if reference else 1.0}
+    return reference[0] if isinstance(task, Task) and task.type is qa.TYPE else reference
 
 
 def test_a_task_can_be_trained_and_selected(task):
     if isinstance(task, RetrievalTask):
         pytest.skip("nothing is trained")
     teacher = task.train_on or task
-    assert "train" in teacher.source.splits
-    assert "validation" in {*teacher.source.splits, *task.source.splits}
+    assert "train" in teacher.splits
+    assert "validation" in {*teacher.splits, *task.splits}
     assert teacher.held_out_by is None or teacher.held_out_by in teacher.source.features
     assert (task.type, task.labels) == (teacher.type, teacher.labels)
     assert len(set(task.labels)) == len(task.labels)
     assert '{"' in (task.to_example.__doc__ or ""), "the docstring of to_example shows a row"
+
+
+def test_anli_plus_is_its_parts():
+    task, parts = anli_plus.TASK, (mnli.TASK, snli.TASK, anli.TASK)
+    assert task.parts == parts
+    assert task.source is None
+    assert task.to_example is None
+    assert {(part.type, part.labels, part.metric) for part in parts} == {(task.type, task.labels, task.metric)}
+    without_gold = {"train": 785, "validation": 158}
+    found = {split: sum(part.sizes[split] for part in parts) - lost for split, lost in without_gold.items()}
+    assert found == task.sizes == {"train": 1_104_934, "validation": 22_857}
 
 
 XNLI = "ar bg de el en es fr hi ru sw th tr ur vi zh"
@@ -179,6 +221,48 @@ def test_a_task_file_that_is_none(text, message, tmp_path, monkeypatch):
 
 def test_the_tables_name_tasks_that_exist():
     assert set(tasks.INTERMEDIATE + tasks.TARGET + tasks.RETRIEVAL) <= set(task_names())
+    assert len(set(tasks.INTERMEDIATE)) == 9
+
+
+NINE = "anli_plus mnli qqp squad_v2 squad hellaswag ccg cosmosqa commonsenseqa"
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("mnli", "mnli"),
+        ("copa", "copa"),
+        ("squad+mnli+xnli", "squad mnli xnli"),
+        ("all", NINE),
+        ("all-ccg", NINE.replace("ccg ", "")),
+        ("all-squad-anli_plus", "mnli qqp squad_v2 hellaswag ccg cosmosqa commonsenseqa"),
+    ],
+)
+def test_several_tasks_by_name(text, names):
+    found = load_tasks(text)
+    assert isinstance(found, tuple)
+    assert [task.name for task in found] == names.split()
+    assert found[0] is load_task(found[0].name)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("mnli+squad+mnli", "mnli.squad.mnli names 'mnli' twice"),
+        ("mnli+hellswag", "'hellswag' is not one of anli, anli_plus, .* xquad .the files of tasks/., nor is it `all`"),
+        ("mnli+", "'' is not one of anli"),
+        ("mnli+all", "'all' is not one of anli"),
+        ("all+mnli", "`all` stands for anli_plus, .*, commonsenseqa; .* nothing is added"),
+        ("all-xnli", "'xnli' cannot be left out; `all` stands for anli_plus, mnli"),
+        ("all-ccg-ccg", "'ccg' cannot be left out"),
+        ("all-ccg+xnli", r"'ccg\+xnli' cannot be left out"),
+        ("all-" + NINE.replace(" ", "-"), "leaves no task"),
+        ("mnli+tatoeba", "tatoeba is a RetrievalTask"),
+    ],
+)
+def test_tasks_that_cannot_be_joined(text, message):
+    with pytest.raises(UserError, match=message):
+        load_tasks(text)
 
 
 # ---- real slices ----------------------------------------------------------------------------------------------------
@@ -189,6 +273,26 @@ COUNTS = {
     ("hellaswag", "validation"): {"en": 250},
     ("mnli", "train"): {"en": 1000 + 900},
     ("mnli", "validation"): {"en": 100},
+    ("snli", "train"): {"en": 1666},
+    ("snli", "validation"): {"en": 200},
+    ("snli", "test"): {"en": 10},
+    ("anli", "train"): {"en": 60},
+    ("anli", "validation"): {"en": 60},
+    ("anli", "test"): {"en": 60},
+    ("anli_plus", "train"): {"en": 1900 + 1666 + 60},
+    ("anli_plus", "validation"): {"en": 100 + 200 + 60},
+    ("qqp", "train"): {"en": 60},
+    ("qqp", "validation"): {"en": 40},
+    ("ccg", "train"): {"en": 2000},
+    ("ccg", "validation"): {"en": 400},
+    ("cosmosqa", "train"): {"en": 1400},
+    ("cosmosqa", "validation"): {"en": 200},
+    ("commonsenseqa", "train"): {"en": 3000},
+    ("commonsenseqa", "validation"): {"en": 800},
+    ("siqa", "train"): {"en": 1600},
+    ("siqa", "validation"): {"en": 1300},
+    ("copa", "train"): {"en": 400},
+    ("copa", "validation"): {"en": 60},
     ("xnli", "validation"): {"en": 100},
     ("xnli", "test"): dict.fromkeys(XNLI.split(), 400),
     ("udpos", "train"): {"en": 12543},
@@ -206,11 +310,13 @@ COUNTS = {
 def splits_to_load(task):
     """Splits of a task as they are used; the selection rows of some tasks are carved out of the training rows."""
     carved = ("train", "validation") if isinstance(task, Task) and task.held_out_by else ()
-    return [split for split in task.source.splits if split not in carved]
+    return [split for split in task.splits if split not in carved]
 
 
-def test_real_rows_load_in_every_language_that_is_there(task, official):
-    load, counts = load_languages if isinstance(task, Task) else load_sentences, {}
+@pytest.mark.parametrize("name", task_names())
+def test_real_rows_load_in_every_language_that_is_there(name, official):
+    task, counts = declaration(name), {}
+    load = load_languages if isinstance(task, Task) else load_sentences
     for split in splits_to_load(task):
         try:
             found, missing = load(task, split, data_dir=official)
@@ -224,9 +330,29 @@ def test_real_rows_load_in_every_language_that_is_there(task, official):
     assert counts == expected or task.name not in {name for name, _ in COUNTS}
 
 
-def test_selection_articles_are_not_trained_on(official):
-    squad = declaration("squad")
-    train, held_out = (load_examples(squad, split, "en", official).rows for split in ("train", "validation"))
-    assert len(train) + len(held_out) == 3286
+@pytest.mark.parametrize(("name", "questions"), [("squad", 3286), ("squad_v2", 4470)])
+def test_selection_articles_are_not_trained_on(name, questions, official):
+    train, held_out = (
+        load_examples(declaration(name), split, "en", official).rows for split in ("train", "validation")
+    )
+    assert len(train) + len(held_out) == questions
     assert len(held_out)
     assert not {*train["context"]} & {*held_out["context"]}
+
+
+def test_real_questions_without_an_answer(official):
+    rows, _ = load_rows(declaration("squad_v2").source, "validation", "en", official)
+    assert sum(not answers["text"] for answers in rows["answers"]) == 1202
+    assert len(rows) == 2164
+
+
+def test_real_categories_are_the_words_of_the_derivations(official):
+    rows = load_examples(declaration("ccg"), "validation", "en", official).rows
+    assert sum(map(len, rows["tags"])) == 5955
+    assert len({tag for tags in rows["tags"] for tag in tags}) == 127
+    assert (rows[0]["tokens"][:4], rows[0]["tags"][3]) == (["From", "the", "AP", "comes"], "S/NP")
+
+
+def test_pairs_without_a_gold_label_are_left_out_and_counted(official):
+    (record,) = load_examples(declaration("snli"), "train", "en", official).records
+    assert (record["rows"], record["left_out"]) == (1666, 4)

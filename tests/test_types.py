@@ -479,3 +479,68 @@ def test_qa_file(tmp_path):
     assert json.loads(content) == {"x-1": '"a"', "x-2": "บี"}
     assert qa.TYPE.gold(examples[0]) == ["a"]
     assert qa.TYPE.texts(examples[0]) == [("who", "a")]
+
+
+# ---- questions without an answer ------------------------------------------------------------------------------------
+
+
+def test_null_odds_by_hand(tokenizer):
+    """Two windows: "the" scores 3 + 4 in the first, "in" 5 + 3 in the second; having no answer scores 9 and 2."""
+    examples = [question("the an in", "the"), question("on", "on", id="r")]
+    offsets = [[[-1, -1], [-1, -1], [0, 3], [4, 6], [-1, -1]], [[-1, -1], [-1, -1], [4, 6], [7, 9], [-1, -1]]]
+    features = Dataset.from_dict({"offsets": [*offsets, [[-1, -1], [0, 2], [-1, -1]]], "example": [0, 0, 1]})
+    starts = np.array([[4, 99, 3, 0, 0], [1, 99, 0, 5, 99], [0.5, 1, 9, PADDING, PADDING]])
+    ends = np.array([[5, 99, 4, 0, 0], [1, 99, 0, 3, 99], [-2, 1, 9, PADDING, PADDING]])
+    expected = [{"text": "in", "null_odds": 2 - 8}, {"text": "on", "null_odds": -1.5 - 2}]
+    assert decoded(qa.TYPE_WITH_NULL, (starts, ends), features, examples) == expected
+    assert decoded(qa.TYPE, (starts, ends), features, examples) == ["in", "on"]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 60))
+@settings(max_examples=40, deadline=None)
+def test_null_odds_equal_a_plain_search(tokenizer, seed, words):
+    examples = [question("on the", "on"), question(" ".join(["the", "on", "in"] * 20)[: 4 * words], "the")]
+    features = qa_features(examples, tokenizer, 32, 16)
+    tokens = max(map(len, features["input_ids"])) + 3
+    logits = np.random.default_rng(seed).integers(-4, 4, (2, len(features), tokens)).astype(np.float32)
+    for row, ids in enumerate(features["input_ids"]):
+        logits[:, row, len(ids) :] = PADDING
+    found = decoded(qa.TYPE_WITH_NULL, tuple(logits), features, examples)
+    assert [each["text"] for each in found] == decoded(qa.TYPE, tuple(logits), features, examples)
+    for number, example in enumerate(examples):
+        rows = [i for i in range(len(features)) if features[i]["example"] == number]
+        best = max(reference_decode(*logits[:, i], features[i]["offsets"], example["context"])[0] for i in rows)
+        assert found[number]["null_odds"] == min(logits[0, i, 0] + logits[1, i, 0] for i in rows) - best
+
+
+def test_a_question_that_no_span_can_answer_has_the_highest_finite_odds(tokenizer):
+    examples = [question("", "", 0)]
+    features = qa_features(examples, tokenizer)
+    (prediction,) = decoded(qa.TYPE_WITH_NULL, np.ones((2, 1, 24)), features, examples)
+    assert prediction == {"text": "", "null_odds": qa.HIGHEST_ODDS}
+    assert json.loads(json.dumps(prediction, allow_nan=False)) == prediction
+
+
+def test_the_two_files_of_run_squad(tmp_path):
+    examples = Dataset.from_list([question("a", "a", id="x-1"), question("b", "b", id="x-2")])
+    predictions = [{"text": "ä", "null_odds": -1.5}, {"text": "b", "null_odds": 2.0}]
+    qa.TYPE_WITH_NULL.write(tmp_path / "validation-en", predictions, examples)
+    files = {path.name: json.loads(path.read_text("utf-8")) for path in tmp_path.iterdir()}
+    assert files == {
+        "validation-en.json": {"x-1": "ä", "x-2": "b"},
+        "validation-en-null_odds.json": {"x-1": -1.5, "x-2": 2.0},
+    }
+
+
+def test_constant_answers():
+    train, examples = Dataset.from_list([question("b", "b")] * 2), Dataset.from_list([question("a", "a")] * 3)
+    assert qa.TYPE.constant(train, examples) == [""] * 3
+    assert qa.TYPE_WITH_NULL.constant(train, examples) == [{"text": "", "null_odds": 0.0}] * 3
+
+
+def test_a_question_without_an_answer_is_learnt_as_the_first_token(tokenizer):
+    example = {"id": "q", "question": "who", "context": "the " * 30, "answers": {"text": [], "answer_start": []}}
+    features = qa_features([example], tokenizer)
+    assert len(features) > 1
+    assert features["labels"] == [[0, 0]] * len(features)
+    assert qa.TYPE_WITH_NULL.gold(example) == []

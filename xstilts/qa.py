@@ -5,6 +5,7 @@ out of the context by character offsets, so that languages without spaces need n
 """
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from xstilts.task import TaskType
 N_BEST = 20  # starts and ends looked at per window, as in the reference scorers' run_squad
 MAX_ANSWER_LENGTH = 30  # tokens; XTREME's --max_answer_length
 MAX_QUERY_LENGTH = 64  # pieces of a question that are kept; XTREME's --max_query_length
+HIGHEST_ODDS = float(np.finfo(np.float32).max)  # of having no answer, where no span is allowed: JSON has no infinity
 
 
 def features(batch, indices, tokenizer, labels, max_seq_length, doc_stride):
@@ -89,15 +91,33 @@ def logits(outputs, batch):
 
 def decode(logits, features, examples, labels):
     """(start, end) logits, each (rows, tokens) -> the answer text of every example, from its best-scoring window."""
-    answers, scores = [""] * len(examples), [-np.inf] * len(examples)
+    return [text for text, _ in best_answers(logits, features, examples)]
+
+
+def decode_with_null(logits, features, examples, labels):
+    """The same logits -> {"text", "null_odds"} of every example: its best answer, and by how much the score of having none
+    exceeds that answer's.
+
+    A window's null score is that of its first token; an example's is the *lowest* of its windows, so that one window with an
+    answer is enough (run_squad of BERT; `postprocess_qa_predictions` in transformers' utils_qa.py).
+    """
+    nulls = [np.inf] * len(examples)
+    for starts, ends, example in zip(*logits, features["example"], strict=True):
+        nulls[example] = min(nulls[example], np.float32(starts[0]) + np.float32(ends[0]))
+    answers = zip(nulls, best_answers(logits, features, examples), strict=True)
+    return [{"text": text, "null_odds": float(min(null - score, HIGHEST_ODDS))} for null, (text, score) in answers]
+
+
+def best_answers(logits, features, examples):
+    """(text, score) of the best span of every example over all of its windows; ("", -inf) where none is allowed."""
+    found = [("", -np.inf)] * len(examples)
     contexts = list(examples["context"])
     for starts, ends, offsets, example in zip(*logits, features["offsets"], features["example"], strict=True):
         offsets = np.array(offsets)
         score, first, last = best_span(starts[: len(offsets)], ends[: len(offsets)], offsets[:, 0] >= 0)
-        if score > scores[example]:
-            scores[example] = score
-            answers[example] = contexts[example][offsets[first, 0] : offsets[last, 1]].strip()
-    return answers
+        if score > found[example][1]:
+            found[example] = (contexts[example][offsets[first, 0] : offsets[last, 1]].strip(), score)
+    return found
 
 
 def best_span(starts, ends, allowed):
@@ -114,7 +134,7 @@ def best_span(starts, ends, allowed):
 
 
 def gold(example):
-    """The texts of the reference answers."""
+    """The texts of the reference answers; none for a question that the context does not answer."""
     return example["answers"]["text"]
 
 
@@ -123,10 +143,34 @@ def texts(example):
     return [(example["question"], example["context"])]
 
 
+def constant(train, examples):
+    """The empty answer for every example: no text is the answer to most training questions."""
+    return [""] * len(examples)
+
+
+def constant_with_null(train, examples):
+    """No answer for every example, all equally likely: one threshold makes all of them null or none."""
+    return [{"text": "", "null_odds": 0.0} for _ in range(len(examples))]
+
+
 def write(path, predictions, examples):
     """XTREME's file: JSON, question id -> answer."""
-    answers = dict(zip(examples["id"], predictions, strict=True))
-    path.with_suffix(".json").write_text(json.dumps(answers, ensure_ascii=False, indent=1), encoding="utf-8")
+    _write_json(path.with_suffix(".json"), examples, predictions)
+
+
+def write_with_null(path, predictions, examples):
+    """The two files of run_squad: <path>.json, question id -> best answer, and <path>-null_odds.json, question id -> odds.
+
+    `evaluate-v2.0.py DEV <path>.json --na-prob-file <path>-null_odds.json --na-prob-thresh THRESHOLD` scores them.
+    """
+    write(path, [prediction["text"] for prediction in predictions], examples)
+    odds = [prediction["null_odds"] for prediction in predictions]
+    _write_json(path.with_name(f"{path.stem}-null_odds.json"), examples, odds)
+
+
+def _write_json(path, examples, values):
+    content = dict(zip(examples["id"], values, strict=True))
+    path.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 TYPE = TaskType(
@@ -140,5 +184,15 @@ TYPE = TaskType(
     decode=decode,
     gold=gold,
     texts=texts,
+    constant=constant,
     write=write,
+)
+
+# For questions that may have no answer (SQuAD v2.0): the metric finds the odds above which none is predicted.
+TYPE_WITH_NULL = replace(
+    TYPE,
+    name="question_answering_with_null",
+    decode=decode_with_null,
+    constant=constant_with_null,
+    write=write_with_null,
 )

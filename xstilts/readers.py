@@ -1,6 +1,7 @@
 """Official files -> rows in the columns of the hub: one reader per file format, each naming the line it stumbles over."""
 
 import csv
+import io
 import json
 import os
 import re
@@ -13,13 +14,23 @@ def numbered_lines(path):
 
     Only \\n and \\r\\n end a line: str.splitlines would also cut at U+2028 and friends, which occur inside sentences.
     """
+    for number, line in enumerate(_text(path, newline="").removesuffix("\n").split("\n"), start=1):
+        yield number, line.removesuffix("\r")
+
+
+def _text(path, newline=None):
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            text = file.read()
+        with open(path, encoding="utf-8-sig", newline=newline) as file:
+            return file.read()
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: byte {error.start} is not UTF-8") from error
-    for number, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
-        yield number, line.removesuffix("\r")
+
+
+def label_index(label, labels, path, number):
+    """Position of a label among `labels`. Raises UserError, naming file and line, for one that is none of them."""
+    if label not in labels:
+        raise UserError(f"{path}, line {number}: label '{label}' is not one of {', '.join(map(str, labels))}")
+    return labels.index(label)
 
 
 def json_lines(path, columns, optional=()):
@@ -60,8 +71,48 @@ def tab_separated(path, columns):
         yield number, dict(zip(columns, fields, strict=True))
 
 
+def headed_tsv(path, columns, drop_short=False):
+    """(line number, row) of a TSV with a header and without any quoting, of which `columns` are kept. With `drop_short` lines
+    that end too early are left out, as the hub's builder of GLUE does."""
+    header = None
+    for number, line in numbered_lines(path):
+        fields = line.split("\t")
+        if header is None:
+            header = _header(path, fields, columns)
+        elif line and not (drop_short and len(fields) < len(header)):
+            yield number, _row(path, number, header, fields, columns)
+
+
+def headed_csv(path, columns):
+    """(number of its first line, row) of a CSV file with a header, whose quoted fields may contain line breaks."""
+    records, header, start = csv.reader(io.StringIO(_text(path)), strict=True), None, 1
+    try:
+        for fields in records:
+            first, start = start, records.line_num + 1
+            if header is None:
+                header = _header(path, fields, columns)
+            elif fields:
+                yield first, _row(path, first, header, fields, columns)
+    except csv.Error as error:
+        raise UserError(f"{path}, line {start}: not valid CSV ({error})") from error
+
+
+def _header(path, fields, columns):
+    if lacking := [column for column in columns if column not in fields]:
+        raise UserError(f"{path}, line 1: the header has no '{lacking[0]}'")
+    return fields
+
+
+def _row(path, number, header, fields, columns):
+    if len(fields) != len(header):
+        raise UserError(f"{path}, line {number}: {len(fields)} fields instead of the header's {len(header)}")
+    row = dict(zip(header, fields, strict=True))
+    return {column: row[column] for column in columns}
+
+
 def squad_json(path, features):
-    """SQuAD v1.1 JSON -> one row per question, with the columns of the hub's squad datasets."""
+    """SQuAD v1.1 or v2.0 JSON -> one row per question, with the columns of the hub's squad datasets. A question that cannot be
+    answered has no `answers`; v2.0's `plausible_answers` are not read."""
     try:
         with open(path, encoding="utf-8-sig") as file:
             articles = json.load(file)["data"]
@@ -117,6 +168,40 @@ def _tagged_row(path, words, tags):
         if tag not in tags.names:
             raise UserError(f"{path}, line {number}: tag '{tag}' is not one of {', '.join(tags.names)}")
     return {"tokens": [word for _, word, _ in words], "pos_tags": [tags.str2int(tag) for _, _, tag in words]}
+
+
+# A node opens, a leaf (category, two parts of speech, word, category), a node closes; words may be brackets themselves.
+NODE = re.compile(r"(?:\(<T [^ ]+ [0-9]+ [0-9]+>|\(<L ([^ ]+) [^ ]+ [^ ]+ ([^ ]+) [^ ]+>\)|\)) *")
+
+
+def auto(path, features):
+    """CCGbank's AUTO form, an `ID=` line and a line with the derivation -> `tokens` and `tags` (categories) of each sentence."""
+    lines = ((number, line) for number, line in numbered_lines(path) if line.strip())
+    for number, line in lines:
+        if not line.startswith("ID="):
+            raise UserError(f"{path}, line {number}: 'ID=...' is expected here, not {line[:40]!r}")
+        number, derivation = next(lines, (number, ""))
+        if not derivation.startswith("("):
+            raise UserError(f"{path}, line {number}: there is no derivation below {line.split()[0]}")
+        leaves = list(_leaves(path, number, derivation))
+        if not leaves:
+            raise UserError(f"{path}, line {number}: the derivation has no words")
+        yield {"tokens": [word for _, word in leaves], "tags": [category for category, _ in leaves]}
+
+
+def _leaves(path, number, derivation):
+    """(category, word) of the leaves of a derivation, which is one tree."""
+    depth, position = 0, 0
+    while position < len(derivation):
+        node = NODE.match(derivation, position)
+        if node is None:
+            raise UserError(f"{path}, line {number}: no node of a derivation: {derivation[position : position + 40]!r}")
+        if node[1]:
+            yield node.groups()
+        depth += {"(<T": 1, "(<L": 0}.get(node[0][:3], -1)
+        position = node.end()
+        if depth < 0 or (depth == 0) != (position == len(derivation)):
+            raise UserError(f"{path}, line {number}: the brackets of the derivation are not balanced")
 
 
 def aligned_lines(path, features):
