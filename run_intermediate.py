@@ -1,44 +1,77 @@
-"""Phase 2, intermediate-task training: fine-tune a multilingual encoder on an English intermediate task.
+"""Phase 2, intermediate-task training: fine-tune a multilingual encoder on one English intermediate task, or on several at once.
 
     accelerate launch run_intermediate.py --task hellaswag
-    python run_intermediate.py --task mnli --model_name_or_path FacebookAI/xlm-roberta-base --data_dir DATA --seed 1
+    accelerate launch run_intermediate.py --task all --mixing_limit 100000
+    python run_intermediate.py --task mnli --languages de,sw --model_name_or_path FacebookAI/xlm-roberta-base --data_dir DATA
 
-Phang et al. 2020 (arXiv 2005.13013), section 2: the public encoder goes through one intermediate task before it meets the
-target tasks. Training arguments are those of the Hugging Face Trainer; their defaults are in configs/intermediate.yaml.
+Phang et al. 2020 (arXiv 2005.13013), section 2: the public encoder goes through an intermediate task before it meets the target
+tasks. Variants: several tasks (one encoder, a head per task, one task per optimizer step), training rows in other languages, and
+masked language modelling on text beside the task. Defaults are in configs/intermediate.yaml, with a section per task.
 
-Reads   a multilingual masked language model (--model_name_or_path, hub id or directory), and the task's English training and
-        selection rows from the hub, or from the official files below --data_dir.
-Writes  --output_dir (runs/intermediate/<task>/seed<N>): a Hugging Face checkpoint for run_target.py and run_retrieval.py, and
-        run.json. An interrupted run goes on when the same command is given again; a finished one is left alone.
+Reads   a multilingual masked language model (--model_name_or_path, hub id or directory), and each task's training and selection
+        rows from the hub, or from the official files below --data_dir.
+Writes  --output_dir (runs/intermediate/<task>/seed<N>): a Hugging Face checkpoint for run_target.py and run_retrieval.py (of
+        several tasks the encoder, with their heads in heads/), and run.json. An interrupted run goes on when the same command is
+        given again; a finished one is left alone.
 """
 
 import time
 from dataclasses import dataclass
+from statistics import mean
 
 from transformers import TrainingArguments, set_seed
 from transformers.hf_argparser import HfArg
 
-from tasks import load_task
-from xstilts.arguments import check_training_arguments, parse
-from xstilts.checkpoint import add_lora, check_length, load_model, load_tokenizer, save_checkpoint
-from xstilts.errors import run_script
-from xstilts.examples import featurize, load_examples
+from tasks import load_tasks
+from xstilts.arguments import TEXT, check_training_arguments, parse
+from xstilts.checkpoint import load_tokenizer
+from xstilts.errors import is_main_process, run_script, say
+from xstilts.examples import featurize, with_labels
+from xstilts.heads import labels_at, load_trained
+from xstilts.languages import load_selection, load_training
 from xstilts.lineage import default_output_dir, lineage_of, training_factors
+from xstilts.mixing import check_mixing, draw_subset, step_inputs
+from xstilts.mlm import load_text, text_task
+from xstilts.multitask import Part, describe, load_parts, save_parts, trainer_for
 from xstilts.results import Run
-from xstilts.training import StiltsTrainer, early_stopping, fit, select_by
+from xstilts.training import StiltsTrainer, fit, select_by
 
 
 @dataclass
 class IntermediateArguments:
     """Ours; the Trainer's arguments come on top."""
 
-    task: str = HfArg(help="A file of tasks/, without .py.")
+    task: str = HfArg(help="A file of tasks/ without .py, several as mnli+squad, all (the paper's nine), or all-ccg.")
     model_name_or_path: str = HfArg(
         default="FacebookAI/xlm-roberta-large", help="The encoder to start from: hub id or directory."
     )
     data_dir: str | None = HfArg(
         default=None, help="Folder with the official data files; without it rows come from the hub."
     )
+    languages: str = HfArg(
+        default="en", help="Comma-separated languages of the training rows, or all that a task has any in."
+    )
+    language_mixing: str = HfArg(
+        default="proportional", help="Languages: proportional to their rows, or equal numbers of rows."
+    )
+    task_subset_size: int | None = HfArg(default=None, help="Train on N of the tasks only, drawn at random.")
+    task_subset_seed: int = HfArg(default=0, help="Which N: seed of the draw.")
+    mixing: str = HfArg(
+        default="examples-proportional", help="Several tasks: examples-proportional, temperature or uniform (T5)."
+    )
+    mixing_limit: int | None = HfArg(default=None, help="Several tasks: K, a task counts for K examples at most.")
+    mixing_temperature: float = HfArg(default=1.0, help="Several tasks: T, rates to the power of 1/T.")
+    max_steps_per_task: int | None = HfArg(default=None, help="--max_steps in proportion to the number of tasks.")
+    share_heads: bool = HfArg(default=False, help="Several tasks: those of one type with the same labels share a head.")
+    mlm_text_files: list[str] | None = HfArg(
+        default=None, help="Masked language modelling beside the task: text files, a sentence or document a line."
+    )
+    mlm_dataset_name: str | None = HfArg(default=None, help="The same on a dataset of the hub with a column `text`.")
+    mlm_dataset_config_name: str | None = HfArg(default=None, help="Its configuration.")
+    mlm_probability: float = HfArg(default=0.15, help="Masked language modelling: share of the pieces that are masked.")
+    mlm_ratio: float = HfArg(default=1.0, help="Steps of it per step of a task; 0 watches its loss only.")
+    mlm_head: str = HfArg(default="pretrained", help="pretrained: the checkpoint's own LM head; fresh: a new one.")
+    eval_only: bool = HfArg(default=False, help="Evaluate a run of this script again, by the heads it kept.")
     max_seq_length: int = HfArg(default=256, help="Longest input in tokens.")
     doc_stride: int = HfArg(
         default=128, help="Question answering: tokens that neighbouring windows of a context share."
@@ -55,54 +88,107 @@ class IntermediateArguments:
     recipe: str | None = HfArg(default=None, help="A set of arguments below `recipes:` in that table.")
 
 
+ARGUMENTS = (IntermediateArguments, TrainingArguments)
+
+
 def main(argv=None):
     """Run the phase; `argv` is the command line without the program's name."""
     # 1. Arguments: the config's defaults, then the command line.
     started_at = time.time()
-    args, training_args = parse((IntermediateArguments, TrainingArguments), "intermediate", argv)
+    args, training_args = parse(ARGUMENTS, "intermediate", argv)
     check_training_arguments(training_args)
-    task = load_task(args.task)
+    check_mixing(args)
+    tasks = draw_subset(load_tasks(args.task), args.task_subset_size, args.task_subset_seed)
+    name = "+".join(task.name for task in tasks) if args.task_subset_size else args.task
+    if args.max_steps_per_task:
+        training_args.max_steps = args.max_steps_per_task * len(tasks)
     lineage = lineage_of(args.model_name_or_path)
     tokenizer = load_tokenizer(args.model_name_or_path)
     training_args.output_dir = training_args.output_dir or default_output_dir(
-        "intermediate", lineage, task.name, training_args.seed, training_factors(args)
+        "dev" if args.eval_only else "intermediate", lineage, name, training_args.seed, training_factors(args)
     )
-    select_by(task.metric, training_args)
+    if args.eval_only:
+        return evaluate_again(tasks, lineage, tokenizer, args, training_args, argv)
 
-    # 2. Data: raw rows -> examples, English.
-    train = load_examples(task, "train", "en", args.data_dir, args.max_train_samples)
-    dev = load_examples(task, "validation", "en", args.data_dir, args.max_eval_samples)
+    # 2. Data: raw rows -> examples, of each task as its own section of the config says.
+    parts = [load_part(task, argv, training_args) for task in tasks]
+    if args.mlm_text_files or args.mlm_dataset_name:
+        parts.append(load_text_part(argv, training_args))
+    metric = "average" if len(parts) > 1 else parts[0].task.metric.headline
+    select_by(metric, training_args)
 
-    # 3. Model: the pretrained encoder, carried over under a fresh head.
+    # 3. Model: the pretrained encoder, carried over under a fresh head, or one for each task.
     set_seed(training_args.seed)
-    model = load_model(args.model_name_or_path, task)
-    check_length(model, tokenizer, args.max_seq_length)
-    if args.peft:
-        model = add_lora(model, task, args)
+    model = load_parts(parts, tokenizer, args)
 
     # 4. Is this run new, interrupted, finished, or another one?
+    records = [record for part in parts for record in (*part.train.records, *part.dev.records)]
     run = Run(
-        phase="intermediate", task=task.name, lineage=lineage, args=args, training_args=training_args,
-        data=[train.record, dev.record], started_at=started_at,
+        phase="intermediate", task=name, lineage=lineage, args=args, training_args=training_args,
+        data=records, started_at=started_at,
     )  # fmt: skip
     if not run.open():
         return
 
     # 5. Train; the best checkpoint on the selection set stays in the model.
-    train_features, dev_features = (featurize(task, examples, tokenizer, vars(args)) for examples in (train, dev))
-    trainer = StiltsTrainer(
-        task, model, training_args, tokenizer, train_features, (dev, dev_features),
-        callbacks=early_stopping(args.early_stopping_patience),
-    )  # fmt: skip
+    for part in parts:
+        part.train_features = featurize(part.task, part.train, tokenizer, vars(part.args))
+        part.dev_features = featurize(part.task, part.dev, tokenizer, vars(part.args))
+    trainer = trainer_for(parts, model, args, training_args, tokenizer)
     fit(trainer)
     scores = trainer.dev_scores()
 
     # 6. Save what the next phase needs, then what the report needs.
     if trainer.is_world_process_zero():
-        record = {"phase": "intermediate", "task": task.name, "trained_on": task.trained_on, "languages": ["en"]}
-        record |= {"seed": training_args.seed, "peft": args.peft, "head": "fresh"}
-        record["fingerprint"] = save_checkpoint(trainer.model, tokenizer, run.output_dir)
-        run.close({"metric": task.metric.headline, "dev_scores": scores, **trainer.training_record()}, record)
+        record = {"phase": "intermediate", "task": name, "trained_on": name, "tasks": [task.name for task in tasks]}
+        record |= {"languages": sorted({language for part in parts for language in part.labelled_languages})}
+        record |= {"seed": training_args.seed, "head": "fresh", "factors": training_factors(args)}
+        record["fingerprint"] = save_parts(trainer.model, parts, tokenizer, run.output_dir)
+        results = {"metric": metric, "dev_scores": scores, **trainer.training_record(), **describe(parts, trainer)}
+        run.close(results, record)
+
+
+def load_part(task, argv, training_args):
+    """A task with its rows; lengths, batch sizes and numbers of samples are those of its own section of the config."""
+    args, own = parse(ARGUMENTS, "intermediate", argv, section=task.name)
+    train = load_training(task, args.languages, args.data_dir, args.max_train_samples)
+    dev = load_selection(task, args.languages, args.data_dir, args.max_eval_samples)
+    inputs = step_inputs(own, training_args.gradient_accumulation_steps)
+    return Part(task=with_labels(task, train), args=args, step_inputs=inputs, train=train, dev=dev)
+
+
+def load_text_part(argv, training_args):
+    """Masked language modelling as one more task, with the `mlm` section of the config."""
+    args, own = parse(ARGUMENTS, "intermediate", argv, section=TEXT)
+    train, dev = load_text(
+        args.mlm_text_files, args.mlm_dataset_name, args.mlm_dataset_config_name, args.max_eval_samples
+    )
+    inputs = step_inputs(own, training_args.gradient_accumulation_steps)
+    return Part(task=text_task(args.mlm_probability), args=args, step_inputs=inputs, train=train, dev=dev)
+
+
+def evaluate_again(tasks, lineage, tokenizer, args, training_args, argv):
+    """--eval_only: score a run of this script on the selection sets, with the heads it kept; nothing is trained."""
+    started_at, path = time.time(), args.model_name_or_path
+    sets, scores = {}, {}
+    for task in tasks:
+        own, _ = parse(ARGUMENTS, "intermediate", argv, section=task.name)
+        dev = load_selection(task, args.languages, args.data_dir, args.max_eval_samples)
+        sets[task.name] = labels_at(path, task), dev, vars(own)
+    run = Run(
+        phase="dev", task=args.task, lineage=lineage, args=args, training_args=training_args,
+        data=[record for _, dev, _ in sets.values() for record in dev.records], started_at=started_at,
+    )  # fmt: skip
+    if not run.open():
+        return
+    for name, (task, dev, lengths) in sets.items():
+        trainer = StiltsTrainer(task, load_trained(path, task), training_args, tokenizer)
+        features = featurize(task, dev, tokenizer, lengths)
+        scores[name] = trainer.score(dev, features, trainer.predict(features).predictions)
+        say(f"{name}: {task.metric.headline} {scores[name][task.metric.headline]:.1f}")
+    if is_main_process():
+        average = mean(scores[name][task.metric.headline] for name, (task, *_) in sets.items())
+        run.close({"metric": "average", "dev_scores": {"average": average, **scores}})
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ def intermediate_of(run):
 
 def label_of(record):
     """A task of the lineage, with what sets its run apart."""
-    return record["task"] + (f" ({record['peft']})" if record["peft"] else "")
+    return record["task"] + (f" ({', '.join(record['factors'])})" if record["factors"] else "")
 
 
 def target_of(run):

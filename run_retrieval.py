@@ -21,8 +21,9 @@ from transformers.hf_argparser import HfArg
 from tasks import load_task
 from xstilts.arguments import check_training_arguments, parse
 from xstilts.checkpoint import check_length, load_encoder, load_tokenizer
+from xstilts.coverage import coverage
 from xstilts.errors import is_main_process, run_script, say
-from xstilts.examples import coverage, load_sentences
+from xstilts.languages import load_sentences
 from xstilts.lineage import default_output_dir, lineage_of, zero_shot_languages
 from xstilts.metrics import averages, score
 from xstilts.results import Run
@@ -75,7 +76,7 @@ def main(argv=None):
     # 4. Is this run new, finished, or another one?
     run = Run(
         phase="retrieval", task=task.name, lineage=lineage, args=args, training_args=training_args,
-        data=[examples.record for examples in pairs.values()], started_at=started_at,
+        data=[record for examples in pairs.values() for record in examples.records], started_at=started_at,
     )  # fmt: skip
     if not run.open():
         return

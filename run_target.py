@@ -22,7 +22,8 @@ from tasks import load_task
 from xstilts.arguments import check_training_arguments, parse
 from xstilts.checkpoint import add_lora, check_length, load_model, load_tokenizer, save_checkpoint
 from xstilts.errors import run_script
-from xstilts.examples import featurize, load_examples
+from xstilts.examples import featurize, with_labels
+from xstilts.languages import load_selection, load_training
 from xstilts.lineage import default_output_dir, lineage_of, training_factors
 from xstilts.results import Run
 from xstilts.training import StiltsTrainer, early_stopping, fit, select_by
@@ -72,25 +73,24 @@ def main(argv=None):
     training_args.output_dir = training_args.output_dir or default_output_dir(
         "target", lineage, task.name, training_args.seed, training_factors(args)
     )
-    select_by(task.metric, training_args)
+    select_by(task.metric.headline, training_args)
 
     # 2. Data: raw rows -> examples, English. Only the source language is seen before evaluation, for selection too.
-    source = task.train_on or task
-    selection = task if "validation" in task.source.splits else source
-    train = load_examples(source, "train", "en", args.data_dir, args.max_train_samples)
-    dev = load_examples(selection, "validation", "en", args.data_dir, args.max_eval_samples)
+    train = load_training(task, data_dir=args.data_dir, max_samples=args.max_train_samples)
+    dev = load_selection(task, data_dir=args.data_dir, max_samples=args.max_eval_samples)
+    task = with_labels(task, train)
 
     # 3. Model: the encoder, carried over under a fresh head.
     set_seed(training_args.seed)
     model = load_model(args.model_name_or_path, task, args.keep_head)
     check_length(model, tokenizer, args.max_seq_length)
     if args.peft:
-        model = add_lora(model, task, args)
+        model = add_lora(model, args)
 
     # 4. Is this run new, interrupted, finished, or another one?
     run = Run(
         phase="target", task=task.name, lineage=lineage, args=args, training_args=training_args,
-        data=[train.record, dev.record], started_at=started_at,
+        data=[*train.records, *dev.records], started_at=started_at,
     )  # fmt: skip
     if not run.open():
         return
@@ -107,7 +107,8 @@ def main(argv=None):
     # 6. Save what the next phase needs, then what the report needs.
     if trainer.is_world_process_zero():
         record = {"phase": "target", "task": task.name, "trained_on": task.trained_on, "languages": ["en"]}
-        record |= {"seed": training_args.seed, "peft": args.peft, "head": "kept" if args.keep_head else "fresh"}
+        record |= {"seed": training_args.seed, "head": "kept" if args.keep_head else "fresh"}
+        record |= {"factors": training_factors(args)}
         record["fingerprint"] = save_checkpoint(trainer.model, tokenizer, run.output_dir)
         run.close({"metric": task.metric.headline, "dev_scores": scores, **trainer.training_record()}, record)
 

@@ -19,8 +19,10 @@ from transformers.hf_argparser import HfArg
 from tasks import load_task
 from xstilts.arguments import check_training_arguments, parse
 from xstilts.checkpoint import check_length, check_trained_for, load_model, load_tokenizer
+from xstilts.coverage import coverage, inputs_of
 from xstilts.errors import run_script, say
-from xstilts.examples import coverage, featurize, inputs_of, load_languages
+from xstilts.examples import featurize
+from xstilts.languages import load_languages
 from xstilts.lineage import default_output_dir, lineage_of, zero_shot_languages
 from xstilts.metrics import averages, score
 from xstilts.results import Run
@@ -75,7 +77,7 @@ def main(argv=None):
     # 4. Is this run new, finished, or another one?
     run = Run(
         phase="eval", task=task.name, lineage=lineage, args=args, training_args=training_args,
-        data=[examples.record for examples in tests.values()], started_at=started_at,
+        data=[record for examples in tests.values() for record in examples.records], started_at=started_at,
     )  # fmt: skip
     if not run.open():
         return

@@ -4,7 +4,8 @@
     torchrun --nproc_per_node 2 tests/capture.py OUTPUT.pt COMMAND.json ...
 
 Each COMMAND.json is a list of arguments of run_intermediate.py. OUTPUT.pt gets, per command: the gradients before the first
-optimizer step, the logged losses, the dev predictions and the final weights.
+optimizer step, the logged losses, the dev predictions and the final weights; and, also in OUTPUT.pt.1 of a second process, the
+task of every micro-batch.
 """
 
 import json
@@ -17,12 +18,12 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import torch
 
 import run_intermediate
-from xstilts import training
+from xstilts import multitask, training
 
 
 def capture(command):
     """Everything of one run that must not depend on how its batch is dealt out."""
-    kept = {"gradients": {}, "losses": [], "eval_losses": []}
+    kept = {"gradients": {}, "losses": [], "eval_losses": [], "tasks": []}
 
     def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
         if state.global_step == 0:
@@ -32,19 +33,26 @@ def capture(command):
         kept["losses"] += [logs["loss"]] if "loss" in logs else []
         kept["eval_losses"] += [logs["eval_loss"]] if "eval_loss" in logs else []
 
+    def forward(self, model, inputs):
+        kept["tasks"] += [self.task.name] if model.training else []
+        return stock_forward(self, model, inputs)
+
     def decode(self, examples, features, logits):
         kept["predictions"] = self.task.type.decode(logits, features, examples.rows, self.task.labels)
         return kept["predictions"]
 
     def dev_scores(self):
         kept["weights"] = self.model.state_dict()
-        return {self.task.metric.headline: 0.0}
+        return {self.task.metric.headline: 0.0, "average": 0.0}
 
     training.StopOnNonFiniteLoss.on_pre_optimizer_step = on_pre_optimizer_step
     training.StopOnNonFiniteLoss.on_log = on_log
+    trainer = multitask.MultitaskTrainer if "+" in command[command.index("--task") + 1] else training.StiltsTrainer
+    stock_forward, trainer.forward = trainer.forward, forward
     training.StiltsTrainer.decode = decode
     training.StiltsTrainer.dev_scores = dev_scores
     run_intermediate.main(command)
+    trainer.forward = stock_forward
     kept["gradients"] = {name.removeprefix("module."): gradient for name, gradient in kept["gradients"].items()}
     return kept
 
@@ -53,5 +61,7 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     output, *commands = sys.argv[1:]
     results = [capture(json.loads(Path(command).read_text("utf-8"))) for command in commands]
-    if os.environ.get("RANK", "0") == "0":
-        torch.save(results, output)
+    rank = os.environ.get("RANK", "0")
+    torch.save(
+        results if rank == "0" else [kept["tasks"] for kept in results], output if rank == "0" else f"{output}.{rank}"
+    )

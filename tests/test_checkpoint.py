@@ -17,6 +17,7 @@ from xstilts.checkpoint import (
     load_model,
     load_tokenizer,
     longest_input,
+    lora_config,
     model_fingerprint,
     save_checkpoint,
 )
@@ -96,7 +97,7 @@ def test_lora_trains_the_head_and_merges(encoder, tmp_path, name):
     """A6: peft leaves the head of multiple choice frozen at random."""
     task, tokenizer = load_task(name), load_tokenizer(encoder)
     options = SimpleNamespace(peft="lora", lora_r=4, lora_alpha=8, lora_dropout=0.0)
-    model = add_lora(load_model(encoder, task), task, options)
+    model = add_lora(load_model(encoder, task), options)
     trained = {part for part, parameter in model.named_parameters() if parameter.requires_grad}
     heads = ("classifier", "qa_outputs", "pooler")
     fresh = {n for n, _ in model.named_parameters() if any(h in n for h in heads) and "original" not in n}
@@ -118,7 +119,7 @@ def test_lora_trains_the_head_and_merges(encoder, tmp_path, name):
 
 def test_other_adapters_are_refused(encoder):
     with pytest.raises(UserError, match="can be lora"):
-        add_lora(None, load_task("mnli"), SimpleNamespace(peft="prefix"))
+        lora_config(None, SimpleNamespace(peft="prefix"))
 
 
 @pytest.mark.parametrize("made", [False, True])

@@ -217,7 +217,7 @@ BAD = [
     (
         EVAL,
         "--task xnli --model_name_or_path {xnli} --data_dir {world} --split dev",
-        "no dev split; give --split validation or test",
+        "no dev split; give --split train or validation or test",
     ),
     (EVAL, "--task xquad --model_name_or_path {xnli} --data_dir {world}", "was fine-tuned on xnli"),
     (EVAL, "--task xnli --model_name_or_path {encoder} --data_dir {world} --use_cpu", "needs XLMRobertaForSequence"),

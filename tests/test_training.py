@@ -3,6 +3,7 @@
 Tolerances: float32 sums in another order. Gradients and losses agree to 2e-5 relative, weights after an epoch of SGD to 1e-6.
 """
 
+import itertools
 import json
 import subprocess
 import sys
@@ -20,9 +21,10 @@ from tasks import load_task
 from xstilts.checkpoint import load_model, load_tokenizer
 from xstilts.errors import UserError
 from xstilts.examples import featurize, load_examples
-from xstilts.training import EpochSampler, StiltsTrainer, StopOnNonFiniteLoss, TrainingRows, is_over, last_checkpoint
+from xstilts.order import EpochSampler, TrainingRows
+from xstilts.training import StiltsTrainer, StopOnNonFiniteLoss, is_over, last_checkpoint
 
-TASKS = ("mnli", "hellaswag", "udpos", "squad")
+TASKS = ("mnli", "hellaswag", "udpos", "squad", "squad+mnli+hellaswag+udpos")
 # batch per device, accumulation steps: 8 examples a step in each; 19 rows, so that the last step has 3 (tagging, QA: windows)
 LAYOUTS = {"one process": (1, 8, 1), "accumulation": (1, 2, 4), "two processes": (2, 4, 1), "both": (2, 2, 2)}
 
@@ -44,6 +46,10 @@ def captured(world, tmp_path_factory):
         )
         results = iter(torch.load(output, weights_only=True))
         kept |= {layout: {task: next(results) for task in TASKS} for layout in layouts}
+        if processes > 1:
+            others = iter(torch.load(f"{output}.1", weights_only=True))
+            for layout, task in itertools.product(layouts, TASKS):
+                kept[layout][task]["tasks of the other process"] = next(others)
     return kept
 
 
@@ -57,7 +63,7 @@ def write_commands(folder, layout, encoder, world):
             --max_train_samples 19 --max_eval_samples 8 --num_train_epochs 1 --per_device_train_batch_size {batch} --seed 7
             --gradient_accumulation_steps {accumulation} --per_device_eval_batch_size 4 --optim sgd --learning_rate 0.1
             --warmup_steps 0 --logging_steps 1 --max_seq_length 64 --doc_stride 16 --max_grad_norm 1.0 --save_strategy no
-            --load_best_model_at_end false"""
+            --load_best_model_at_end false --mixing uniform"""
         files.append(folder / f"{name}.json")
         files[-1].write_text(json.dumps(arguments.split()))
     return files
@@ -79,8 +85,20 @@ def test_a_step_is_the_same_however_it_is_dealt_out(captured, task, layout):
     assert found["eval_losses"] == pytest.approx(expected["eval_losses"], rel=0.02)  # a mean of means over batches
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_all_processes_and_micro_batches_of_a_step_are_of_one_task(captured, layout):
+    """A process with another task would wait for the others for ever (models of several heads; DDP)."""
+    accumulation, several = LAYOUTS[layout][2], TASKS[-1]
+    found = captured[layout][several]
+    steps = found["tasks"][::accumulation]
+    assert found["tasks"] == [task for task in steps for _ in range(accumulation)]
+    assert steps == captured["one process"][several]["tasks"]
+    assert len({*steps}) >= 3
+    assert found.get("tasks of the other process", found["tasks"]) == found["tasks"]
+
+
 def test_every_row_is_seen_once_per_epoch_and_fillers_come_last():
-    sampler = EpochSampler(rows=19, batch=8, seed=1)
+    sampler = EpochSampler([(0, 19, 19)], batch=8, seed=1)
     order = list(sampler)
     assert sorted(order[:19]) == list(range(19))
     assert order[19:] == [19, 20, 21, 22, 23]

@@ -24,12 +24,17 @@ class _Parser(HfArgumentParser):
         raise UserError(message)
 
 
-def parse(dataclasses, config, argv=None):
+SEVERAL = "multitask"  # the section of a config for runs of several tasks
+TEXT = "mlm"  # and that of masked language modelling beside them
+
+
+def parse(dataclasses, config, argv=None, section=None):
     """Parse a command line into instances of `dataclasses`, with the defaults of configs/<config>.yaml.
 
-    The file has `defaults:`, a section per task, and under `recipes:` sets of arguments for `--recipe`; they apply in
-    this order. The seed of the checkpoint's own run comes before them: one seed serves a whole chain. Raises UserError for
-    unknown options (with the nearest known one), wrong values and an unknown recipe.
+    The file has `defaults:`, a section per task (`section`, if it is not that of --task; `multitask` for several tasks), and
+    under `recipes:` sets of arguments for `--recipe`; they apply in this order. The seed of the checkpoint's own run comes before
+    them: one seed serves a whole chain. Raises UserError for unknown options (with the nearest known one), wrong values and an
+    unknown recipe.
     """
     parser = _Parser(dataclasses, allow_abbrev=False)
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
@@ -39,7 +44,8 @@ def parse(dataclasses, config, argv=None):
         chosen, _ = first.parse_known_args(argv)
     except argparse.ArgumentError as error:
         raise UserError(str(error)) from error
-    defaults = config_arguments(chosen.config or CONFIGS / f"{config}.yaml", chosen.task, chosen.recipe, parser)
+    section = section or (chosen.task if chosen.task in task_files() else SEVERAL)
+    defaults = config_arguments(chosen.config or CONFIGS / f"{config}.yaml", section, chosen.recipe, parser)
     line = [*inherited_seed(chosen.model_name_or_path), *defaults, *(sys.argv[1:] if argv is None else argv)]
     try:
         *parsed, unknown = parser.parse_args_into_dataclasses(
@@ -69,15 +75,22 @@ def config_arguments(path, task, recipe, parser):
     recipes = tables.pop("recipes", {})
     if recipe is not None and recipe not in recipes:
         raise UserError(f"--recipe {recipe} is not one of {', '.join(recipes) or 'none'} ({path})")
-    sections = {"defaults", *(file.stem for file in (ROOT / "tasks").glob("[!_]*.py"))}
+    sections = {"defaults", SEVERAL, TEXT, *task_files()}
     if unknown := tables.keys() - sections:
-        raise UserError(f"{path}: section '{min(unknown)}' is neither `defaults`, `recipes` nor a file of tasks/")
+        raise UserError(
+            f"{path}: section '{min(unknown)}' is neither `defaults`, `recipes`, `{SEVERAL}`, `{TEXT}` nor a file of tasks/"
+        )
     options = {**tables.get("defaults", {}), **tables.get(task, {}), **recipes.get(recipe, {})}
     for name in options:
         if f"--{name}" not in parser._option_string_actions:
             raise UserError(f"{path}: unknown key '{name}'{_nearest(name, parser)}")
     given = {name: value for name, value in options.items() if value is not None}
     return [text for name, value in given.items() for text in (f"--{name}", *_texts(value))]
+
+
+def task_files():
+    """Names of the files in tasks/, which are the sections of a config."""
+    return {file.stem for file in (ROOT / "tasks").glob("[!_]*.py")}
 
 
 def read_config(path):

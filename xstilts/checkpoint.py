@@ -8,11 +8,12 @@ weights are copied in.
 import glob
 import hashlib
 import os
+import re
 
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from xstilts.errors import UserError, say
@@ -37,15 +38,26 @@ def load_model(path, task, keep_head=False):
     if keep_head:
         check_head(path, task)
         return _loaded(task.type.auto_model, path, dtype=torch.float32)
+    model = task.type.auto_model.from_config(task_config(path, task), dtype=torch.float32)
+    carry_over(path, model)
+    return model
+
+
+def task_config(path, task):
+    """The configuration of a checkpoint's encoder under a head for `task`."""
     names = {"id2label": dict(enumerate(task.labels)), "label2id": {label: i for i, label in enumerate(task.labels)}}
     config = _loaded(AutoConfig, path, **(names if task.labels else {"num_labels": 2}))
     if type(config) not in task.type.auto_model._model_mapping:
         raise UserError(
             f"{path}: transformers has no {task.type.auto_model.__name__} for the encoder '{config.model_type}'"
         )
-    model = task.type.auto_model.from_config(config, dtype=torch.float32)
-    carry_over(path, model)
-    return model
+    return config
+
+
+def load_mlm(path):
+    """A masked language model with its LM head: (model, the names of what its checkpoint lacks of the head)."""
+    model, info = _loaded(AutoModelForMaskedLM, path, dtype=torch.float32, output_loading_info=True)
+    return model, [name for name in info["missing_keys"] if not name.startswith(f"{model.base_model_prefix}.")]
 
 
 def load_encoder(path):
@@ -80,11 +92,17 @@ def check_head(path, task):
             f"{path} has the head of {architecture}, but {task.name} needs {expected}; "
             f"run_target.py --task {task.name} comes first"
         )
-    labels = tuple(config.id2label[i] for i in range(len(config.id2label)))
+    labels = stored_labels(path)
     if task.labels and labels != task.labels:
         raise UserError(
             f"{path} predicts the labels {', '.join(labels)}, but {task.name} has {', '.join(task.labels)} in this order"
         )
+
+
+def stored_labels(path):
+    """The labels that a checkpoint's head predicts, in the order of its outputs."""
+    names = _loaded(AutoConfig, path).id2label
+    return tuple(names[i] for i in range(len(names)))
 
 
 def has_task_head(path):
@@ -105,32 +123,36 @@ def check_trained_for(task, lineage, path):
         raise UserError(f"{path} was fine-tuned on {last['task']}; run run_target.py --task {task.name} on it first")
 
 
-def add_lora(model, task, args):
+def add_lora(model, args):
     """The model with LoRA adapters on every linear layer of its encoder (`args.lora_r`, `lora_alpha`, `lora_dropout`); its head,
     and a pooler, are trained in full.
 
     Multiple choice on XLM-R reads a pooler that pretraining never trained: frozen at random it would let nothing through.
     Raises UserError for another `args.peft` than lora.
     """
+    prefix = f"{model.base_model_prefix}."
+    parts = {name.split(".")[0] for name, _ in model.named_parameters() if not name.startswith(prefix)}
+    return get_peft_model(model, lora_config(model.base_model, args, prefix, parts))
+
+
+def lora_config(encoder, args, prefix="", parts=frozenset()):
+    """Adapters on every linear layer of an encoder whose modules are called `prefix`...; `parts`, and a pooler, are trained in
+    full."""
     if args.peft != "lora":
         raise UserError(f"--peft {args.peft} is not offered; it can be lora")
-    parts = {name.split(".")[0] for name, _ in model.named_parameters() if not name.startswith(model.base_model_prefix)}
-    if getattr(model.base_model, "pooler", None) is not None:
-        parts.add("pooler")
+    pooler = {"pooler"} if getattr(encoder, "pooler", None) is not None else set()
     linear = {
         name.split(".")[-1]
-        for name, module in model.base_model.named_modules()
+        for name, module in encoder.named_modules()
         if isinstance(module, torch.nn.Linear) and not name.startswith("pooler")
     }
-    encoder_only = rf"{model.base_model_prefix}\.(?!pooler).*\.({'|'.join(sorted(linear))})"
-    config = LoraConfig(
+    return LoraConfig(
         r=args.lora_r,
         lora_alpha=args.lora_alpha,
         lora_dropout=args.lora_dropout,
-        target_modules=encoder_only,
-        modules_to_save=sorted(parts),
+        target_modules=rf"{re.escape(prefix)}(?!pooler).*\.({'|'.join(sorted(linear))})",
+        modules_to_save=sorted(parts | pooler),
     )
-    return get_peft_model(model, config)
 
 
 def save_checkpoint(model, tokenizer, output_dir):

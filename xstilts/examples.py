@@ -5,126 +5,150 @@ This is where a row that does not fit its task is named, and where the selection
 
 import hashlib
 import json
-from dataclasses import dataclass
-from functools import partial
+from collections import Counter
+from dataclasses import dataclass, replace
+from itertools import chain
 
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 
 from xstilts.errors import UserError, say
-from xstilts.sources import MissingData, languages_in, load_rows
+from xstilts.sources import load_rows
 
 HELD_OUT_SHARE = 1 / 20
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Examples of one split in one language, and what run.json says about them.
+    """Examples of one split, and what run.json says about them.
 
     rows         datasets.Dataset with the columns of the task's type
-    record       {"split", "language", "rows", "published_rows", "files", "fingerprint"}
+    records      per task, split and language: {"task", "split", "language", "rows", "left_out", "published_rows", "files",
+                 "fingerprint"}; rows are in the order of the records
     """
 
     rows: Dataset
-    record: dict
+    records: tuple[dict, ...]
 
     def __len__(self):
         return len(self.rows)
 
+    @property
+    def languages(self):
+        """Languages of the rows, each once, in their order."""
+        return list(dict.fromkeys(record["language"] for record in self.records))
+
 
 def load_examples(task, split, language="en", data_dir=None, max_samples=None):
-    """The (first `max_samples`) examples of one split of a task in one language.
+    """The (first `max_samples`) examples of one split of a task in one language. Of a task with parts, each part gives the share
+    of them that its size is of the whole.
 
     A task with `held_out_by` has no use for the publisher's validation split: its `validation` is a fixed part of the training
     rows, and `train` is the rest.
 
     Raises UserError for an empty split, a row without the expected columns and a label that the task does not declare.
     """
+    parts = task.parts or (task,)
+    raw = [_raw_rows(part, split, language, data_dir) for part in parts]
+    shares = _shares(max_samples, [len(rows) for rows, *_ in raw])
+    each = zip(parts, raw, shares, strict=True)
+    found = joined(
+        [_examples(part, split, language, *of, share) for part, of, share in each if share or len(parts) == 1]
+    )
+    if task.parts and max_samples is None:
+        _check_size(task, split, language, len(found), task.sizes.get(split))
+    return found
+
+
+def joined(parts):
+    """Examples one after another, with all of their records."""
+    if len(parts) == 1:
+        return parts[0]
+    return Examples(
+        concatenate_datasets([part.rows for part in parts]), tuple(r for part in parts for r in part.records)
+    )
+
+
+def _raw_rows(task, split, language, data_dir):
+    """(rows, files, published number of rows) before any conversion."""
     carved = task.held_out_by and split in ("train", "validation")
     stored = "train" if carved else split
     raw, files = load_rows(task.source, stored, language, data_dir)
     published = task.sizes.get(f"{stored}-{language}", task.sizes.get(stored))
-    if published not in (None, len(raw)):
-        say(f"{task.name} {stored} '{language}': {len(raw):,} rows, {published:,} are published")
-    if carved:
-        raw = _part(raw, task.held_out_by, held_out=split == "validation")
-    raw = _first(raw, max_samples)
-    if len(raw) == 0:
+    _check_size(task, stored, language, len(raw), published)
+    return (
+        (_part(raw, task.held_out_by, split == "validation") if carved else raw),
+        files,
+        None if carved else published,
+    )
+
+
+def _check_size(task, split, language, rows, published):
+    if published not in (None, rows):
+        say(f"{task.name} {split} '{language}': {rows:,} rows, {published:,} are published")
+
+
+def _shares(total, sizes):
+    """`total` divided in proportion to `sizes`, largest remainders first, none above its size; everything without a total."""
+    if total is None or total >= sum(sizes):
+        return sizes
+    exact = [total * size / sum(sizes) for size in sizes]
+    shares = [int(share) for share in exact]
+    for index in sorted(range(len(sizes)), key=lambda i: shares[i] - exact[i])[: total - sum(shares)]:
+        shares[index] += 1
+    return shares
+
+
+def _examples(task, split, language, raw, files, published, wanted):
+    """The first `wanted` examples of raw rows; those that the task leaves out are counted."""
+    examples, seen = [], 0
+    for seen, row in enumerate(raw, start=1):
+        example = _example(task, row, seen, split, files)
+        examples += [example] if example else []
+        if len(examples) == wanted:
+            break
+    if not examples:
         raise UserError(f"{task.name}: the {split} set in '{language}' is empty ({', '.join(files)})")
-    examples = [_example(task, row, number, split, files) for number, row in enumerate(raw, start=1)]
-    published = None if carved else published
-    return Examples(Dataset.from_list(examples), _record(examples, split, language, published, files))
+    columns = {column: [example[column] for example in examples] for column in task.type.columns}
+    record = record_of(task, examples, split, language, published, files)
+    return Examples(Dataset.from_dict(columns), ({**record, "left_out": seen - len(examples)},))
 
 
-def _first(raw, max_samples):
-    return raw if max_samples is None else raw.select(range(min(max_samples, len(raw))))
+def with_labels(task, train):
+    """The task with the labels of its training examples, for one that declares none of its own (`open_labels`)."""
+    if not task.open_labels:
+        return task
+    return replace(task, labels=tuple(sorted({tag for tags in train.rows["tags"] for tag in tags})))
 
 
-def load_languages(task, split, languages=None, data_dir=None, max_samples=None):
-    """Examples of every language: ({language: Examples}, {language without data: reason}).
-
-    `languages` (comma-separated) must all be there; without it every language of the benchmark is tried, and what else lies in
-    `data_dir`. Raises UserError for a code that neither knows, and if no language has data.
-    """
-    load = partial(load_examples, task, split, data_dir=data_dir, max_samples=max_samples)
-    return _each_language(task, split, languages, data_dir, load)
+def unseen_labels(task, examples):
+    """{tag: how often} of tags that a task with `open_labels` did not see in training; words with them count as wrong."""
+    tags = chain.from_iterable(examples.rows["tags"]) if task.open_labels else ()
+    known = set(task.labels)
+    return dict(Counter(tag for tag in tags if tag not in known).most_common())
 
 
-def load_sentences(task, split, languages=None, data_dir=None, max_samples=None):
-    """The same for a retrieval task, whose rows are aligned sentences and have no labels."""
-
-    def load(language):
-        raw, files = load_rows(task.source, split, language, data_dir)
-        rows = [{side: text.strip() for side, text in row.items()} for row in _first(raw, max_samples)]
-        if not rows:
-            raise UserError(f"{task.name}: no sentences in '{language}' ({', '.join(files)})")
-        return Examples(Dataset.from_list(rows), _record(rows, split, language, task.sizes.get(split), files))
-
-    return _each_language(task, split, languages, data_dir, load)
-
-
-def _each_language(task, split, languages, data_dir, load):
-    if split not in task.source.splits:
-        raise UserError(f"{task.name} has no {split} split; give --split {' or '.join(task.source.splits)}")
-    known = dict.fromkeys([*task.languages, *(languages_in(task.source, split, data_dir) if data_dir else ())])
-    asked = languages.split(",") if languages else []
-    for language in asked:
-        if language not in known:
-            raise UserError(f"--languages: {task.name} has no '{language}'; it has {', '.join(known)}")
-    found, missing = {}, {}
-    for language in asked or known:
-        try:
-            found[language] = load(language=language)
-        except MissingData as error:
-            if asked:
-                raise
-            missing[language] = str(error)
-    if not found:
-        raise UserError(next(iter(missing.values())))
-    if missing:
-        say(f"{task.name}: left out for want of data, e.g. {next(iter(missing.values()))}: {' '.join(missing)}")
-    return found, missing
-
-
-def _record(rows, split, language, published, files):
-    record = {"split": split, "language": language, "rows": len(rows), "published_rows": published, "files": files}
-    return {**record, "fingerprint": fingerprint(rows)}
+def record_of(task, rows, split, language, published, files):
+    """What run.json says of the rows of one split of a task in one language."""
+    record = {"task": task.name, "split": split, "language": language, "rows": len(rows), "published_rows": published}
+    return {**record, "files": files, "fingerprint": fingerprint(rows)}
 
 
 def _part(raw, column, held_out):
     """The rows of the twentieth of the groups (rows of one value of `column`, say an article) whose value hashes lowest, or all
     others. One group at least is held out, so that a small sample has a selection set too; held-out rows come in the order of
     a hash, so that the first 500 of them are not three articles."""
-    groups = sorted(set(raw[column]), key=_hash)
+    groups = sorted(set(raw[column]), key=hash_of)
     if len(groups) < 2:
         raise UserError(
             f"the training rows have a single {column}, so none can be held out for selection; give more rows"
         )
     chosen = set(groups[: max(1, round(len(groups) * HELD_OUT_SHARE))])
     part = [index for index, value in enumerate(raw[column]) if (value in chosen) == held_out]
-    return raw.select(sorted(part, key=_hash) if held_out else part)
+    return raw.select(sorted(part, key=hash_of) if held_out else part)
 
 
-def _hash(value):
+def hash_of(value):
+    """What held-out rows are chosen and ordered by."""
     return hashlib.sha256(str(value).encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -132,6 +156,8 @@ def _example(task, row, number, split, files):
     where = f"{task.name}, {split} row {number} ({', '.join(files)})"
     try:
         example = task.to_example(row)
+        if example is None:
+            return None
         labels = example["tags"] if "tags" in example else [example["label"]] if "label" in example else []
         kept = {column: example[column] for column in task.type.columns}
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
@@ -139,7 +165,7 @@ def _example(task, row, number, split, files):
         reason = f"{type(error).__name__}: {error}"
         raise UserError(f"{where}: to_example makes no example ({columns}) of it ({reason})") from error
     for label in labels:
-        if label not in task.labels:
+        if label not in task.labels and not task.open_labels:
             hint = "; a ClassLabel column gives to_example its number" if isinstance(label, int) else ""
             raise UserError(f"{where}: label {label!r} is not one of {', '.join(task.labels)}{hint}")
     return kept
@@ -162,36 +188,5 @@ def featurize(task, examples, tokenizer, lengths):
         with_indices=True,
         remove_columns=examples.rows.column_names,
         fn_kwargs={"tokenizer": tokenizer, "labels": list(task.labels), **wanted},
-        desc=f"{task.name} {examples.record['split']} {examples.record['language']}",
+        desc=f"{task.name} {examples.records[0]['split']} {','.join(examples.languages)}",
     )
-
-
-def inputs_of(task, examples):
-    """Every input of a task's examples as a tuple of texts, for `coverage`."""
-    return [each for example in examples.rows for each in task.type.texts(example)]
-
-
-def coverage(inputs, tokenizer, max_seq_length):
-    """How well the vocabulary and the length fit a language, the strongest confounds of transfer.
-
-    `inputs` are tuples of texts: a sentence, a pair, or the words of a sentence. Returns sub-words per word (words as white space
-    or the treebank divides them; for Thai, Chinese and Japanese compare `subwords_per_character`), the share of unknown
-    pieces, and the share of inputs that do not fit into `max_seq_length` and are therefore cut, or for tagging and QA read in
-    windows.
-    """
-    flat = [text for each in inputs for text in each]
-    pieces = tokenizer(flat, add_special_tokens=False)["input_ids"]
-    lengths = iter(pieces)
-    needed = [sum(len(next(lengths)) for _ in each) + special_tokens_of(each, tokenizer) for each in inputs]
-    total = max(1, sum(map(len, pieces)))
-    return {
-        "subwords_per_word": round(total / max(1, sum(len(text.split()) for text in flat)), 4),
-        "subwords_per_character": round(total / max(1, sum(map(len, flat))), 4),
-        "unknown_share": round(sum(ids.count(tokenizer.unk_token_id) for ids in pieces) / total, 6),
-        "too_long_share": round(sum(length > max_seq_length for length in needed) / len(inputs), 6),
-    }
-
-
-def special_tokens_of(texts, tokenizer):
-    """How many special tokens an input gets: a pair of texts has separators between them."""
-    return tokenizer.num_special_tokens_to_add(pair=len(texts) == 2)

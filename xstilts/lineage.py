@@ -42,25 +42,30 @@ def default_output_dir(phase, lineage, task, seed, factors=()):
     model, adapters, a kept head, a layer."""
     evaluated = lineage[-1] if phase == "eval" and lineage[-1].get("phase") == "target" else None
     before = "-".join(
-        _with_factors(record["task"], _factors_of(record)) for record in lineage[1:] if record is not evaluated
+        _with_factors(record["task"], record.get("factors", ())) for record in lineage[1:] if record is not evaluated
     )
-    own = _with_factors(task, [*(_factors_of(evaluated) if evaluated else ()), *factors])
+    own = _with_factors(task, [*(evaluated.get("factors", ()) if evaluated else ()), *factors])
     slug = "-".join(filter(None, (before, own))) if phase == "intermediate" else f"{before or 'none'}/{own}"
     base = lineage[0]["base_model"]
     return os.path.join("runs", phase, slug if base == "xlm-roberta-large" else f"{base}--{slug}", f"seed{seed}")
 
 
 def training_factors(args):
-    """What makes a training run another one than the default, for its directory's name."""
-    return _factors(args.peft, getattr(args, "keep_head", False))
-
-
-def _factors_of(record):
-    return _factors(record.get("peft"), record.get("head") == "kept")
-
-
-def _factors(peft, kept_head):
-    return [*([peft] if peft else []), *(["kept-head"] if kept_head else [])]
+    """What makes a training run another one than the default, in words for its directory's name and for reports."""
+    options = vars(args)
+    languages, mixing = options.get("languages", "en"), options.get("mixing")
+    found = {
+        args.peft: args.peft,
+        "kept-head": options.get("keep_head"),
+        "all-languages" if languages == "all" else languages.replace(",", "-"): languages != "en",
+        "equal-languages": options.get("language_mixing") == "equal",
+        "uniform": mixing == "uniform",
+        f"T{options.get('mixing_temperature') or 1:g}": mixing == "temperature",
+        f"K{options.get('mixing_limit')}": options.get("mixing_limit"),
+        "shared-heads": options.get("share_heads"),
+        "mlm": options.get("mlm_text_files") or options.get("mlm_dataset_name"),
+    }
+    return [factor for factor, holds in found.items() if holds]
 
 
 def _with_factors(task, factors):

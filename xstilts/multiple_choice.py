@@ -76,5 +76,6 @@ TYPE = TaskType(
     decode=classification.decode,
     gold=classification.gold,
     texts=texts,
+    constant=classification.constant,
     write=classification.write,
 )

@@ -147,9 +147,8 @@ def _summary(run):
     metric = run["metric"]
     if "averages" in run:
         return f"{metric} {run['averages']['all']:.1f}, mean of {len(run['scores'])} languages"
-    return (
-        f"{metric} {run['dev_scores'][metric]:.1f} on the selection set after {run['data'][0]['rows']:,} training rows"
-    )
+    trained = sum(record["rows"] for record in run["data"] if record["split"] == "train" and record["task"] != "mlm")
+    return f"{metric} {run['dev_scores'][metric]:.1f} on the selection set after {trained:,} training rows"
 
 
 def _plain(value):
@@ -184,12 +183,12 @@ def differences(there, here, prefix=""):
 
 
 def _data_differences(old, new):
-    """Which sets of rows differ, by split, language and number of rows."""
-    old, new = ([(r["split"], r["language"], r["rows"], r["fingerprint"]) for r in records] for records in (old, new))
+    """Which sets of rows differ, by task, split, language and number of rows."""
+    columns = ("task", "split", "language", "rows", "fingerprint")
+    old, new = ([tuple(record[column] for column in columns) for record in records] for records in (old, new))
     for kind, records in (("was", set(old) - set(new)), ("is now", set(new) - set(old))):
-        yield from (
-            f"{kind} {rows} {split} rows in '{language}' ({mark})" for split, language, rows, mark in sorted(records)
-        )
+        for task, split, language, rows, mark in sorted(records):
+            yield f"{kind} {rows} {split} rows of {task} in '{language}' ({mark})"
     if old != new and set(old) == set(new):
         yield "in another order"
 

@@ -14,6 +14,8 @@ from datasets import Dataset, Features, load_dataset
 
 from xstilts.errors import UserError
 
+ENGLISH = "en"  # the language of rows whose files name none
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
@@ -56,7 +58,7 @@ def load_rows(source, split, language, data_dir=None):
         raise UserError(f"--data_dir {data_dir} is not a folder")
     if data_dir is None and source.hub is None:
         raise UserError(
-            f"the rows are not on the hub; give --data_dir DIR with DIR/{_fill(source.files[split], source, language)}"
+            f"the rows are not on the hub; give --data_dir DIR with DIR/{patterns(source, split, language)[0]}"
         )
     if data_dir is None:
         return _hub_rows(source, split, language)
@@ -72,23 +74,55 @@ def load_rows(source, split, language, data_dir=None):
 
 def find_files(source, split, language, data_dir):
     """Official files of one split and language, sorted by path. Raises MissingData with the expected path."""
-    pattern = _fill(source.files[split], source, language)
-    paths = sorted(glob.glob(os.path.join(glob.escape(data_dir), pattern)))
+    expected = [os.path.join(data_dir, pattern) for pattern in patterns(source, split, language)]
+    places = (os.path.join(glob.escape(data_dir), pattern) for pattern in patterns(source, split, language))
+    paths = sorted({path for place in places for path in glob.glob(place)})
     if not paths:
-        expected = os.path.join(data_dir, pattern)
-        raise MissingData(f"no file {expected} ({split} rows in '{language}'); put it there or check --data_dir")
+        raise MissingData(
+            f"no file {' or '.join(expected)} ({split} rows in '{language}'); put it there or check --data_dir"
+        )
     return paths
+
+
+def patterns(source, split, language):
+    """The glob patterns of a split in one language, below `--data_dir`."""
+    found = _templates(source, split)
+    if language != ENGLISH:
+        found = [template if _names_language(template) else _translated(template) for template in found]
+    return [_fill(template, source, language) for template in found]
+
+
+def _templates(source, split):
+    return [source.files[split]] if isinstance(source.files[split], str) else list(source.files[split])
+
+
+def _names_language(template):
+    return "{language}" in template or "{name}" in template
+
+
+def _translated(template):
+    dataset, file = template.split("/", 1)
+    return f"{dataset}/translated/{{language}}/{file}"
 
 
 def languages_in(source, split, data_dir):
     """Codes of the languages that `data_dir` holds files of: published ones by their code, others as they are spelt."""
-    pattern = source.files[split]
-    anywhere = os.path.join(glob.escape(data_dir), pattern.format(language="*", name="*"))
-    spelling = re.escape(pattern).replace(r"\*", "[^/]*").replace(r"\{language\}", "(?P<language>[^/_]+)", 1)
+    here, found = glob.escape(data_dir), set()
+    for template in _templates(source, split):
+        found |= {ENGLISH} if glob.glob(os.path.join(here, template)) else set()
+        found |= set(_codes(template if _names_language(template) else _translated(template), source, data_dir))
+    return sorted(found)
+
+
+def _codes(template, source, data_dir):
+    """Languages of the files that a template with a language in it matches."""
+    spelling = re.escape(template).replace(r"\*", "[^/]*").replace(r"\{language\}", "(?P<language>[^/_]+)", 1)
     spelling = spelling.replace(r"\{name\}", "(?P<name>[^/_]+)", 1).replace(r"\{name\}", "(?P=name)")
     codes = {name: code for code, name in source.names.items()}
-    found = (re.fullmatch(spelling, os.path.relpath(path, data_dir)) for path in glob.glob(anywhere))
-    return sorted({codes.get(match[1], match[1]) for match in found if match and match.groups()})
+    anywhere = os.path.join(glob.escape(data_dir), template.format(language="*", name="*"))
+    for path in glob.glob(anywhere):
+        if match := re.fullmatch(spelling, os.path.relpath(path, data_dir)):
+            yield codes.get(match[1], match[1])
 
 
 def _fill(template, source, language):
@@ -96,6 +130,11 @@ def _fill(template, source, language):
 
 
 def _hub_rows(source, split, language):
+    if language != ENGLISH and not _names_language(source.config or ""):
+        raise MissingData(
+            f"the hub has {source.hub} in English only; translated rows go to DIR/{patterns(source, split, language)[0]} and "
+            "are found with --data_dir DIR"
+        )
     config = _fill(source.config, source, language) if source.config else None
     where = f"{source.hub}{f'/{config}' if config else ''} ({source.splits[split]})"
     try:
@@ -103,7 +142,7 @@ def _hub_rows(source, split, language):
     except (ConnectionError, OSError) as error:
         raise UserError(
             f"the hub cannot be reached for {where}: {_first_line(error)}; either run where there is internet, or give "
-            f"--data_dir DIR with the official file DIR/{_fill(source.files[split], source, language)}"
+            f"--data_dir DIR with the official file DIR/{patterns(source, split, language)[0]}"
         ) from error
     except (ValueError, RuntimeError) as error:
         unknown = any(word in str(error) for word in ("BuilderConfig", "Unknown split"))

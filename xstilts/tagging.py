@@ -4,7 +4,9 @@ Every word gets exactly one prediction: its first piece carries the tag (Phang e
 becomes the unknown token, and a sentence that is too long is split into windows of whole words instead of being cut.
 """
 
-import numpy as np
+from collections import Counter
+from itertools import chain
+
 import torch
 from transformers import AutoModelForTokenClassification
 
@@ -13,22 +15,26 @@ from xstilts.task import TaskType
 
 
 def features(batch, indices, tokenizer, labels, max_seq_length):
-    """One row per window: token ids, `labels` (-100 but on first pieces), `words` (index of each labelled word)."""
-    columns = {name: [] for name in (*tokenizer.model_input_names, "labels", "words", "example")}
+    """One row per window: token ids, `labels` (-100 but on first pieces), `words` (index of each word) and `first` (the position
+    of its first piece). A tag that `labels` lacks has the label -100: nothing is learned from it, but its word is predicted."""
+    columns = {name: [] for name in (*tokenizer.model_input_names, "labels", "words", "first", "example")}
     before, after = special_tokens(tokenizer)
     room = max_seq_length - len(before) - len(after)
+    numbers = {label: number for number, label in enumerate(labels)}
     for index, tokens, tags in zip(indices, batch["tokens"], batch["tags"], strict=True):
         for window in windows(word_pieces(tokens, tokenizer), room):
-            ids, targets = [], []
+            ids, targets, first = [], [], []
             for word, pieces in window:
+                first.append(len(before) + len(ids))
                 ids += pieces
-                targets += [labels.index(tags[word])] + [-100] * (len(pieces) - 1)
+                targets += [numbers.get(tags[word], -100)] + [-100] * (len(pieces) - 1)
             row = {
                 "input_ids": before + ids + after,
                 "attention_mask": [1] * (len(before) + len(ids) + len(after)),
                 "token_type_ids": [0] * (len(before) + len(ids) + len(after)),
                 "labels": [-100] * len(before) + targets + [-100] * len(after),
                 "words": [word for word, _ in window],
+                "first": first,
                 "example": index,
             }
             for name, column in columns.items():
@@ -89,11 +95,8 @@ def decode(logits, features, examples, labels):
     """
     best = logits if logits.ndim == 2 else logits.argmax(-1)
     predictions = [[None] * len(tokens) for tokens in examples["tokens"]]
-    for row, targets, words, example in zip(
-        best, features["labels"], features["words"], features["example"], strict=True
-    ):
-        first_pieces = np.flatnonzero(np.array(targets) != -100)
-        for position, word in zip(first_pieces, words, strict=True):
+    for row, first, words, example in zip(best, features["first"], features["words"], features["example"], strict=True):
+        for position, word in zip(first, words, strict=True):
             if predictions[example][word] is not None:
                 raise ValueError(f"word {word} of sentence {example} is predicted twice")
             predictions[example][word] = labels[row[position]]
@@ -110,6 +113,12 @@ def gold(example):
 def texts(example):
     """One input, a text per word."""
     return [tuple(example["tokens"])]
+
+
+def constant(train, examples):
+    """The most frequent tag of the training examples, for every word."""
+    tag = Counter(chain.from_iterable(train["tags"])).most_common(1)[0][0]
+    return [[tag] * len(tokens) for tokens in examples["tokens"]]
 
 
 def write(path, predictions, examples):
@@ -129,5 +138,6 @@ TYPE = TaskType(
     decode=decode,
     gold=gold,
     texts=texts,
+    constant=constant,
     write=write,
 )

@@ -103,3 +103,8 @@ class RetrievalTask:
     languages: tuple[str, ...]
     metric: type
     sizes: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def splits(self):
+        """Names of the splits it has rows of."""
+        return tuple(self.source.splits)

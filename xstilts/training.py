@@ -16,92 +16,88 @@ import os
 import shutil
 
 import torch
-from torch.utils.data import Dataset, Sampler, SequentialSampler
+from torch.utils.data import SequentialSampler
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback
 from transformers.trainer_callback import TrainerState
 
+from xstilts.complexity import CodeLength
 from xstilts.errors import UserError, is_main_process, say
 from xstilts.metrics import score
-
-
-class TrainingRows(Dataset):
-    """Features for training: row i, and behind the last one copies of row 0 without labels, to fill up the last batch."""
-
-    def __init__(self, features):
-        self.features = features
-
-    def __len__(self):
-        return len(self.features)
-
-    def __getitem__(self, index):
-        if index < len(self.features):
-            return self.features[index]
-        return {**self.features[0], "labels": _unlabelled(self.features[0]["labels"])}
-
-
-def _unlabelled(labels):
-    return [-100] * len(labels) if isinstance(labels, list) else -100
-
-
-class EpochSampler(Sampler):
-    """Every row once, in an order drawn from (seed, epoch), then fillers up to a multiple of `batch`."""
-
-    def __init__(self, rows, batch, seed):
-        self.rows, self.batch, self.seed, self.epoch = rows, batch, seed, 0
-
-    def set_epoch(self, epoch):
-        """Draw another order; called by the Trainer at the start of every epoch, also of one that is resumed."""
-        self.epoch = epoch
-
-    def __len__(self):
-        return math.ceil(self.rows / self.batch) * self.batch
-
-    def __iter__(self):
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        yield from torch.randperm(self.rows, generator=generator).tolist()
-        yield from range(self.rows, len(self))
+from xstilts.order import EpochSampler, TrainingRows
 
 
 class StiltsTrainer(Trainer):
-    """A Trainer for one task; `dev` is the pair (examples, features) that selects the checkpoint, None without training."""
+    """A Trainer for one task; `dev` is the pair (examples, features) that selects the checkpoint, None without training.
 
-    def __init__(self, task, model, args, tokenizer, train_features=None, dev=None, callbacks=()):
+    `groups` says how rows of several languages are mixed (`order.groups_of`); without it every row is seen once per epoch.
+    """
+
+    def __init__(self, task, model, args, tokenizer, train_features=None, dev=None, callbacks=(), groups=None):
         args.label_names = ["labels"]
         args.remove_unused_columns = False  # the collators pick what the model gets
         args.logging_nan_inf_filter = False  # it shows a loss of nan as 0.0
         if dev is None:
             args.eval_strategy = "no"  # this one only predicts
+        self.task, self.groups, self.code = task, groups, CodeLength()
         super().__init__(
             model=model,
             args=args,
             processing_class=tokenizer,
-            data_collator=lambda rows: task.type.collate(rows, tokenizer),
-            train_dataset=TrainingRows(train_features) if train_features is not None else None,
+            data_collator=self.collate,
+            train_dataset=self.training_rows(train_features) if train_features is not None else None,
             eval_dataset=dev[1] if dev else None,
             compute_metrics=(lambda output: self.score(*dev, output.predictions)) if dev else None,
             compute_loss_func=self.compute_loss,  # tells the Trainer to count the step's labels and not to rescale
-            preprocess_logits_for_metrics=task.type.reduce,
+            preprocess_logits_for_metrics=self.reduce,
             callbacks=[StopOnNonFiniteLoss(), *callbacks],
         )
-        self.task = task
+
+    def training_rows(self, features):
+        """What the training order draws from."""
+        return TrainingRows(features)
+
+    def collate(self, rows):
+        """Feature rows -> a batch."""
+        return self.task.type.collate(rows, self.processing_class)
+
+    def reduce(self, logits, labels):
+        """What is kept of a batch's logits until all are decoded."""
+        return self.task.type.reduce(logits, labels) if self.task.type.reduce else logits
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Summed cross-entropy of a batch over the number of labels of the whole step. DDP averages gradients over processes,
         hence the factor."""
         labels = inputs.pop("labels")
-        outputs = model(**inputs)
+        outputs = self.forward(model, inputs)
         logits = self.task.type.logits(outputs, inputs)
         total = torch.nn.functional.cross_entropy(logits.flatten(0, -2).float(), labels.flatten(), reduction="sum")
+        if model.training and self.is_first_epoch(inputs):
+            self.code.add(self.task.name, total, labels)
         loss = total * self.accelerator.num_processes / num_items_in_batch
         return (loss, outputs) if return_outputs else loss
 
+    def forward(self, model, inputs):
+        """Model outputs for a batch without its labels."""
+        own = self.task.type.forward
+        return own(model, inputs) if own else model(**inputs)
+
+    def is_first_epoch(self, inputs):
+        """Whether the rows of a training batch are seen for the first time."""
+        return self.state.epoch < 1
+
+    def log(self, logs, start_time=None):
+        """The Trainer's, with the code length so far: it is in every checkpoint, since a log precedes every save."""
+        super().log({**logs, **self.code.flushed(self.state.log_history, self.accelerator)}, start_time)
+
+    @property
+    def data_seed(self):
+        """What the order of the rows is drawn from, `--data_seed` or `--seed`."""
+        return self.args.seed if self.args.data_seed is None else self.args.data_seed
+
     def _get_train_sampler(self, train_dataset=None):
         rows = len(self.train_dataset)
-        return EpochSampler(
-            rows,
-            self._train_batch_size * self.args.world_size,
-            self.args.seed if self.args.data_seed is None else self.args.data_seed,
-        )
+        groups = self.groups or [(0, rows, rows)]
+        return EpochSampler(groups, self._train_batch_size * self.args.world_size, self.data_seed)
 
     def _get_eval_sampler(self, eval_dataset):
         return SequentialSampler(eval_dataset)
@@ -128,6 +124,10 @@ class StiltsTrainer(Trainer):
         curve = [[entry["step"], round(entry["loss"], 4)] for entry in state.log_history if "loss" in entry]
         return {"steps": state.global_step, "selected_step": state.best_global_step, "loss_curve": curve}
 
+    def code_lengths(self):
+        """{task: (bits, model inputs)} of the training inputs seen for the first time, before the update they led to."""
+        return self.code.read(self.state.log_history)
+
     def predictions(self, examples, features):
         """Predictions, one per example, in their order."""
         return self.decode(examples, features, self.predict(features).predictions)
@@ -153,10 +153,10 @@ class StopOnNonFiniteLoss(TrainerCallback):
                 )
 
 
-def select_by(metric, training_args):
+def select_by(headline, training_args):
     """Put the task's own score for `--metric_for_best_model headline`, the configs' default."""
     if training_args.metric_for_best_model == "headline":
-        training_args.metric_for_best_model = metric.headline
+        training_args.metric_for_best_model = headline
         training_args.greater_is_better = True
 
 

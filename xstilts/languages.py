@@ -1,0 +1,128 @@
+"""Which languages a phase reads: training and selection rows in the languages asked for, test rows in all of a benchmark's."""
+
+from functools import partial
+
+from datasets import Dataset
+
+from xstilts.errors import UserError, say
+from xstilts.examples import Examples, joined, load_examples, record_of
+from xstilts.sources import ENGLISH, MissingData, languages_in, load_rows
+
+
+def load_training(task, languages=ENGLISH, data_dir=None, max_samples=None):
+    """Training examples of a task in all of `languages` (comma-separated codes, or `all`), language after language; of each the
+    first `max_samples`.
+
+    English rows are those of `train_on` where a task has one; rows in other languages are its own (XNLI's machine translations)
+    or translated files of `train_on`. Raises UserError for a language without training rows, with those that have some.
+    """
+    found = []
+    for language in asked_languages(task, languages, data_dir):
+        try:
+            found.append(load_examples(teacher(task, language), "train", language, data_dir, max_samples))
+        except MissingData as error:
+            if languages == ENGLISH:
+                raise
+            if languages != "all":
+                known = ", ".join(training_languages(task, data_dir))
+                raise UserError(
+                    f"--languages: {task.name} has no training rows in '{language}'; it has {known}"
+                ) from error
+            say(f"{task.name}: no training rows in '{language}' ({error})")
+    return joined(found)
+
+
+def load_selection(task, languages=ENGLISH, data_dir=None, max_samples=None):
+    """Selection examples in the languages of the training rows; a language without any is named, and where none has any they are
+    English."""
+    found = []
+    for language in asked_languages(task, languages, data_dir):
+        source = task if "validation" in task.splits else teacher(task, language)
+        try:
+            found.append(load_examples(source, "validation", language, data_dir, max_samples))
+        except MissingData as error:
+            if languages == ENGLISH:
+                raise
+            say(f"{task.name}: nothing to select on in '{language}' ({error})")
+    if not found:
+        say(f"{task.name}: the checkpoint is selected in English")
+        return load_selection(task, ENGLISH, data_dir, max_samples)
+    return joined(found)
+
+
+def teacher(task, language):
+    """The task whose training rows in a language `task` learns from."""
+    return task.train_on if task.train_on and (language == ENGLISH or "train" not in task.splits) else task
+
+
+def asked_languages(task, languages, data_dir):
+    """`--languages` as a list of codes. Raises UserError for one that is named twice."""
+    codes = training_languages(task, data_dir) if languages == "all" else languages.split(",")
+    if twice := [code for code in codes if codes.count(code) > 1]:
+        raise UserError(f"--languages names '{twice[0]}' twice")
+    return codes
+
+
+def training_languages(task, data_dir):
+    """Languages that a task has training rows in, English first: those of the hub's dataset, or of the files in `data_dir`."""
+    teachers = (teacher(task, ENGLISH), teacher(task, "other"))
+    found = {code for each in teachers for code in (_codes_in(each, "train", data_dir) if data_dir else each.languages)}
+    return sorted(found, key=lambda code: (code != ENGLISH, code))
+
+
+def _codes_in(task, split, data_dir):
+    """Languages that `data_dir` has files of a split in, of all parts where a task has several."""
+    sources = [part.source for part in getattr(task, "parts", ())] or [task.source]
+    return set.intersection(*(set(languages_in(source, split, data_dir)) for source in sources))
+
+
+def _first(raw, max_samples):
+    return raw if max_samples is None else raw.select(range(min(max_samples, len(raw))))
+
+
+def load_languages(task, split, languages=None, data_dir=None, max_samples=None):
+    """Examples of every language: ({language: Examples}, {language without data: reason}).
+
+    `languages` (comma-separated) must all be there; without it every language of the benchmark is tried, and what else lies in
+    `data_dir`. Raises UserError for a code that neither knows, and if no language has data.
+    """
+    load = partial(load_examples, task, split, data_dir=data_dir, max_samples=max_samples)
+    return _each_language(task, split, languages, data_dir, load)
+
+
+def load_sentences(task, split, languages=None, data_dir=None, max_samples=None):
+    """The same for a retrieval task, whose rows are aligned sentences and have no labels."""
+
+    def load(language):
+        raw, files = load_rows(task.source, split, language, data_dir)
+        rows = [{side: text.strip() for side, text in row.items()} for row in _first(raw, max_samples)]
+        if not rows:
+            raise UserError(f"{task.name}: no sentences in '{language}' ({', '.join(files)})")
+        return Examples(
+            Dataset.from_list(rows), (record_of(task, rows, split, language, task.sizes.get(split), files),)
+        )
+
+    return _each_language(task, split, languages, data_dir, load)
+
+
+def _each_language(task, split, languages, data_dir, load):
+    if split not in task.splits:
+        raise UserError(f"{task.name} has no {split} split; give --split {' or '.join(task.splits)}")
+    known = dict.fromkeys([*task.languages, *(sorted(_codes_in(task, split, data_dir)) if data_dir else ())])
+    asked = languages.split(",") if languages else []
+    for language in asked:
+        if language not in known:
+            raise UserError(f"--languages: {task.name} has no '{language}'; it has {', '.join(known)}")
+    found, missing = {}, {}
+    for language in asked or known:
+        try:
+            found[language] = load(language=language)
+        except MissingData as error:
+            if asked:
+                raise
+            missing[language] = str(error)
+    if not found:
+        raise UserError(next(iter(missing.values())))
+    if missing:
+        say(f"{task.name}: left out for want of data, e.g. {next(iter(missing.values()))}: {' '.join(missing)}")
+    return found, missing

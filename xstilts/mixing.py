@@ -1,0 +1,167 @@
+"""Which task each optimizer step of a multi-task run is of, and which rows go into it: a function of (seed, step) alone.
+
+All processes and accumulation steps of an optimizer step work on one task: with different ones, processes would wait for each
+other for ever, and heads would get a share of a step that depends on the machine.
+"""
+
+import math
+import random
+from dataclasses import dataclass
+
+import numpy as np
+from torch.utils.data import Dataset, Sampler
+
+from xstilts.errors import UserError
+
+MIXING = ("examples-proportional", "temperature", "uniform")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixture:
+    """How tasks are mixed.
+
+    names         of the tasks; that of masked language modelling comes last, if it is there
+    sizes         training inputs of each
+    step_inputs   inputs of one optimizer step of each, over all accumulation steps and processes
+    mixing        one of MIXING, as in T5 (Raffel et al. 2020, arXiv 1910.10683, section 3.5.2): examples are drawn in proportion
+                  to min(n, limit), to its 1/temperature-th power, or equally
+    limit         K of T5, None for no limit
+    temperature   T of T5
+    mlm_ratio     steps of masked language modelling per step of a task, None without
+    """
+
+    names: tuple[str, ...]
+    sizes: tuple[int, ...]
+    step_inputs: tuple[int, ...]
+    mixing: str = "examples-proportional"
+    limit: int | None = None
+    temperature: float = 1.0
+    mlm_ratio: float | None = None
+    seed: int
+
+    @property
+    def rates(self):
+        """Share of the examples that each task has, without masked language modelling; they add up to 1."""
+        sizes = np.array(self.sizes[: self._tasks], dtype=np.float64)
+        if self.mixing != "uniform":
+            sizes = np.minimum(sizes, self.limit or np.inf)
+        power = {"examples-proportional": 1.0, "temperature": 1 / self.temperature, "uniform": 0.0}[self.mixing]
+        return sizes**power / (sizes**power).sum()
+
+    @property
+    def probabilities(self):
+        """Chance of an optimizer step to be of each task. A task of larger steps needs fewer of them for its share."""
+        shares = self.rates / np.array(self.step_inputs[: self._tasks])
+        shares /= shares.sum()
+        ratio = self.mlm_ratio or 0
+        return np.array([*shares / (1 + ratio), *([ratio / (1 + ratio)] if self.mlm_ratio is not None else [])])
+
+    @property
+    def steps_per_epoch(self):
+        """Sum of min(n, limit) / inputs of a step over the tasks, and the steps of masked language modelling beside them."""
+        sizes = (min(size, self.limit or size) for size in self.sizes[: self._tasks])
+        steps = math.fsum(size / inputs for size, inputs in zip(sizes, self.step_inputs, strict=False))
+        return max(1, math.ceil(steps * (1 + (self.mlm_ratio or 0))))
+
+    @property
+    def _tasks(self):
+        return len(self.names) - (self.mlm_ratio is not None)
+
+    def sequence(self, steps):
+        """Index of the task of each of the first `steps` optimizer steps; a longer sequence begins with a shorter one."""
+        luck = np.random.default_rng([self.seed, 20200526]).random(steps)
+        return np.searchsorted(np.cumsum(self.probabilities)[:-1], luck, side="right")
+
+    def record(self, steps):
+        """What run.json says of the mixing after `steps` steps: {task: declared and realised proportions}."""
+        taken = np.bincount(self.sequence(steps), minlength=len(self.names))
+        inputs = taken * np.array(self.step_inputs)
+        columns = zip(self.names, self.sizes, self.step_inputs, self.probabilities, taken, inputs, strict=True)
+        return {
+            name: {
+                "inputs": size, "step_inputs": step, "steps": int(count), "epochs": int(seen) / size,
+                "share_of_steps": int(count) / max(1, steps), "declared_share_of_steps": float(chance),
+                "share_of_inputs": int(seen) / max(1, int(inputs.sum())),
+            }
+            for name, size, step, chance, count, seen in columns
+        }  # fmt: skip
+
+
+def check_mixing(args):
+    """Raise UserError for options that declare no mixture."""
+    if args.mixing not in MIXING:
+        raise UserError(f"--mixing {args.mixing} is not one of {', '.join(MIXING)}")
+    if args.mixing_limit is not None and args.mixing_limit <= 0:
+        raise UserError(f"--mixing_limit {args.mixing_limit} must be above 0 (examples of a task that count)")
+    if args.mixing_temperature <= 0:
+        raise UserError(f"--mixing_temperature {args.mixing_temperature} must be above 0 (1 is examples-proportional)")
+    if args.mlm_ratio < 0:
+        raise UserError(
+            f"--mlm_ratio {args.mlm_ratio} must be 0 or above (steps of masked language modelling per task step)"
+        )
+
+
+def draw_subset(tasks, size, seed):
+    """`size` of the tasks (all without a size), in their order. Raises UserError where there are not as many."""
+    if size is None:
+        return tasks
+    if not 1 <= size <= len(tasks):
+        raise UserError(f"--task_subset_size {size} is not between 1 and {len(tasks)}, the number of tasks")
+    drawn = random.Random(seed).sample(range(len(tasks)), size)
+    return tuple(tasks[number] for number in sorted(drawn))
+
+
+def step_inputs(training_args, accumulation):
+    """Model inputs of one optimizer step with a task's own batch sizes. Raises UserError where they are fewer than the run's
+    micro-batches."""
+    inputs = training_args.per_device_train_batch_size * training_args.gradient_accumulation_steps
+    if inputs < accumulation:
+        raise UserError(
+            f"{inputs} examples a step and process cannot be divided into --gradient_accumulation_steps {accumulation}; "
+            "raise --per_device_train_batch_size"
+        )
+    return inputs * training_args.world_size
+
+
+class MixedRows(Dataset):
+    """Features of all tasks; an index is (task, row, epoch), and a row says which task's it is and which time it is seen."""
+
+    def __init__(self, names, features, seed):
+        self.names, self.features, self.seed = names, features, seed
+
+    def __len__(self):
+        return sum(map(len, self.features))
+
+    def __getitem__(self, index):
+        task, row, epoch = index
+        return {**self.features[task][row], "task": self.names[task], "time": f"{self.seed} {epoch}", "epoch": epoch}
+
+
+class StepBatches(Sampler):
+    """The micro-batches of one process: lists of (task, row, epoch), `accumulation` of them for every optimizer step.
+
+    streams   an `order.RowStream` per task
+    """
+
+    def __init__(self, mixture, streams, accumulation, rank=0, processes=1):
+        self.mixture, self.streams, self.accumulation = mixture, streams, accumulation
+        self.rank, self.processes, self.epoch = rank, processes, 0
+
+    def set_epoch(self, epoch):
+        """Go to the steps of an epoch."""
+        self.epoch = epoch
+
+    def __len__(self):
+        return self.mixture.steps_per_epoch * self.accumulation
+
+    def __iter__(self):
+        steps = self.mixture.steps_per_epoch
+        tasks = self.mixture.sequence((self.epoch + 1) * steps)
+        taken = np.bincount(tasks[: self.epoch * steps], minlength=len(self.streams))
+        for task in tasks[self.epoch * steps :].tolist():
+            inputs = self.mixture.step_inputs[task]
+            rows = self.streams[task].take(taken[task] * inputs, (taken[task] + 1) * inputs)
+            taken[task] += 1
+            for micro in range(self.accumulation):
+                place = micro * self.processes + self.rank
+                yield [(task, *row) for row in rows[place :: self.accumulation * self.processes]]

@@ -1,0 +1,190 @@
+"""Several tasks in one run: a Trainer whose optimizer steps are of one task each."""
+
+from dataclasses import dataclass
+
+import torch
+from datasets import Dataset
+from torch.utils.data import DataLoader
+
+from xstilts import mlm
+from xstilts.checkpoint import add_lora, check_length, load_model, save_checkpoint
+from xstilts.complexity import complexity
+from xstilts.errors import say
+from xstilts.examples import Examples, unseen_labels
+from xstilts.heads import add_adapters, load_mixture, save_mixture
+from xstilts.mixing import MixedRows, Mixture, StepBatches
+from xstilts.order import RowStream, groups_of
+from xstilts.task import Task
+from xstilts.training import StiltsTrainer, early_stopping
+
+
+@dataclass(kw_only=True)
+class Part:
+    """One task of a run.
+
+    args           the script's arguments with the task's own section of the config: lengths, numbers of samples
+    step_inputs    model inputs of an optimizer step, over all accumulation steps and processes
+    """
+
+    task: Task
+    args: object
+    step_inputs: int
+    train: Examples
+    dev: Examples
+    train_features: Dataset | None = None
+    dev_features: Dataset | None = None
+
+    @property
+    def labelled_languages(self):
+        """Languages that the encoder sees labelled rows of; text for masked language modelling has no labels."""
+        return [] if self.task.name == mlm.NAME else self.train.languages
+
+
+def load_parts(parts, tokenizer, args):
+    """The encoder at `args.model_name_or_path` under fresh heads: a plain model of one task, a MultitaskModel of several; with
+    adapters where `args.peft` asks for them. Raises UserError if inputs may be longer than the encoder allows."""
+    path, several = args.model_name_or_path, len(parts) > 1
+    model = load_mixture(path, [part.task for part in parts], args) if several else load_model(path, parts[0].task)
+    for part in parts:
+        check_length(model, tokenizer, part.args.max_seq_length)
+    if args.peft:
+        return add_adapters(model, args) if several else add_lora(model, args)
+    return model
+
+
+def save_parts(model, parts, tokenizer, output_dir):
+    """Write what `load_parts` made; returns the fingerprint of what the next phase reads."""
+    if len(parts) == 1:
+        return save_checkpoint(model, tokenizer, output_dir)
+    return save_mixture(model, [part.task for part in parts], tokenizer, output_dir)
+
+
+class DevRows(torch.utils.data.Dataset):
+    """Features of a selection set that say whose they are."""
+
+    def __init__(self, task, features):
+        self.task, self.features = task, features
+
+    def __len__(self):
+        return len(self.features)
+
+    def __getitem__(self, index):
+        return {**self.features[index], "task": self.task.name}
+
+
+class MixedLoader(DataLoader):
+    """A DataLoader that tells its batch sampler the epoch; accelerate's way of dealing batches to processes is not used."""
+
+    def set_epoch(self, epoch):
+        """Called by the Trainer at the start of every epoch."""
+        self.batch_sampler.set_epoch(epoch)
+
+
+class MultitaskTrainer(StiltsTrainer):
+    """A StiltsTrainer for several `parts`, mixed as `mixture` says."""
+
+    def __init__(self, parts, mixture, model, args, tokenizer, callbacks=(), language_mixing="proportional"):
+        self.parts, self.mixture, self.language_mixing = (
+            {part.task.name: part for part in parts},
+            mixture,
+            language_mixing,
+        )
+        first, features = parts[0], [part.train_features for part in parts]
+        super().__init__(first.task, model, args, tokenizer, features, (first.dev, first.dev_features), callbacks)
+        self.compute_metrics = None  # `evaluate` goes through the tasks
+
+    def training_rows(self, features):
+        """The rows of all tasks."""
+        return MixedRows(self.mixture.names, features, self.mixture.seed)
+
+    def get_train_dataloader(self):
+        """Micro-batches of one task each; the same task for all of an optimizer step."""
+        seed, args = self.mixture.seed, self.args
+        mixed = [groups_of(part.train_features, part.train, self.language_mixing) for part in self.parts.values()]
+        streams = [RowStream(groups, seed) for groups in mixed]
+        batches = StepBatches(
+            self.mixture, streams, args.gradient_accumulation_steps, args.process_index, args.world_size
+        )
+        return MixedLoader(
+            self.train_dataset,
+            batch_sampler=batches,
+            collate_fn=self.collate,
+            num_workers=args.dataloader_num_workers,
+            pin_memory=args.dataloader_pin_memory,
+        )
+
+    def collate(self, rows):
+        """Feature rows of one task -> a batch that names it."""
+        task, first = rows[0]["task"], all(row.get("epoch") == 0 for row in rows)
+        return {**self.parts[task].task.type.collate(rows, self.processing_class), "task": task, "first": first}
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """As for a single task, that of the batch."""
+        self.task, self.first = self.parts[inputs["task"]].task, inputs.pop("first")
+        return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+
+    def forward(self, model, inputs):
+        """The model knows the forward passes of its tasks."""
+        return model(**inputs)
+
+    def is_first_epoch(self, inputs):
+        """By the rows themselves: tasks go through their rows at different speeds."""
+        return self.first
+
+    def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):
+        """Scores of every task, <task>_<score>, and their average: the mean of the tasks' headline scores."""
+        scores, headlines = {}, []
+        for name, part in self.parts.items():
+            self.task = part.task
+            logits = self.predict(DevRows(part.task, part.dev_features)).predictions
+            found = self.score(part.dev, part.dev_features, logits)
+            scores |= {f"{metric_key_prefix}_{name}_{key}": value for key, value in found.items()}
+            headlines += [found[part.task.metric.headline]] if name != mlm.NAME else []
+        scores[f"{metric_key_prefix}_average"] = sum(headlines) / len(headlines)
+        self.log(dict(scores))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, scores)
+        return scores
+
+    def training_record(self):
+        """As for a single task, and the proportions of the tasks."""
+        mixed = self.mixture.record(self.state.global_step)
+        for name, part in mixed.items():
+            say(f"{name}: {part['steps']} steps ({100 * part['share_of_steps']:.1f} %), {part['epochs']:.2f} epochs")
+        return {**super().training_record(), "mixture": mixed}
+
+
+def trainer_for(parts, model, args, training_args, tokenizer):
+    """The Trainer of one task, or of several."""
+    stop = early_stopping(args.early_stopping_patience)
+    if len(parts) > 1:
+        mixture = mixture_of(parts, args, training_args)
+        return MultitaskTrainer(parts, mixture, model, training_args, tokenizer, stop, args.language_mixing)
+    part = parts[0]
+    groups = groups_of(part.train_features, part.train, args.language_mixing)
+    dev = (part.dev, part.dev_features)
+    return StiltsTrainer(part.task, model, training_args, tokenizer, part.train_features, dev, stop, groups)
+
+
+def mixture_of(parts, args, training_args):
+    """How the parts are mixed; masked language modelling, if there is any, comes last."""
+    return Mixture(
+        names=tuple(part.task.name for part in parts),
+        sizes=tuple(len(part.train_features) for part in parts),
+        step_inputs=tuple(part.step_inputs for part in parts),
+        mixing=args.mixing,
+        limit=args.mixing_limit,
+        temperature=args.mixing_temperature,
+        mlm_ratio=args.mlm_ratio if parts[-1].task.name == mlm.NAME else None,
+        seed=training_args.seed if training_args.data_seed is None else training_args.data_seed,
+    )
+
+
+def describe(parts, trainer):
+    """For run.json: what the tasks' complexity is, and which tags of a selection set training did not have."""
+    tasks, codes = [part for part in parts if part.task.name != mlm.NAME], trainer.code_lengths()
+    measured = {
+        part.task.name: complexity(part.task, part.train, part.train_features, part.dev, codes.get(part.task.name))
+        for part in tasks
+    }
+    unseen = {part.task.name: unseen_labels(part.task, part.dev) for part in tasks if part.task.open_labels}
+    return {"complexity": measured, "unseen_labels": unseen}
