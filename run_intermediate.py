@@ -27,7 +27,7 @@ from xstilts.arguments import TEXT, check_training_arguments, parse
 from xstilts.checkpoint import load_tokenizer
 from xstilts.errors import is_main_process, run_script, say
 from xstilts.examples import featurize, with_labels
-from xstilts.heads import labels_at, load_trained
+from xstilts.heads import check_trained, labels_at, load_trained
 from xstilts.languages import load_selection, load_training
 from xstilts.lineage import default_output_dir, lineage_of, training_factors
 from xstilts.mixing import check_mixing, draw_subset, step_inputs
@@ -97,7 +97,7 @@ def main(argv=None):
     started_at = time.time()
     args, training_args = parse(ARGUMENTS, "intermediate", argv)
     check_training_arguments(training_args)
-    check_mixing(args)
+    check_mixing(args, training_args)
     tasks = draw_subset(load_tasks(args.task), args.task_subset_size, args.task_subset_seed)
     name = "+".join(task.name for task in tasks) if args.task_subset_size else args.task
     if args.max_steps_per_task:
@@ -125,7 +125,7 @@ def main(argv=None):
     records = [record for part in parts for record in (*part.train.records, *part.dev.records)]
     run = Run(
         phase="intermediate", task=name, lineage=lineage, args=args, training_args=training_args,
-        data=records, started_at=started_at,
+        data=records, parts={part.task.name: part.settings for part in parts}, started_at=started_at,
     )  # fmt: skip
     if not run.open():
         return
@@ -144,8 +144,8 @@ def main(argv=None):
         record |= {"languages": sorted({language for part in parts for language in part.labelled_languages})}
         record |= {"seed": training_args.seed, "head": "fresh", "factors": training_factors(args)}
         record["fingerprint"] = save_parts(trainer.model, parts, tokenizer, run.output_dir)
-        results = {"metric": metric, "dev_scores": scores, **trainer.training_record(), **describe(parts, trainer)}
-        run.close(results, record)
+        results = {"metric": metric, "dev_scores": scores, **trainer.training_record()}
+        run.close(results | describe(parts, trainer, args), record)
 
 
 def load_part(task, argv, training_args):
@@ -174,7 +174,8 @@ def evaluate_again(tasks, lineage, tokenizer, args, training_args, argv):
     for task in tasks:
         own, _ = parse(ARGUMENTS, "intermediate", argv, section=task.name)
         dev = load_selection(task, args.languages, args.data_dir, args.max_eval_samples)
-        sets[task.name] = labels_at(path, task), dev, vars(own)
+        check_trained(path, task := labels_at(path, task))
+        sets[task.name] = task, dev, vars(own)
     run = Run(
         phase="dev", task=args.task, lineage=lineage, args=args, training_args=training_args,
         data=[record for _, dev, _ in sets.values() for record in dev.records], started_at=started_at,

@@ -22,6 +22,7 @@ from xstilts.checkpoint import check_length, check_trained_for, load_model, load
 from xstilts.coverage import coverage, inputs_of
 from xstilts.errors import run_script, say
 from xstilts.examples import featurize
+from xstilts.heads import labels_at
 from xstilts.languages import load_languages
 from xstilts.lineage import default_output_dir, lineage_of, zero_shot_languages
 from xstilts.metrics import averages, score
@@ -57,7 +58,7 @@ def main(argv=None):
     started_at = time.time()
     args, training_args = parse((EvalArguments, TrainingArguments), "eval", argv)
     check_training_arguments(training_args)
-    task = load_task(args.task)
+    task = labels_at(args.model_name_or_path, load_task(args.task))
     lineage = lineage_of(args.model_name_or_path)
     tokenizer = load_tokenizer(args.model_name_or_path)
     check_trained_for(task, lineage, args.model_name_or_path)

@@ -200,14 +200,17 @@ def test_every_group_goes_through_its_rows(sizes, seed):
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("mixing", "equal"), ("mixing_limit", 0), ("mixing_limit", -5), ("mixing_temperature", 0.0),
+    [("mixing", "equal"), ("language_mixing", "some"), ("mlm_head", "old"),
+     ("mixing_limit", 0), ("mixing_limit", -5), ("mixing_temperature", 0.0),
      ("mixing_temperature", -1.0), ("mlm_ratio", -0.5)],
 )  # fmt: skip
 def test_what_declares_no_mixture_is_refused(option, value):
-    good = {"mixing": "uniform", "mixing_limit": None, "mixing_temperature": 1.0, "mlm_ratio": 1.0}
-    check_mixing(SimpleNamespace(**good))
+    good = {"mixing": "uniform", "mixing_limit": None, "mixing_temperature": 1.0, "mlm_ratio": 1.0, "mlm_head": "fresh"}
+    good |= {"language_mixing": "equal", "max_steps_per_task": None}
+    trained = SimpleNamespace(max_steps=-1)
+    check_mixing(SimpleNamespace(**good), trained)
     with pytest.raises(UserError, match=f"--{option} {value}"):
-        check_mixing(SimpleNamespace(**{**good, option: value}))
+        check_mixing(SimpleNamespace(**{**good, option: value}), trained)
 
 
 def test_more_micro_batches_than_rows_are_refused():

@@ -13,6 +13,7 @@ from xstilts.json_files import read_json
 from xstilts.training import last_checkpoint
 
 STEPS = 24
+MIXTURE = "--task squad+hellaswag+udpos --mixing uniform --doc_stride 8 --mlm_ratio 0.3 --mlm_text_files".split()
 
 
 def command(encoder, world, output_dir, extra=()):
@@ -53,6 +54,22 @@ def test_a_killed_run_ends_as_if_nothing_had_happened(encoder, world, uninterrup
     assert (tmp_path / "model.safetensors").read_bytes() == (uninterrupted / "model.safetensors").read_bytes()
     ours, theirs = read_json(tmp_path / "run.json"), read_json(uninterrupted / "run.json")
     for name in ("dev_scores", "steps", "selected_step", "loss_curve"):
+        assert ours[name] == theirs[name], name
+
+
+def test_a_killed_run_of_several_tasks_ends_as_if_nothing_had_happened(encoder, world, tmp_path):
+    """The sequence of tasks, the rows of each and their masks go on in the middle of an epoch; so does the code length."""
+    text = [*MIXTURE, f"{world}/text/qna.txt", f"{world}/text/qfc.txt"]
+    whole, killed = (command(encoder, world, tmp_path / name, text) for name in ("whole", "killed"))
+    subprocess.run(whole, check=True, timeout=300)
+    killed_after(8, killed, tmp_path / "killed")
+    subprocess.run(killed, check=True, timeout=300)
+    files = [*(tmp_path / "whole" / "heads").iterdir(), tmp_path / "whole" / "model.safetensors"]
+    assert len(files) == 5
+    for path in files:
+        assert path.read_bytes() == (tmp_path / "killed" / path.relative_to(tmp_path / "whole")).read_bytes(), path.name
+    ours, theirs = read_json(tmp_path / "killed" / "run.json"), read_json(tmp_path / "whole" / "run.json")
+    for name in ("dev_scores", "steps", "selected_step", "loss_curve", "mixture", "complexity"):
         assert ours[name] == theirs[name], name
 
 

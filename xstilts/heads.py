@@ -10,7 +10,15 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from xstilts import mlm
-from xstilts.checkpoint import load_mlm, load_model, lora_config, model_fingerprint, stored_labels, task_config
+from xstilts.checkpoint import (
+    check_head,
+    load_mlm,
+    load_model,
+    lora_config,
+    model_fingerprint,
+    stored_labels,
+    task_config,
+)
 from xstilts.errors import UserError, say
 
 HEADS = "heads"  # the folder of the heads in a checkpoint
@@ -161,7 +169,9 @@ def save_mixture(model, tasks, tokenizer, output_dir):
             name: weights for name, weights in model.heads[task.name].named_parameters() if id(weights) not in shared
         }
         tensors = {name: weights.detach().cpu().contiguous() for name, weights in own.items()}
-        save_file(tensors, head_file(output_dir, task), {"type": task.type.name, "labels": json.dumps(task.labels)})
+        save_file(
+            tensors, head_file(output_dir, task), {"labels": json.dumps(task.labels)}
+        )  # one key: two change places
     return model_fingerprint(output_dir)
 
 
@@ -174,14 +184,35 @@ def load_trained(path, task):
     return model
 
 
+def check_trained(path, task):
+    """Raise UserError unless a checkpoint has a head for the task, with its labels."""
+    if not os.path.isdir(os.path.join(path, HEADS)):
+        return check_head(path, task)
+    file = head_file(path, task)
+    if not os.path.exists(file):
+        there = sorted(name.removesuffix(".safetensors") for name in os.listdir(os.path.dirname(file)))
+        raise UserError(f"{path} has no head for {task.name}, only for {', '.join(there)}")
+    if task.labels and (labels := _labels_of(file)) != task.labels:
+        raise UserError(
+            f"{file} predicts {', '.join(labels)}, but {task.name} has {', '.join(task.labels)} in this order"
+        )
+
+
+def load_head(path, task, head):
+    """Fill the head of a task from a checkpoint of several tasks. Raises UserError as `check_trained` does."""
+    check_trained(path, task)
+    with safe_open(head_file(path, task), "pt") as stored, torch.no_grad():
+        weights = dict(head.named_parameters())
+        for name in stored.keys():  # noqa: SIM118 it is no dictionary
+            weights[name].copy_(stored.get_tensor(name))
+
+
 def labels_at(path, task):
     """The task with the labels that a checkpoint predicts, for one that declares none (`open_labels`)."""
     if not task.open_labels:
         return task
-    if os.path.exists(file := head_file(path, task)):
-        with safe_open(file, "pt") as stored:
-            return replace(task, labels=tuple(json.loads(stored.metadata()["labels"])))
-    return replace(task, labels=stored_labels(path))
+    file = head_file(path, task)
+    return replace(task, labels=_labels_of(file) if os.path.exists(file) else stored_labels(path))
 
 
 def head_file(path, task):
@@ -189,21 +220,6 @@ def head_file(path, task):
     return os.path.join(path, HEADS, f"{task.name}.safetensors")
 
 
-def load_head(path, task, head):
-    """Fill the head of a task from a checkpoint of several tasks. Raises UserError where it is not there or has other labels."""
-    file = head_file(path, task)
-    if not os.path.exists(file):
-        there = sorted(name.removesuffix(".safetensors") for name in os.listdir(os.path.dirname(file)))
-        raise UserError(f"{path} has no head for {task.name}, only for {', '.join(there)}")
+def _labels_of(file):
     with safe_open(file, "pt") as stored:
-        labels = tuple(json.loads(stored.metadata()["labels"]))
-        if task.labels and labels != task.labels:
-            raise UserError(
-                f"{file} predicts {', '.join(labels)}, but {task.name} has {', '.join(task.labels)} in this order"
-            )
-        weights = dict(head.named_parameters())
-        if lacking := set(stored.keys()) - set(weights):
-            raise UserError(f"{file} holds '{min(lacking)}', which the head of {task.name} on this encoder has not")
-        with torch.no_grad():
-            for name in stored.keys():  # noqa: SIM118 it is no dictionary
-                weights[name].copy_(stored.get_tensor(name))
+        return tuple(json.loads(stored.metadata()["labels"]))

@@ -1,5 +1,6 @@
 """Which languages a phase reads: training and selection rows in the languages asked for, test rows in all of a benchmark's."""
 
+import contextlib
 from functools import partial
 
 from datasets import Dataset
@@ -19,7 +20,7 @@ def load_training(task, languages=ENGLISH, data_dir=None, max_samples=None):
     found = []
     for language in asked_languages(task, languages, data_dir):
         try:
-            found.append(load_examples(teacher(task, language), "train", language, data_dir, max_samples))
+            found.append(_of_first(teachers(task, language), "train", language, data_dir, max_samples))
         except MissingData as error:
             if languages == ENGLISH:
                 raise
@@ -29,6 +30,8 @@ def load_training(task, languages=ENGLISH, data_dir=None, max_samples=None):
                     f"--languages: {task.name} has no training rows in '{language}'; it has {known}"
                 ) from error
             say(f"{task.name}: no training rows in '{language}' ({error})")
+    if not found:
+        raise UserError(f"--languages all: {task.name} has no training rows in any language; check --data_dir {data_dir}")
     return joined(found)
 
 
@@ -37,9 +40,9 @@ def load_selection(task, languages=ENGLISH, data_dir=None, max_samples=None):
     English."""
     found = []
     for language in asked_languages(task, languages, data_dir):
-        source = task if "validation" in task.splits else teacher(task, language)
+        sources = [task] if "validation" in task.splits else teachers(task, language)
         try:
-            found.append(load_examples(source, "validation", language, data_dir, max_samples))
+            found.append(_of_first(sources, "validation", language, data_dir, max_samples))
         except MissingData as error:
             if languages == ENGLISH:
                 raise
@@ -50,9 +53,20 @@ def load_selection(task, languages=ENGLISH, data_dir=None, max_samples=None):
     return joined(found)
 
 
-def teacher(task, language):
-    """The task whose training rows in a language `task` learns from."""
-    return task.train_on if task.train_on and (language == ENGLISH or "train" not in task.splits) else task
+def teachers(task, language):
+    """The tasks whose training rows in a language `task` may learn from, the first that has some."""
+    own = [task] if "train" in task.splits else []
+    other = [task.train_on] if task.train_on else []
+    return other or own if language == ENGLISH else own + other
+
+
+def _of_first(tasks, split, language, data_dir, max_samples):
+    """Examples of the first of some tasks that has any."""
+    *others, last = tasks
+    for task in others:
+        with contextlib.suppress(MissingData):
+            return load_examples(task, split, language, data_dir, max_samples)
+    return load_examples(last, split, language, data_dir, max_samples)
 
 
 def asked_languages(task, languages, data_dir):
@@ -65,8 +79,8 @@ def asked_languages(task, languages, data_dir):
 
 def training_languages(task, data_dir):
     """Languages that a task has training rows in, English first: those of the hub's dataset, or of the files in `data_dir`."""
-    teachers = (teacher(task, ENGLISH), teacher(task, "other"))
-    found = {code for each in teachers for code in (_codes_in(each, "train", data_dir) if data_dir else each.languages)}
+    among = [*teachers(task, ENGLISH), *teachers(task, "other")]
+    found = {code for each in among for code in (_codes_in(each, "train", data_dir) if data_dir else each.languages)}
     return sorted(found, key=lambda code: (code != ENGLISH, code))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from torch.utils.data import Dataset, Sampler
 
 from xstilts.errors import UserError
+from xstilts.order import LANGUAGE_MIXING
 
 MIXING = ("examples-proportional", "temperature", "uniform")
 
@@ -87,10 +88,17 @@ class Mixture:
         }  # fmt: skip
 
 
-def check_mixing(args):
+def check_mixing(args, training_args):
     """Raise UserError for options that declare no mixture."""
-    if args.mixing not in MIXING:
-        raise UserError(f"--mixing {args.mixing} is not one of {', '.join(MIXING)}")
+    for option, known in {
+        "mixing": MIXING,
+        "language_mixing": LANGUAGE_MIXING,
+        "mlm_head": ("pretrained", "fresh"),
+    }.items():
+        if getattr(args, option) not in known:
+            raise UserError(f"--{option} {getattr(args, option)} is not one of {', '.join(known)}")
+    if args.max_steps_per_task and training_args.max_steps > 0:
+        raise UserError("--max_steps and --max_steps_per_task are both given; one of them says when training ends")
     if args.mixing_limit is not None and args.mixing_limit <= 0:
         raise UserError(f"--mixing_limit {args.mixing_limit} must be above 0 (examples of a task that count)")
     if args.mixing_temperature <= 0:

@@ -35,6 +35,12 @@ class Part:
     dev_features: Dataset | None = None
 
     @property
+    def settings(self):
+        """What of the task's own section of the config decides the result."""
+        lengths = {name: getattr(self.args, name) for name in ("max_seq_length", *self.task.type.lengths)}
+        return {**lengths, "step_inputs": self.step_inputs}
+
+    @property
     def labelled_languages(self):
         """Languages that the encoder sees labelled rows of; text for masked language modelling has no labels."""
         return [] if self.task.name == mlm.NAME else self.train.languages
@@ -179,12 +185,14 @@ def mixture_of(parts, args, training_args):
     )
 
 
-def describe(parts, trainer):
+def describe(parts, trainer, args):
     """For run.json: what the tasks' complexity is, and which tags of a selection set training did not have."""
-    tasks, codes = [part for part in parts if part.task.name != mlm.NAME], trainer.code_lengths()
-    measured = {
-        part.task.name: complexity(part.task, part.train, part.train_features, part.dev, codes.get(part.task.name))
-        for part in tasks
-    }
+    tasks, codes, measured = [part for part in parts if part.task.name != mlm.NAME], trainer.code_lengths(), {}
+    for part in tasks:
+        repeated = (
+            args.language_mixing == "equal" and len(part.train.languages) > 1
+        )  # rows come again before all were seen
+        code = None if repeated else codes.get(part.task.name)
+        measured[part.task.name] = complexity(part.task, part.train, part.train_features, part.dev, code)
     unseen = {part.task.name: unseen_labels(part.task, part.dev) for part in tasks if part.task.open_labels}
     return {"complexity": measured, "unseen_labels": unseen}

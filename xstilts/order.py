@@ -5,6 +5,8 @@ import math
 import torch
 from torch.utils.data import Dataset, Sampler
 
+LANGUAGE_MIXING = ("proportional", "equal")
+
 
 class TrainingRows(Dataset):
     """Features for training: row i, and behind the last one copies of row 0 without labels, to fill up the last batch."""

@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -25,7 +25,7 @@ PACKAGES = "torch transformers datasets evaluate accelerate peft seqeval sentenc
 # Arguments that say where and how a run is carried out, not what comes out of it. The three batch sizes are there as one product,
 # the precision as `mixed_precision`.
 NOT_IDENTITY = re.compile(
-    r"(output_dir|data_dir|config|debug|overwrite_output_dir|model_name_or_path|per_device_.*|gradient_accumulation_steps"
+    r"(output_dir|data_dir|config|mlm_text_files|debug|overwrite_output_dir|model_name_or_path|per_device_.*|gradient_accumulation_steps"
     r"|logging_.*|log_.*|report_to|run_name|project|trackio.*|hub_.*|push_to_hub|disable_tqdm|dataloader_.*|do_.*|use_cpu"
     r"|save_total_limit|save_only_model|save_on_each_node|resume_from_checkpoint|restore_callback_states_from_checkpoint"
     r"|eval_accumulation_steps|prediction_loss_only|label_names|remove_unused_columns|skip_memory_metrics|ddp_.*|_n_gpu"
@@ -42,6 +42,7 @@ class Run:
     phase, task, lineage    what it is, and the records of the phases before it
     args, training_args     the resolved arguments, ours and the Trainer's
     data                    the records of all examples it reads
+    parts                   of a run of several tasks: what each has of its own, lengths and inputs a step
     started_at              time.time() at the start of the script
     """
 
@@ -51,6 +52,7 @@ class Run:
     args: object
     training_args: object
     data: list
+    parts: dict = field(default_factory=dict)
     started_at: float
 
     def __post_init__(self):
@@ -75,6 +77,7 @@ class Run:
             "lineage": self.lineage,
             "arguments": options,
             "data": self.data,
+            "parts": self.parts,
         }
         return _plain(parts)
 
@@ -129,6 +132,7 @@ class Run:
             "seed": self.training_args.seed,
             **results,
             "data": self.data,
+            "parts": self.parts,
             "arguments": self.arguments,
             "wall_time_s": round(time.time() - self.started_at, 1),
             "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},

@@ -113,16 +113,16 @@ class StiltsTrainer(Trainer):
 
     def dev_scores(self):
         """Scores of the model as it is on the selection set, without the timings that `evaluate` adds."""
-        scores = {name.removeprefix("eval_"): value for name, value in self.evaluate().items()}
-        return {
-            name: value for name, value in scores.items() if not name.endswith(("runtime", "_second", "_time", "epoch"))
-        }
+        return _scores(self.evaluate())
 
     def training_record(self):
-        """What run.json says of the training: steps, the step that was selected, and the logged losses."""
-        state = self.state
-        curve = [[entry["step"], round(entry["loss"], 4)] for entry in state.log_history if "loss" in entry]
-        return {"steps": state.global_step, "selected_step": state.best_global_step, "loss_curve": curve}
+        """What run.json says of the training: steps, the step that was selected, the logged losses and the scores on the way."""
+        history, steps = self.state.log_history, self.state.global_step
+        losses = [[entry["step"], round(entry["loss"], 4)] for entry in history if "loss" in entry]
+        scores = [
+            {"step": entry["step"], **_scores(entry)} for entry in history if any("eval_" in key for key in entry)
+        ]
+        return {"steps": steps, "selected_step": self.state.best_global_step, "loss_curve": losses, "dev_curve": scores}
 
     def code_lengths(self):
         """{task: (bits, model inputs)} of the training inputs seen for the first time, before the update they led to."""
@@ -131,6 +131,12 @@ class StiltsTrainer(Trainer):
     def predictions(self, examples, features):
         """Predictions, one per example, in their order."""
         return self.decode(examples, features, self.predict(features).predictions)
+
+
+def _scores(logged):
+    """The scores in a log of the Trainer's, without its timings."""
+    scores = {name.removeprefix("eval_"): value for name, value in logged.items() if name.startswith("eval_")}
+    return {name: value for name, value in scores.items() if not name.endswith(("runtime", "_second", "_time"))}
 
 
 class StopOnNonFiniteLoss(TrainerCallback):
