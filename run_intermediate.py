@@ -28,7 +28,7 @@ from xstilts.checkpoint import load_tokenizer
 from xstilts.errors import is_main_process, run_script, say
 from xstilts.examples import featurize, with_labels
 from xstilts.heads import check_trained, labels_at, load_trained
-from xstilts.languages import load_selection, load_training
+from xstilts.languages import check_available, load_selection, load_training
 from xstilts.lineage import default_output_dir, lineage_of, training_factors
 from xstilts.mixing import check_mixing, draw_subset, step_inputs
 from xstilts.mlm import load_text, text_task
@@ -111,6 +111,7 @@ def main(argv=None):
         return evaluate_again(tasks, lineage, tokenizer, args, training_args, argv)
 
     # 2. Data: raw rows -> examples, of each task as its own section of the config says.
+    check_available(tasks, args.data_dir)
     parts = [load_part(task, argv, training_args) for task in tasks]
     if args.mlm_text_files or args.mlm_dataset_name:
         parts.append(load_text_part(argv, training_args))

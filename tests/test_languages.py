@@ -6,11 +6,18 @@ from pathlib import Path
 import pytest
 from datasets import Dataset
 
-from tasks import load_task
+from tasks import load_task, load_tasks
 from xstilts import sources
 from xstilts.errors import UserError
 from xstilts.examples import load_examples, unseen_labels, with_labels
-from xstilts.languages import asked_languages, load_languages, load_selection, load_training, training_languages
+from xstilts.languages import (
+    asked_languages,
+    check_available,
+    load_languages,
+    load_selection,
+    load_training,
+    training_languages,
+)
 from xstilts.sources import patterns
 
 
@@ -117,6 +124,16 @@ def test_the_hub_is_asked_for_the_languages_it_has(hub, capsys):
         code for code in training_languages(load_task("xnli"), None) if code != "th"
     ]
     assert "no training rows in 'th'" in capsys.readouterr().out
+
+
+def test_what_is_not_on_the_hub_is_said_before_anything_is_fetched(hub):
+    with pytest.raises(UserError, match=r"ccg is not on the hub: give --data_dir .*AUTO.*--task all-ccg"):
+        check_available(load_tasks("all"), None)
+    with pytest.raises(UserError, match=r"ccg is not on the hub: .*\.auto$"):
+        check_available(load_tasks("ccg"), None)
+    check_available(load_tasks("all-ccg"), None)
+    check_available(load_tasks("all"), "DIR")
+    assert hub == []
 
 
 def test_what_the_hub_has_in_english_only(hub):

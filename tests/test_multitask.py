@@ -138,6 +138,12 @@ def test_a_run_of_several_tasks_keeps_encoder_and_heads(several):
     assert {"mlm_loss", "mlm_accuracy", "squad_v2_threshold"} <= done["dev_scores"].keys()
     assert sum(part["steps"] for part in done["mixture"].values()) == done["steps"]
     assert {*done["complexity"]} == {*SEVERAL.split("+")}
+    for name, found in done[
+        "complexity"
+    ].items():  # the code counts every row once, however often a task goes through them
+        assert 0 < found["prequential_inputs"] <= min(found["inputs"], 8 * done["mixture"][name]["steps"]), name
+    assert done["mixture"]["hellaswag"]["epochs"] > 1
+    assert done["complexity"]["hellaswag"]["prequential_inputs"] == 16
     assert not list(several.glob("checkpoint-*"))
 
 

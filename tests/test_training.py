@@ -21,6 +21,7 @@ from tasks import load_task
 from xstilts.checkpoint import load_model, load_tokenizer
 from xstilts.errors import UserError
 from xstilts.examples import featurize, load_examples
+from xstilts.json_files import read_json
 from xstilts.order import EpochSampler, TrainingRows
 from xstilts.training import StiltsTrainer, StopOnNonFiniteLoss, is_over, last_checkpoint
 
@@ -95,6 +96,17 @@ def test_all_processes_and_micro_batches_of_a_step_are_of_one_task(captured, lay
     assert steps == captured["one process"][several]["tasks"]
     assert len({*steps}) >= 3
     assert found.get("tasks of the other process", found["tasks"]) == found["tasks"]
+
+
+def test_processes_agree_on_what_they_add_up(encoder, world, tmp_path):
+    """One process has a row for the first time, the other one again: both must log the same tasks, or one waits for ever."""
+    options = f"""--task mnli+copa --model_name_or_path {encoder} --data_dir {world} --output_dir {tmp_path} --use_cpu --seed 1
+        --max_train_samples 3 --max_eval_samples 2 --per_device_train_batch_size 1 --gradient_accumulation_steps 1
+        --max_steps 12 --logging_steps 1 --max_seq_length 64"""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", ROOT / "run_intermediate.py"]
+    subprocess.run([*launcher, *options.split()], check=True, timeout=60)
+    found = read_json(tmp_path / "run.json")["complexity"]
+    assert 2 <= found["mnli"]["prequential_inputs"] <= 3
 
 
 def test_every_row_is_seen_once_per_epoch_and_fillers_come_last():

@@ -67,10 +67,11 @@ class CodeLength:
     def __init__(self):
         self.recent = {}
 
-    def add(self, task, nats, labels):
-        """Count a batch: its summed loss in nats, and its inputs with a label (fillers have none)."""
+    def add(self, task, nats, labels, first):
+        """Count a batch that is seen for the `first` time: its summed loss in nats, and its inputs with a label (fillers have
+        none). Another one adds nothing but an entry: all processes must have the same tasks to add up."""
         inputs = labels.reshape(len(labels), -1).ne(-100).any(1).sum()
-        pair = torch.stack([nats.detach().float(), inputs.float()])
+        pair = torch.stack([nats.detach().float(), inputs.float()]) * first
         self.recent[task] = self.recent.get(task, 0) + pair
 
     def flushed(self, history, accelerator):
@@ -79,7 +80,8 @@ class CodeLength:
         for task, pair in sorted(self.recent.items()):
             bits, inputs = before.get(task, (0.0, 0))
             nats, more = accelerator.reduce(pair, reduction="sum").tolist()
-            entries |= {f"code_bits/{task}": bits + nats / math.log(2), f"code_inputs/{task}": inputs + int(more)}
+            if more:
+                entries |= {f"code_bits/{task}": bits + nats / math.log(2), f"code_inputs/{task}": inputs + int(more)}
         self.recent = {}
         return entries
 

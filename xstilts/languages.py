@@ -7,7 +7,18 @@ from datasets import Dataset
 
 from xstilts.errors import UserError, say
 from xstilts.examples import Examples, joined, load_examples, record_of
-from xstilts.sources import ENGLISH, MissingData, languages_in, load_rows
+from xstilts.sources import ENGLISH, MissingData, languages_in, load_rows, patterns
+
+
+def check_available(tasks, data_dir):
+    """Raise UserError for a task whose rows are nowhere on the hub, before hours go into the others'."""
+    for task in tasks:
+        if data_dir is None and task.source and task.source.hub is None:
+            others = (
+                "" if len(tasks) == 1 else f", or leave it out (--task all-{task.name} is all of the nine without it)"
+            )
+            place = patterns(task.source, "train", ENGLISH)[0]
+            raise UserError(f"{task.name} is not on the hub: give --data_dir DIR with DIR/{place}{others}")
 
 
 def load_training(task, languages=ENGLISH, data_dir=None, max_samples=None):
@@ -31,7 +42,9 @@ def load_training(task, languages=ENGLISH, data_dir=None, max_samples=None):
                 ) from error
             say(f"{task.name}: no training rows in '{language}' ({error})")
     if not found:
-        raise UserError(f"--languages all: {task.name} has no training rows in any language; check --data_dir {data_dir}")
+        raise UserError(
+            f"--languages all: {task.name} has no training rows in any language; check --data_dir {data_dir}"
+        )
     return joined(found)
 
 

@@ -152,7 +152,8 @@ def _summary(run):
     if "averages" in run:
         return f"{metric} {run['averages']['all']:.1f}, mean of {len(run['scores'])} languages"
     trained = sum(record["rows"] for record in run["data"] if record["split"] == "train" and record["task"] != "mlm")
-    return f"{metric} {run['dev_scores'][metric]:.1f} on the selection set after {trained:,} training rows"
+    after = f" after {trained:,} training rows" if trained else ""
+    return f"{metric} {run['dev_scores'][metric]:.1f} on the selection set{after}"
 
 
 def _plain(value):

@@ -71,8 +71,8 @@ class StiltsTrainer(Trainer):
         outputs = self.forward(model, inputs)
         logits = self.task.type.logits(outputs, inputs)
         total = torch.nn.functional.cross_entropy(logits.flatten(0, -2).float(), labels.flatten(), reduction="sum")
-        if model.training and self.is_first_epoch(inputs):
-            self.code.add(self.task.name, total, labels)
+        if model.training:
+            self.code.add(self.task.name, total, labels, self.is_first_epoch(inputs))
         loss = total * self.accelerator.num_processes / num_items_in_batch
         return (loss, outputs) if return_outputs else loss
 
