@@ -17,22 +17,30 @@ Writes  --output_dir (runs/intermediate/<task>/seed<N>): a Hugging Face checkpoi
 
 import time
 from dataclasses import dataclass
-from statistics import mean
 
 from transformers import TrainingArguments, set_seed
 from transformers.hf_argparser import HfArg
 
 from tasks import load_tasks
-from xstilts.arguments import TEXT, check_training_arguments, parse
-from xstilts.checkpoint import load_tokenizer
-from xstilts.errors import is_main_process, run_script, say
+from xstilts.arguments import SEVERAL, TEXT, check_training_arguments, parse
+from xstilts.checkpoint import check_length, load_tokenizer
+from xstilts.errors import is_main_process, run_script
 from xstilts.examples import featurize, with_labels
 from xstilts.heads import check_trained, labels_at, load_trained
 from xstilts.languages import check_available, load_selection, load_training
 from xstilts.lineage import default_output_dir, lineage_of, training_factors
-from xstilts.mixing import check_mixing, draw_subset, step_inputs
+from xstilts.mixing import check_mixing, draw_subset, set_steps, step_inputs
 from xstilts.mlm import load_text, text_task
-from xstilts.multitask import Part, describe, load_parts, save_parts, trainer_for
+from xstilts.multitask import (
+    Part,
+    describe,
+    headline_of,
+    load_parts,
+    save_parts,
+    score_names,
+    trainer_for,
+    with_average,
+)
 from xstilts.results import Run
 from xstilts.training import StiltsTrainer, fit, select_by
 
@@ -99,24 +107,26 @@ def main(argv=None):
     check_training_arguments(training_args)
     check_mixing(args, training_args)
     tasks = draw_subset(load_tasks(args.task), args.task_subset_size, args.task_subset_seed)
+    if len(tasks) == 1:  # one that was drawn trains as if it had been asked for
+        args, training_args = parse(ARGUMENTS, "intermediate", argv, [tasks[0].name])
     name = "+".join(task.name for task in tasks) if args.task_subset_size else args.task
-    if args.max_steps_per_task:
-        training_args.max_steps = args.max_steps_per_task * len(tasks)
+    several = len(tasks) > 1 or has_text(args)
+    set_steps(args, training_args, len(tasks), has_text(args))
     lineage = lineage_of(args.model_name_or_path)
     tokenizer = load_tokenizer(args.model_name_or_path)
+    factors = training_factors(args, several)
     training_args.output_dir = training_args.output_dir or default_output_dir(
-        "dev" if args.eval_only else "intermediate", lineage, name, training_args.seed, training_factors(args)
+        "dev" if args.eval_only else "intermediate", lineage, name, training_args.seed, factors
     )
     if args.eval_only:
         return evaluate_again(tasks, lineage, tokenizer, args, training_args, argv)
 
     # 2. Data: raw rows -> examples, of each task as its own section of the config says.
     check_available(tasks, args.data_dir)
-    parts = [load_part(task, argv, training_args) for task in tasks]
-    if args.mlm_text_files or args.mlm_dataset_name:
+    parts = [load_part(task, argv, training_args, several) for task in tasks]
+    if has_text(args):
         parts.append(load_text_part(argv, training_args))
-    metric = "average" if len(parts) > 1 else parts[0].task.metric.headline
-    select_by(metric, training_args)
+    select_by(headline_of(parts), training_args, score_names(parts))
 
     # 3. Model: the pretrained encoder, carried over under a fresh head, or one for each task.
     set_seed(training_args.seed)
@@ -141,56 +151,66 @@ def main(argv=None):
 
     # 6. Save what the next phase needs, then what the report needs.
     if trainer.is_world_process_zero():
-        record = {"phase": "intermediate", "task": name, "trained_on": name, "tasks": [task.name for task in tasks]}
+        record = {"phase": "intermediate", "task": name, "tasks": [task.name for task in tasks]}
+        record |= {"trained_on": name if several else tasks[0].trained_on}
         record |= {"languages": sorted({language for part in parts for language in part.labelled_languages})}
-        record |= {"seed": training_args.seed, "head": "fresh", "factors": training_factors(args)}
+        record |= {"seed": training_args.seed, "head": "fresh", "factors": factors}
         record["fingerprint"] = save_parts(trainer.model, parts, tokenizer, run.output_dir)
-        results = {"metric": metric, "dev_scores": scores, **trainer.training_record()}
+        results = {"metric": headline_of(parts), "dev_scores": scores, **trainer.training_record()}
         run.close(results | describe(parts, trainer, args), record)
 
 
-def load_part(task, argv, training_args):
+def has_text(args):
+    """Whether masked language modelling is asked for."""
+    return bool(args.mlm_text_files or args.mlm_dataset_name)
+
+
+def load_part(task, argv, training_args, several):
     """A task with its rows; lengths, batch sizes and numbers of samples are those of its own section of the config."""
-    args, own = parse(ARGUMENTS, "intermediate", argv, section=task.name)
+    args, own = parse(ARGUMENTS, "intermediate", argv, [SEVERAL, task.name] if several else [task.name])
     train = load_training(task, args.languages, args.data_dir, args.max_train_samples)
-    dev = load_selection(task, args.languages, args.data_dir, args.max_eval_samples)
+    dev = load_selection(task, ",".join(train.languages), args.data_dir, args.max_eval_samples)
     inputs = step_inputs(own, training_args.gradient_accumulation_steps)
     return Part(task=with_labels(task, train), args=args, step_inputs=inputs, train=train, dev=dev)
 
 
 def load_text_part(argv, training_args):
     """Masked language modelling as one more task, with the `mlm` section of the config."""
-    args, own = parse(ARGUMENTS, "intermediate", argv, section=TEXT)
-    train, dev = load_text(
-        args.mlm_text_files, args.mlm_dataset_name, args.mlm_dataset_config_name, args.max_eval_samples
-    )
+    args, own = parse(ARGUMENTS, "intermediate", argv, [SEVERAL, TEXT])
+    source = (args.mlm_text_files, args.mlm_dataset_name, args.mlm_dataset_config_name)
+    train, dev = load_text(*source, args.max_eval_samples)
     inputs = step_inputs(own, training_args.gradient_accumulation_steps)
     return Part(task=text_task(args.mlm_probability), args=args, step_inputs=inputs, train=train, dev=dev)
 
 
 def evaluate_again(tasks, lineage, tokenizer, args, training_args, argv):
     """--eval_only: score a run of this script on the selection sets, with the heads it kept; nothing is trained."""
-    started_at, path = time.time(), args.model_name_or_path
-    sets, scores = {}, {}
-    for task in tasks:
-        own, _ = parse(ARGUMENTS, "intermediate", argv, section=task.name)
-        dev = load_selection(task, args.languages, args.data_dir, args.max_eval_samples)
-        check_trained(path, task := labels_at(path, task))
-        sets[task.name] = task, dev, vars(own)
+    started_at, path, parts = time.time(), args.model_name_or_path, []
+    several = len(tasks) > 1 or has_text(args)
+    for task in (labels_at(path, task) for task in tasks):
+        own, _ = parse(ARGUMENTS, "intermediate", argv, [SEVERAL, task.name] if several else [task.name])
+        check_trained(path, task)
+        dev = load_selection(task, own.languages, own.data_dir, own.max_eval_samples)
+        parts.append(Part(task=task, args=own, dev=dev))
+    if has_text(args):
+        parts.append(load_text_part(argv, training_args))
+        check_trained(path, parts[-1].task)
     run = Run(
         phase="dev", task=args.task, lineage=lineage, args=args, training_args=training_args,
-        data=[record for _, dev, _ in sets.values() for record in dev.records], started_at=started_at,
+        data=[record for part in parts for record in part.dev.records],
+        parts={part.task.name: part.settings for part in parts}, started_at=started_at,
     )  # fmt: skip
     if not run.open():
         return
-    for name, (task, dev, lengths) in sets.items():
-        trainer = StiltsTrainer(task, load_trained(path, task), training_args, tokenizer)
-        features = featurize(task, dev, tokenizer, lengths)
-        scores[name] = trainer.score(dev, features, trainer.predict(features).predictions)
-        say(f"{name}: {task.metric.headline} {scores[name][task.metric.headline]:.1f}")
+    scores = {}
+    for part in parts:
+        model = load_trained(path, part.task)
+        check_length(model, tokenizer, part.args.max_seq_length)
+        trainer = StiltsTrainer(part.task, model, training_args, tokenizer)
+        features = featurize(part.task, part.dev, tokenizer, vars(part.args))
+        scores[part.task.name] = trainer.score(part.dev, features, trainer.predict(features).predictions)
     if is_main_process():
-        average = mean(scores[name][task.metric.headline] for name, (task, *_) in sets.items())
-        run.close({"metric": "average", "dev_scores": {"average": average, **scores}})
+        run.close({"metric": headline_of(parts), "dev_scores": with_average(parts, scores)})
 
 
 if __name__ == "__main__":

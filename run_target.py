@@ -21,6 +21,7 @@ from transformers.hf_argparser import HfArg
 from tasks import load_task
 from xstilts.arguments import check_training_arguments, parse
 from xstilts.checkpoint import add_lora, check_length, load_model, load_tokenizer, save_checkpoint
+from xstilts.complexity import chance_scores
 from xstilts.errors import run_script
 from xstilts.examples import featurize, with_labels
 from xstilts.languages import load_selection, load_training
@@ -73,12 +74,12 @@ def main(argv=None):
     training_args.output_dir = training_args.output_dir or default_output_dir(
         "target", lineage, task.name, training_args.seed, training_factors(args)
     )
-    select_by(task.metric.headline, training_args)
 
     # 2. Data: raw rows -> examples, English. Only the source language is seen before evaluation, for selection too.
     train = load_training(task, data_dir=args.data_dir, max_samples=args.max_train_samples)
     dev = load_selection(task, data_dir=args.data_dir, max_samples=args.max_eval_samples)
     task = with_labels(task, train)
+    select_by(task.metric.headline, training_args, [*chance_scores(task, train, dev), "loss"])
 
     # 3. Model: the encoder, carried over under a fresh head.
     set_seed(training_args.seed)

@@ -50,7 +50,7 @@ def capture(command):
     trainer = multitask.MultitaskTrainer if "+" in command[command.index("--task") + 1] else training.StiltsTrainer
     stock_forward, trainer.forward = trainer.forward, forward
     training.StiltsTrainer.decode = decode
-    training.StiltsTrainer.dev_scores = dev_scores
+    training.StiltsTrainer.dev_scores = multitask.MultitaskTrainer.dev_scores = dev_scores
     run_intermediate.main(command)
     trainer.forward = stock_forward
     kept["gradients"] = {name.removeprefix("module."): gradient for name, gradient in kept["gradients"].items()}

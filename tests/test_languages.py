@@ -72,6 +72,14 @@ def test_selection_follows_the_languages_and_says_what_is_missing(world, capsys)
     assert of(load_selection(load_task("xnli"), "qna", world, 7)) == [("xnli", "qna", 7)]
 
 
+def test_translated_files_are_found_whatever_their_pattern(world, tmp_path):
+    """ANLI's rounds are R[123], CCGbank's sections 0[0-9]."""
+    for round_ in ("R1", "R2"):
+        shutil.copytree(Path(world, "anli", round_), tmp_path / "anli" / round_)
+        shutil.copytree(Path(world, "anli", round_), tmp_path / "anli" / "translated" / "qna" / round_)
+    assert training_languages(load_task("anli"), str(tmp_path)) == ["en", "qna"]
+
+
 def test_samples_are_counted_per_language(world):
     examples = load_training(load_task("mnli"), "en,qfa", world, 9)
     assert of(examples) == [("mnli", "en", 9), ("mnli", "qfa", 9)]

@@ -56,7 +56,7 @@ def test_every_task_trains_evaluates_and_hands_over(name, official, encoder, tmp
     train = [record for record in done["data"] if record["split"] == "train"]
     assert sum(record["rows"] for record in train) == done["complexity"][name]["rows"] <= 16
     assert done["lineage"][-1] | {"fingerprint": ""} == {
-        "phase": "intermediate", "task": name, "trained_on": name, "tasks": [name], "languages": ["en"], "seed": 3,
+        "phase": "intermediate", "task": name, "trained_on": task.trained_on, "tasks": [name], "languages": ["en"], "seed": 3,
         "head": "fresh", "factors": [], "fingerprint": "",
     }  # fmt: skip
     target = run(
@@ -99,7 +99,7 @@ def test_supertags_of_a_checkpoint_are_its_own(official, encoder, tmp_path):
     run(run_target.main, tmp_path / "target", official, encoder, "--task ccg")
     again = intermediate(tmp_path / "dev", official, tmp_path / "target", "--task ccg --eval_only")
     trained = read_json(tmp_path / "target" / "run.json")["dev_scores"]
-    assert again["dev_scores"]["ccg"]["accuracy"] == trained["accuracy"]
+    assert again["dev_scores"]["accuracy"] == trained["accuracy"]
 
 
 # ---- several tasks --------------------------------------------------------------------------------------------------
@@ -133,9 +133,11 @@ def test_a_run_of_several_tasks_keeps_encoder_and_heads(several):
     assert lineage_of(str(several))[-1]["tasks"] == SEVERAL.split("+")
     assert done["lineage"][-1]["factors"] == ["mlm"]
     assert done["metric"] == "average"
-    headlines = ["mnli_accuracy", "squad_v2_f1_em_mean", "hellaswag_accuracy", "ccg_accuracy"]
-    assert done["dev_scores"]["average"] == pytest.approx(sum(done["dev_scores"][name] for name in headlines) / 4)
-    assert {"mlm_loss", "mlm_accuracy", "squad_v2_threshold"} <= done["dev_scores"].keys()
+    scores = done["dev_scores"]
+    headlines = [scores[task][load_task(task).metric.headline] for task in SEVERAL.split("+")]
+    assert scores["average"] == pytest.approx(sum(headlines) / 4)
+    assert scores["mlm"].keys() == {"loss", "accuracy"}
+    assert "threshold" in scores["squad_v2"]
     assert sum(part["steps"] for part in done["mixture"].values()) == done["steps"]
     assert {*done["complexity"]} == {*SEVERAL.split("+")}
     for name, found in done[
@@ -147,15 +149,19 @@ def test_a_run_of_several_tasks_keeps_encoder_and_heads(several):
     assert not list(several.glob("checkpoint-*"))
 
 
-def test_every_task_can_be_evaluated_again(several, world, tmp_path):
+def test_every_task_can_be_evaluated_again(several, world, text, tmp_path):
     """--eval_only, with the heads beside the encoder: the scores are those of the run."""
     scores = read_json(several / "run.json")["dev_scores"]
-    again = run(run_intermediate.main, tmp_path, world, several, f"--task {SEVERAL} --eval_only")
-    assert again["phase"] == "dev"
+    line = f"--task {SEVERAL} --eval_only --mlm_text_files {text}"
+    again = intermediate(tmp_path, world, several, line)
+    assert (again["phase"], again["metric"]) == ("dev", "average")
+    assert again["dev_scores"].keys() == scores.keys()
     for task, found in again["dev_scores"].items():
-        if task != "average":
-            assert found == {key: pytest.approx(scores[f"{task}_{key}"]) for key in found}
-    assert again["dev_scores"]["average"] == pytest.approx(scores["average"])
+        assert found == pytest.approx(scores[task])
+    with pytest.raises(UserError, match=r"parts\.ccg\.max_seq_length: 256 -> 64"):
+        intermediate(tmp_path, world, several, f"{line} --max_seq_length 64 --doc_stride 8")
+    with pytest.raises(UserError, match="--max_seq_length 9999 is more than"):
+        intermediate(tmp_path / "long", world, several, "--task mnli --eval_only --max_seq_length 9999")
     with pytest.raises(UserError, match="no head for qqp, only for ccg, hellaswag, mlm, mnli, squad_v2"):
         run(run_intermediate.main, tmp_path / "other", world, several, "--task qqp --eval_only")
 
@@ -172,15 +178,16 @@ def test_a_run_can_be_mixed_further(several, world, text, tmp_path):
     """The LM head is found beside the encoder of a run of several tasks."""
     done = intermediate(tmp_path, world, several, f"--task mnli --mlm_text_files {text} --mlm_ratio 0 --max_steps 1")
     assert done["mixture"]["mlm"]["steps"] == 0
-    before = read_json(several / "run.json")["dev_scores"]["mlm_loss"]
-    assert done["dev_scores"]["mlm_loss"] == pytest.approx(before, rel=0.05)
+    before = read_json(several / "run.json")["dev_scores"]["mlm"]["loss"]
+    assert done["dev_scores"]["mlm"]["loss"] == pytest.approx(before, rel=0.05)
 
 
-def test_steps_are_constant_or_proportional_to_the_tasks(world, encoder, tmp_path):
+def test_steps_are_constant_or_proportional_to_the_tasks(world, encoder, text, tmp_path):
     for name, (line, steps) in {
         "constant": ("--task mnli+copa --max_steps 3", 3),
         "proportional": ("--task mnli+copa --max_steps_per_task 3", 6),
         "subset": ("--task mnli+copa+qqp --task_subset_size 2 --task_subset_seed 4 --max_steps_per_task 2", 4),
+        "text": (f"--task mnli+copa --max_steps_per_task 2 --mlm_text_files {text} --mlm_ratio 0.5", 6),
     }.items():
         done = intermediate(tmp_path / name, world, encoder, line)
         assert done["steps"] == steps
@@ -189,12 +196,25 @@ def test_steps_are_constant_or_proportional_to_the_tasks(world, encoder, tmp_pat
             assert len(done["lineage"][-1]["tasks"]) == 2
 
 
+def test_one_task_that_was_drawn_trains_as_if_asked_for(world, encoder, tmp_path):
+    """The N = 1 of a study: same section of the config, same directory, same identity."""
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        "defaults:\n  max_steps: 3\ncopa:\n  max_steps: 2\nmnli:\n  max_steps: 2\nmultitask:\n  max_steps: 4\n"
+    )
+    drawn = intermediate(tmp_path / "run", world, encoder, f"--task mnli+copa --task_subset_size 1 --config {config}")
+    assert drawn["steps"] == 2
+    assert drawn["task"] in ("mnli", "copa")
+    again = intermediate(tmp_path / "run", world, encoder, f"--task {drawn['task']} --config {config}")
+    assert again["wall_time_s"] == drawn["wall_time_s"], "the finished run is left alone"
+
+
 def test_sections_of_the_config_apply_to_their_tasks(world, encoder, tmp_path):
     """Lengths and examples a step are each task's own; the command line wins over all."""
     config = tmp_path / "config.yaml"
     config.write_text(
-        "defaults:\n  max_seq_length: 128\nmultitask:\n  max_steps: 4\nmnli:\n  per_device_train_batch_size: 3\n"
-        "copa:\n  per_device_train_batch_size: 1\n  max_train_samples: 9\n"
+        "defaults:\n  max_seq_length: 64\nmultitask:\n  max_steps: 4\n  max_seq_length: 128\n"
+        "mnli:\n  per_device_train_batch_size: 3\ncopa:\n  per_device_train_batch_size: 1\n  max_train_samples: 9\n"
     )
     line = f"--task mnli+copa --config {config} --model_name_or_path {encoder} --data_dir {world} --use_cpu --max_eval_samples 4"
     run_intermediate.main([*line.split(), "--output_dir", str(tmp_path / "run"), "--gradient_accumulation_steps", "1"])
@@ -238,6 +258,16 @@ def test_a_union_needs_all_of_its_parts_in_a_language(world, encoder, tmp_path):
         intermediate(tmp_path, world, encoder, "--task anli_plus --languages qna")
 
 
+def test_a_checkpoint_of_translated_rows_is_evaluated_as_it_is(world, encoder, tmp_path):
+    """Translate-train: an intermediate XNLI run is an XNLI model; what it was trained in is not zero-shot."""
+    intermediate(tmp_path / "run", world, encoder, "--task xnli --languages all --max_train_samples 4")
+    line = f"--task xnli --model_name_or_path {tmp_path / 'run'} --data_dir {world} --output_dir {tmp_path / 'eval'} --use_cpu"
+    run_zeroshot_eval.main([*line.split(), "--max_eval_samples", "4"])
+    done = read_json(tmp_path / "eval" / "run.json")
+    assert len(done["scores"]) == 13
+    assert done["zero_shot_languages"] == []
+
+
 # ---- masked language modelling --------------------------------------------------------------------------------------
 
 
@@ -246,7 +276,7 @@ def test_masked_language_modelling_trains_the_encoders_own_head(world, encoder, 
     line = f"--task mnli --mlm_text_files {text} --learning_rate 1e-2 --max_steps 60 --logging_steps 5"
     done = intermediate(tmp_path / "beside", world, encoder, line)
     watched = intermediate(tmp_path / "watched", world, encoder, f"{line} --mlm_ratio 0")
-    assert done["dev_scores"]["mlm_loss"] < watched["dev_scores"]["mlm_loss"] - 0.1
+    assert done["dev_scores"]["mlm"]["loss"] < watched["dev_scores"]["mlm"]["loss"] - 0.1
     before = load_file(f"{encoder}/model.safetensors")["lm_head.bias"]
     torch.testing.assert_close(load_file(tmp_path / "watched" / "heads" / "mlm.safetensors")["lm_head.bias"], before)
     after = load_file(tmp_path / "beside" / "heads" / "mlm.safetensors")["lm_head.bias"]
@@ -272,6 +302,16 @@ BAD = [
     ("--task mnli --mlm_text_files {text} --mlm_head old", "--mlm_head old is not"),
     ("--task mnli+copa --task_subset_size 3", "--task_subset_size 3 is not between 1 and 2"),
     ("--task mnli --max_steps 3 --max_steps_per_task 3", "--max_steps and --max_steps_per_task"),
+    ("--task mnli --max_steps_per_task -3", "--max_steps_per_task -3 must be 1 or more"),
+    ("--task mnli+copa --mixing temperature --mixing_temperature nan", "--mixing_temperature nan is no number"),
+    ("--task mnli+copa --mixing_temperature 5", "has an effect with --mixing temperature only"),
+    ("--task mnli --mlm_text_files {text} --mlm_ratio inf", "--mlm_ratio inf is no number"),
+    ("--task mnli --mlm_text_files {text} --mlm_dataset_name a/b", "are both given"),
+    ("--task mnli --max_train_samples 0", "--max_train_samples 0 must be 1 or more"),
+    ("--task anli_plus --max_eval_samples -5", "--max_eval_samples -5 must be 1 or more"),
+    ("--task mnli --metric_for_best_model acc", "--metric_for_best_model acc is not one of headline, accuracy, loss"),
+    ("--task mnli+copa --metric_for_best_model accuracy", "not one of headline, average, mnli_accuracy, copa_accuracy"),
+    ("--task mnli --seed -1", "--seed -1 must be 0 or above"),
     ("--task mnli --eval_only", "has the head of"),
 ]
 

@@ -309,7 +309,9 @@ def test_processes_that_do_not_know_of_each_other_are_refused(monkeypatch):
     """What `accelerate launch --multi_gpu` starts on a machine without GPUs: two models trained into one folder."""
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match="2 processes were launched but each trains for itself"):
-        check_training_arguments(SimpleNamespace(**{name: only for name, (only, _) in REFUSED.items()}, world_size=1))
+        check_training_arguments(
+            SimpleNamespace(**{name: only for name, (only, _) in REFUSED.items()}, world_size=1, seed=1, data_seed=None)
+        )
 
 
 @pytest.mark.parametrize("script", ["run_zeroshot_eval", "run_retrieval"])
@@ -339,7 +341,11 @@ def test_two_processes_predict_as_one_does(chain, encoder, world, tmp_path, scri
         ("target", [("intermediate", "mnli")], "runs/target/mnli/hellaswag/seed1"),
         ("eval", [("target", "hellaswag")], "runs/eval/none/hellaswag/seed1"),
         ("eval", [("intermediate", "mnli"), ("target", "hellaswag")], "runs/eval/mnli/hellaswag/seed1"),
-        ("retrieval", [("intermediate", "mnli"), ("target", "squad")], "runs/retrieval/mnli-squad/hellaswag/seed1"),
+        (
+            "retrieval",
+            [("intermediate", "mnli"), ("target", "squad")],
+            "runs/retrieval/mnli-then-squad/hellaswag/seed1",
+        ),
     ],
 )
 def test_default_output_dirs(phase, records, expected):

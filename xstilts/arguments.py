@@ -28,10 +28,10 @@ SEVERAL = "multitask"  # the section of a config for runs of several tasks
 TEXT = "mlm"  # and that of masked language modelling beside them
 
 
-def parse(dataclasses, config, argv=None, section=None):
+def parse(dataclasses, config, argv=None, sections=()):
     """Parse a command line into instances of `dataclasses`, with the defaults of configs/<config>.yaml.
 
-    The file has `defaults:`, a section per task (`section`, if it is not that of --task; `multitask` for several tasks), and
+    The file has `defaults:`, a section per task (`sections`, if they are not that of --task; `multitask` for several tasks), and
     under `recipes:` sets of arguments for `--recipe`; they apply in this order. The seed of the checkpoint's own run comes before
     them: one seed serves a whole chain. Raises UserError for unknown options (with the nearest known one), wrong values and an
     unknown recipe.
@@ -44,8 +44,8 @@ def parse(dataclasses, config, argv=None, section=None):
         chosen, _ = first.parse_known_args(argv)
     except argparse.ArgumentError as error:
         raise UserError(str(error)) from error
-    section = section or (chosen.task if chosen.task in task_files() else SEVERAL)
-    defaults = config_arguments(chosen.config or CONFIGS / f"{config}.yaml", section, chosen.recipe, parser)
+    sections = sections or (chosen.task if chosen.task in task_files() else SEVERAL,)
+    defaults = config_arguments(chosen.config or CONFIGS / f"{config}.yaml", sections, chosen.recipe, parser)
     line = [*inherited_seed(chosen.model_name_or_path), *defaults, *(sys.argv[1:] if argv is None else argv)]
     try:
         *parsed, unknown = parser.parse_args_into_dataclasses(
@@ -69,8 +69,8 @@ def inherited_seed(checkpoint):
     return ["--seed", str(run["seed"])] if run else []
 
 
-def config_arguments(path, task, recipe, parser):
-    """The lines of a config file that apply to a task, as a list of command-line arguments."""
+def config_arguments(path, chosen, recipe, parser):
+    """The lines of a config file that apply to the `chosen` sections, as a list of command-line arguments."""
     tables = read_config(path)
     recipes = tables.pop("recipes", {})
     if recipe is not None and recipe not in recipes:
@@ -80,7 +80,8 @@ def config_arguments(path, task, recipe, parser):
         raise UserError(
             f"{path}: section '{min(unknown)}' is neither `defaults`, `recipes`, `{SEVERAL}`, `{TEXT}` nor a file of tasks/"
         )
-    options = {**tables.get("defaults", {}), **tables.get(task, {}), **recipes.get(recipe, {})}
+    own = [tables.get(section, {}) for section in ("defaults", *chosen)]
+    options = {name: value for table in [*own, recipes.get(recipe, {})] for name, value in table.items()}
     for name in options:
         if f"--{name}" not in parser._option_string_actions:
             raise UserError(f"{path}: unknown key '{name}'{_nearest(name, parser)}")
@@ -128,6 +129,10 @@ REFUSED = {
     "label_smoothing_factor": (0, "the loss is counted over the whole step, without smoothing"),
     "dataloader_drop_last": (False, "every row is seen"),
     "average_tokens_across_devices": (True, "the loss is counted over all processes"),
+    "auto_find_batch_size": (False, "the number of examples a step would depend on the machine"),
+    "batch_eval_metrics": (False, "scores are those of whole sets"),
+    "prediction_loss_only": (False, "scores are made of predictions"),
+    "use_liger_kernel": (False, "it is for decoders"),
     "save_only_model": (False, "an interrupted run could not go on"),
     "resume_from_checkpoint": (None, "the same command goes on where the run in --output_dir stopped"),
 }
@@ -139,6 +144,9 @@ def check_training_arguments(training_args):
     for name, (only, reason) in REFUSED.items():
         if getattr(training_args, name) != only:
             raise UserError(f"--{name} {getattr(training_args, name)} is not offered: {reason}")
+    for name in ("seed", "data_seed"):
+        if (getattr(training_args, name) or 0) < 0:
+            raise UserError(f"--{name} {getattr(training_args, name)} must be 0 or above")
     launched = int(os.environ.get("WORLD_SIZE", 1))
     if launched != training_args.world_size:
         raise UserError(

@@ -29,17 +29,18 @@ def load_tokenizer(path):
     return _loaded(AutoTokenizer, path)
 
 
-def load_model(path, task, keep_head=False):
+def load_model(path, task, keep_head=False, report=say):
     """A model for a task: the encoder of `path`, float32, under a fresh head (or its own, with `keep_head`).
 
-    Float32 whatever the checkpoint's dtype: transformers 5 would otherwise train a bfloat16 checkpoint in pure bfloat16.
+    `report` gets a line on what was carried over. Float32 whatever the checkpoint's dtype: transformers 5 would otherwise train a
+    bfloat16 checkpoint in pure bfloat16.
     Raises UserError where there is no model, or where a kept head is for another type or other labels.
     """
     if keep_head:
         check_head(path, task)
         return _loaded(task.type.auto_model, path, dtype=torch.float32)
     model = task.type.auto_model.from_config(task_config(path, task), dtype=torch.float32)
-    carry_over(path, model)
+    report(carry_over(path, model))
     return model
 
 
@@ -66,7 +67,7 @@ def load_encoder(path):
 
 
 def carry_over(path, model):
-    """Copy the encoder of a checkpoint into `model`, whose head stays fresh; say what was carried over and what is fresh.
+    """Copy the encoder of a checkpoint into `model`, whose head stays fresh; returns what was carried over and what is fresh.
 
     A pooler counts as encoder where the checkpoint has one, as in jiant; XLM-R's pretraining never trained one, and then it is
     fresh. Raises UserError if any other part of the encoder is missing.
@@ -79,7 +80,7 @@ def carry_over(path, model):
         raise UserError(f"{path} lacks {len(lost)} tensors of the encoder of {type(model).__name__}, e.g. {lost[0]}")
     carried = {id(parameter) for name, parameter in model.base_model.named_parameters() if name not in missing}
     fresh = [name for name, parameter in model.named_parameters() if id(parameter) not in carried]
-    say(f"{path}: {len(carried)} tensors of the encoder carried over; fresh: {', '.join(fresh)}")
+    return f"{path}: {len(carried)} tensors of the encoder carried over; fresh: {', '.join(fresh)}"
 
 
 def check_head(path, task):

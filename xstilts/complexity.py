@@ -20,8 +20,6 @@ def complexity(task, train, features, dev, code=None):
     prequential_bits_per_example     see `CodeLength`; `code` is (bits, inputs), and where fewer inputs than `inputs` were seen it
     prequential_inputs               is an estimate from those
     """
-    constant = task.type.constant(train.rows, dev.rows)
-    chance = score(task.metric, constant, [task.type.gold(example) for example in dev.rows])[task.metric.headline]
     bits, seen = code or (None, 0)
     per_example = len(features) / len(train)
     return {
@@ -29,10 +27,16 @@ def complexity(task, train, features, dev, code=None):
         "inputs": len(features),
         "tokens": count_tokens(features),
         "label_entropy_bits": label_entropy(train.rows),
-        "chance": chance,
+        "chance": chance_scores(task, train, dev)[task.metric.headline],
         "prequential_bits_per_example": bits / seen * per_example if seen else None,
         "prequential_inputs": seen,
     }
+
+
+def chance_scores(task, train, dev):
+    """Scores on the selection set of who knows the most frequent training label only."""
+    guesses = task.type.constant(train.rows, dev.rows)
+    return score(task.metric, guesses, [task.type.gold(example) for example in dev.rows])
 
 
 def count_tokens(features):

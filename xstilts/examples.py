@@ -47,6 +47,7 @@ def load_examples(task, split, language="en", data_dir=None, max_samples=None):
 
     Raises UserError for an empty split, a row without the expected columns and a label that the task does not declare.
     """
+    check_samples(split, max_samples)
     parts = task.parts or (task,)
     raw = [_raw_rows(part, split, language, data_dir) for part in parts]
     shares = _shares(max_samples, [len(rows) for rows, *_ in raw])
@@ -57,6 +58,12 @@ def load_examples(task, split, language="en", data_dir=None, max_samples=None):
     if task.parts and max_samples is None:
         _check_size(task, split, language, len(found), task.sizes.get(split))
     return found
+
+
+def check_samples(split, max_samples):
+    """Raise UserError for a number of samples that leaves none."""
+    if max_samples is not None and max_samples < 1:
+        raise UserError(f"--max_{'train' if split == 'train' else 'eval'}_samples {max_samples} must be 1 or more")
 
 
 def joined(parts):

@@ -60,6 +60,10 @@ class MultitaskModel(torch.nn.Module):
             model.train(mode)
         return super().train(mode)
 
+    def get_input_embeddings(self):
+        """The encoder's, for the Trainer's noise on embeddings."""
+        return self.encoder.get_input_embeddings()
+
     def gradient_checkpointing_enable(self, **options):
         """Let the encoder compute its activations again instead of keeping them."""
         self.encoder.gradient_checkpointing_enable(**options)
@@ -129,6 +133,7 @@ def _with_fresh_head(path, task):
     model = _empty(path, task)
     for part in head_of(model).values():
         part.to_empty(device="cpu").apply(model._init_weights)
+    model._init_weights(model)  # some families initialise a head from above
     return model
 
 
@@ -179,7 +184,7 @@ def load_trained(path, task):
     """A task's model as it was trained: with the checkpoint's own head, or the one beside the encoder of several tasks."""
     if not os.path.isdir(os.path.join(path, HEADS)):
         return load_model(path, task, keep_head=True)
-    model = load_model(path, task)
+    model = load_model(path, task, report=str)
     load_head(path, task, head_of(model))
     return model
 

@@ -6,7 +6,7 @@ from functools import partial
 from datasets import Dataset
 
 from xstilts.errors import UserError, say
-from xstilts.examples import Examples, joined, load_examples, record_of
+from xstilts.examples import Examples, check_samples, joined, load_examples, record_of
 from xstilts.sources import ENGLISH, MissingData, languages_in, load_rows, patterns
 
 
@@ -49,7 +49,7 @@ def load_training(task, languages=ENGLISH, data_dir=None, max_samples=None):
 
 
 def load_selection(task, languages=ENGLISH, data_dir=None, max_samples=None):
-    """Selection examples in the languages of the training rows; a language without any is named, and where none has any they are
+    """Selection examples in `languages`, those of the training rows; one without any is named, and where none has any they are
     English."""
     found = []
     for language in asked_languages(task, languages, data_dir):
@@ -119,6 +119,8 @@ def load_languages(task, split, languages=None, data_dir=None, max_samples=None)
 
 def load_sentences(task, split, languages=None, data_dir=None, max_samples=None):
     """The same for a retrieval task, whose rows are aligned sentences and have no labels."""
+
+    check_samples(split, max_samples)
 
     def load(language):
         raw, files = load_rows(task.source, split, language, data_dir)

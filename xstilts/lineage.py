@@ -6,6 +6,8 @@ from xstilts.checkpoint import has_task_head, model_fingerprint
 from xstilts.errors import UserError
 from xstilts.json_files import read_json
 
+THEN = "-then-"  # between the tasks of a chain in a directory's name; `all-ccg` is one task
+
 
 def lineage_of(path):
     """Records of the phases behind a checkpoint, oldest first: `{"base_model": ...}`, then one per training phase."""
@@ -41,28 +43,28 @@ def default_output_dir(phase, lineage, task, seed, factors=()):
     """runs/<phase>/<slug>/seed<N>; the slug is made of the tasks behind the run and of the factors that are not default: the base
     model, adapters, a kept head, a layer."""
     evaluated = lineage[-1] if phase == "eval" and lineage[-1].get("phase") == "target" else None
-    before = "-".join(
+    before = THEN.join(
         _with_factors(record["task"], record.get("factors", ())) for record in lineage[1:] if record is not evaluated
     )
     own = _with_factors(task, [*(evaluated.get("factors", ()) if evaluated else ()), *factors])
-    slug = "-".join(filter(None, (before, own))) if phase == "intermediate" else f"{before or 'none'}/{own}"
+    slug = THEN.join(filter(None, (before, own))) if phase == "intermediate" else f"{before or 'none'}/{own}"
     base = lineage[0]["base_model"]
     return os.path.join("runs", phase, slug if base == "xlm-roberta-large" else f"{base}--{slug}", f"seed{seed}")
 
 
-def training_factors(args):
-    """What makes a training run another one than the default, in words for its directory's name and for reports."""
+def training_factors(args, several=False):
+    """What makes a training run (of `several` tasks) another one than the default, in words for its directory and for reports."""
     options = vars(args)
-    languages, mixing = options.get("languages", "en"), options.get("mixing")
+    languages, mixing = options.get("languages", "en"), several and options.get("mixing")
     found = {
         args.peft: args.peft,
         "kept-head": options.get("keep_head"),
         "all-languages" if languages == "all" else languages.replace(",", "-"): languages != "en",
-        "equal-languages": options.get("language_mixing") == "equal",
+        "equal-languages": options.get("language_mixing") == "equal" and languages != "en",
         "uniform": mixing == "uniform",
         f"T{options.get('mixing_temperature') or 1:g}": mixing == "temperature",
-        f"K{options.get('mixing_limit')}": options.get("mixing_limit"),
-        "shared-heads": options.get("share_heads"),
+        f"K{options.get('mixing_limit')}": several and options.get("mixing_limit"),
+        "shared-heads": several and options.get("share_heads"),
         "mlm": options.get("mlm_text_files") or options.get("mlm_dataset_name"),
     }
     return [factor for factor, holds in found.items() if holds]

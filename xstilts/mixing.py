@@ -97,6 +97,13 @@ def check_mixing(args, training_args):
     }.items():
         if getattr(args, option) not in known:
             raise UserError(f"--{option} {getattr(args, option)} is not one of {', '.join(known)}")
+    for option in ("mixing_temperature", "mlm_ratio"):
+        if not math.isfinite(getattr(args, option)):
+            raise UserError(f"--{option} {getattr(args, option)} is no number")
+    if args.max_steps_per_task is not None and args.max_steps_per_task < 1:
+        raise UserError(f"--max_steps_per_task {args.max_steps_per_task} must be 1 or more")
+    if args.mixing != "temperature" and args.mixing_temperature != 1:
+        raise UserError(f"--mixing_temperature {args.mixing_temperature} has an effect with --mixing temperature only")
     if args.max_steps_per_task and training_args.max_steps > 0:
         raise UserError("--max_steps and --max_steps_per_task are both given; one of them says when training ends")
     if args.mixing_limit is not None and args.mixing_limit <= 0:
@@ -107,6 +114,12 @@ def check_mixing(args, training_args):
         raise UserError(
             f"--mlm_ratio {args.mlm_ratio} must be 0 or above (steps of masked language modelling per task step)"
         )
+
+
+def set_steps(args, training_args, tasks, text):
+    """Let `--max_steps_per_task` say how many steps there are; those on text come on top."""
+    if args.max_steps_per_task:
+        training_args.max_steps = round(args.max_steps_per_task * tasks * (1 + (args.mlm_ratio if text else 0)))
 
 
 def draw_subset(tasks, size, seed):
@@ -142,7 +155,7 @@ class MixedRows(Dataset):
 
     def __getitem__(self, index):
         task, row, epoch = index
-        return {**self.features[task][row], "task": self.names[task], "time": f"{self.seed} {epoch}", "epoch": epoch}
+        return {**self.features[task][row], "task": self.names[task], "draw": f"{self.seed} {epoch}", "epoch": epoch}
 
 
 class StepBatches(Sampler):

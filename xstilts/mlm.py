@@ -6,6 +6,7 @@ goes on exactly; selection rows always have the same masks. The LM head runs on 
 250,000 pieces it is the costliest layer.
 """
 
+import os
 import zlib
 from dataclasses import replace
 from functools import partial
@@ -38,13 +39,15 @@ def features(batch, indices, tokenizer, labels, max_seq_length):
         for index, ids in zip(indices, lines, strict=True)
         for at in range(0, len(ids), room)
     ]
+    special = {*tokenizer.all_special_ids}
+    rows = [(index, ids) for index, ids in rows if not special.issuperset(ids)]  # unknown pieces only: nothing to guess
     return {"input_ids": [before + ids + after for _, ids in rows], "example": [index for index, _ in rows]}
 
 
 def collate(rows, tokenizer, probability):
     """(batch, tokens) masked token ids; (batch, masked) `positions` and `labels`, the positions that were chosen in each row and
     the pieces that stood there, -100 behind the last one."""
-    masked = [mask(row["input_ids"], tokenizer, probability, row.get("time", "")) for row in rows]
+    masked = [mask(row["input_ids"], tokenizer, probability, row.get("draw", "")) for row in rows]
     batch = tokenizer.pad({"input_ids": [ids for ids, _, _ in masked]}, padding_side="right", return_tensors="pt")
     most = max(len(positions) for _, positions, _ in masked)
     padded = [
@@ -55,15 +58,15 @@ def collate(rows, tokenizer, probability):
     return {**batch, "positions": positions, "labels": labels}
 
 
-def mask(ids, tokenizer, probability, time):
+def mask(ids, tokenizer, probability, draw):
     """(masked ids, chosen positions, the pieces there): of the chosen, one at least, 80 % become the mask, 10 % any piece, 10 %
-    stay (Devlin et al. 2019). Drawn from the ids and `time`, a string."""
-    draw = np.random.default_rng([zlib.crc32(np.array(ids, np.int64).tobytes()), zlib.crc32(time.encode())])
+    stay (Devlin et al. 2019). Drawn from the ids and `draw`, a string."""
+    rng = np.random.default_rng([zlib.crc32(np.array(ids, np.int64).tobytes()), zlib.crc32(draw.encode())])
     plain = np.flatnonzero(~np.isin(ids, tokenizer.all_special_ids))
-    luck = draw.random(len(plain))
+    luck = rng.random(len(plain))
     chosen = plain[(luck < probability) | (luck == luck.min())]
     masked = np.array(ids)
-    fate, others = draw.random(len(chosen)), draw.integers(len(tokenizer), size=len(chosen))
+    fate, others = rng.random(len(chosen)), rng.integers(len(tokenizer), size=len(chosen))
     masked[chosen] = np.where(fate < 0.8, tokenizer.mask_token_id, np.where(fate < 0.9, others, masked[chosen]))
     return masked.tolist(), chosen.tolist(), [ids[position] for position in chosen]
 
@@ -155,13 +158,15 @@ def load_text(files, dataset_name, dataset_config_name, max_eval_samples=None):
     A twentieth of the lines (at most 1,000, or `max_eval_samples`), chosen by a hash of the line, is kept for selection. Raises
     UserError for an empty file and where no line is left for one of both.
     """
+    if files and dataset_name:
+        raise UserError("--mlm_text_files and --mlm_dataset_name are both given; text comes from one of them")
     if dataset_name:
         columns = Features(text=Value("string"))
         hub = {"hub": dataset_name, "config": dataset_config_name, "features": columns, "splits": {"train": "train"}}
-        rows, names = load_rows(Source(**hub, files={"train": "text"}, read=None), "train", "en")
+        rows, names = load_rows(Source(**hub, files={}, read=None), "train", "en")
         lines = [line for line in rows["text"] if line.strip()]
     else:
-        lines, names = [line for path in files for line in lines_of(path)], list(files)
+        lines, names = [line for path in files for line in lines_of(path)], [os.path.basename(path) for path in files]
     held_out = set(
         sorted(set(lines), key=hash_of)[: min(HELD_OUT_LINES, max_eval_samples or HELD_OUT_LINES, len(lines) // 20)]
     )

@@ -8,14 +8,14 @@ from torch.utils.data import DataLoader
 
 from xstilts import mlm
 from xstilts.checkpoint import add_lora, check_length, load_model, save_checkpoint
-from xstilts.complexity import complexity
+from xstilts.complexity import chance_scores, complexity
 from xstilts.errors import say
 from xstilts.examples import Examples, unseen_labels
 from xstilts.heads import add_adapters, load_mixture, save_mixture
 from xstilts.mixing import MixedRows, Mixture, StepBatches
 from xstilts.order import RowStream, groups_of
 from xstilts.task import Task
-from xstilts.training import StiltsTrainer, early_stopping
+from xstilts.training import StiltsTrainer, data_seed, early_stopping
 
 
 @dataclass(kw_only=True)
@@ -28,9 +28,9 @@ class Part:
 
     task: Task
     args: object
-    step_inputs: int
-    train: Examples
     dev: Examples
+    train: Examples | None = None
+    step_inputs: int | None = None
     train_features: Dataset | None = None
     dev_features: Dataset | None = None
 
@@ -138,18 +138,23 @@ class MultitaskTrainer(StiltsTrainer):
         return self.first
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):
-        """Scores of every task, <task>_<score>, and their average: the mean of the tasks' headline scores."""
-        scores, headlines = {}, []
+        """Scores of every task as eval_<task>_<score>, and their average as eval_average."""
+        self.found = {}
         for name, part in self.parts.items():
             self.task = part.task
             logits = self.predict(DevRows(part.task, part.dev_features)).predictions
-            found = self.score(part.dev, part.dev_features, logits)
-            scores |= {f"{metric_key_prefix}_{name}_{key}": value for key, value in found.items()}
-            headlines += [found[part.task.metric.headline]] if name != mlm.NAME else []
-        scores[f"{metric_key_prefix}_average"] = sum(headlines) / len(headlines)
+            self.found[name] = self.score(part.dev, part.dev_features, logits)
+        average = with_average([*self.parts.values()], self.found)["average"]
+        scores = {f"eval_{name}_{key}": value for name, found in self.found.items() for key, value in found.items()}
+        scores["eval_average"] = average
         self.log(dict(scores))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, scores)
         return scores
+
+    def dev_scores(self):
+        """Scores of the model as it is on the selection sets, by task, and their average."""
+        self.evaluate()
+        return with_average([*self.parts.values()], self.found)
 
     def training_record(self):
         """As for a single task, and the proportions of the tasks."""
@@ -157,6 +162,27 @@ class MultitaskTrainer(StiltsTrainer):
         for name, part in mixed.items():
             say(f"{name}: {part['steps']} steps ({100 * part['share_of_steps']:.1f} %), {part['epochs']:.2f} epochs")
         return {**super().training_record(), "mixture": mixed}
+
+
+def headline_of(parts):
+    """Name of the score that selects the checkpoint of a run."""
+    return "average" if len(parts) > 1 else parts[0].task.metric.headline
+
+
+def with_average(parts, scores):
+    """Scores of one task as they are; {task: scores} of several with the `average` of their headline scores, text not counted."""
+    if len(parts) == 1:
+        return scores[parts[0].task.name]
+    headlines = [scores[part.task.name][part.task.metric.headline] for part in parts if part.task.name != mlm.NAME]
+    return {"average": sum(headlines) / len(headlines), **scores}
+
+
+def score_names(parts):
+    """Names that `--metric_for_best_model` may have."""
+    names = {part.task.name: [*chance_scores(part.task, part.train, part.dev)] for part in parts}
+    if len(parts) == 1:
+        return [*names[parts[0].task.name], "loss"]
+    return ["average", *(f"{task}_{score}" for task, scores in names.items() for score in scores)]
 
 
 def trainer_for(parts, model, args, training_args, tokenizer):
@@ -181,7 +207,7 @@ def mixture_of(parts, args, training_args):
         limit=args.mixing_limit,
         temperature=args.mixing_temperature,
         mlm_ratio=args.mlm_ratio if parts[-1].task.name == mlm.NAME else None,
-        seed=training_args.seed if training_args.data_seed is None else training_args.data_seed,
+        seed=data_seed(training_args),
     )
 
 
@@ -189,9 +215,8 @@ def describe(parts, trainer, args):
     """For run.json: what the tasks' complexity is, and which tags of a selection set training did not have."""
     tasks, codes, measured = [part for part in parts if part.task.name != mlm.NAME], trainer.code_lengths(), {}
     for part in tasks:
-        repeated = (
-            args.language_mixing == "equal" and len(part.train.languages) > 1
-        )  # rows come again before all were seen
+        # Of languages in equal shares, rows come again before all were seen.
+        repeated = args.language_mixing == "equal" and len(part.train.languages) > 1
         code = None if repeated else codes.get(part.task.name)
         measured[part.task.name] = complexity(part.task, part.train, part.train_features, part.dev, code)
     unseen = {part.task.name: unseen_labels(part.task, part.dev) for part in tasks if part.task.open_labels}

@@ -116,7 +116,8 @@ def languages_in(source, split, data_dir):
 
 def _codes(template, source, data_dir):
     """Languages of the files that a template with a language in it matches."""
-    spelling = re.escape(template).replace(r"\*", "[^/]*").replace(r"\{language\}", "(?P<language>[^/_]+)", 1)
+    spelling = re.escape(template).replace(r"\*", "[^/]*").replace(r"\[", "[").replace(r"\]", "]").replace(r"\-", "-")
+    spelling = spelling.replace(r"\{language\}", "(?P<language>[^/_]+)", 1)
     spelling = spelling.replace(r"\{name\}", "(?P<name>[^/_]+)", 1).replace(r"\{name\}", "(?P=name)")
     codes = {name: code for code, name in source.names.items()}
     anywhere = os.path.join(glob.escape(data_dir), template.format(language="*", name="*"))
@@ -140,9 +141,13 @@ def _hub_rows(source, split, language):
     try:
         rows = load_dataset(source.hub, config, split=source.splits[split], revision=source.revision)
     except (ConnectionError, OSError) as error:
-        raise UserError(
-            f"the hub cannot be reached for {where}: {_first_line(error)}; either run where there is internet, or give "
+        files = (
             f"--data_dir DIR with the official file DIR/{patterns(source, split, language)[0]}"
+            if source.files
+            else "files"
+        )
+        raise UserError(
+            f"the hub cannot be reached for {where}: {_first_line(error)}; either run where there is internet, or give {files}"
         ) from error
     except (ValueError, RuntimeError) as error:
         unknown = any(word in str(error) for word in ("BuilderConfig", "Unknown split"))

@@ -89,15 +89,10 @@ class StiltsTrainer(Trainer):
         """The Trainer's, with the code length so far: it is in every checkpoint, since a log precedes every save."""
         super().log({**logs, **self.code.flushed(self.state.log_history, self.accelerator)}, start_time)
 
-    @property
-    def data_seed(self):
-        """What the order of the rows is drawn from, `--data_seed` or `--seed`."""
-        return self.args.seed if self.args.data_seed is None else self.args.data_seed
-
     def _get_train_sampler(self, train_dataset=None):
         rows = len(self.train_dataset)
         groups = self.groups or [(0, rows, rows)]
-        return EpochSampler(groups, self._train_batch_size * self.args.world_size, self.data_seed)
+        return EpochSampler(groups, self._train_batch_size * self.args.world_size, data_seed(self.args))
 
     def _get_eval_sampler(self, eval_dataset):
         return SequentialSampler(eval_dataset)
@@ -159,8 +154,17 @@ class StopOnNonFiniteLoss(TrainerCallback):
                 )
 
 
-def select_by(headline, training_args):
-    """Put the task's own score for `--metric_for_best_model headline`, the configs' default."""
+def data_seed(training_args):
+    """What the order of the rows is drawn from, `--data_seed` or `--seed`."""
+    return training_args.seed if training_args.data_seed is None else training_args.data_seed
+
+
+def select_by(headline, training_args, names):
+    """Put the task's own score for `--metric_for_best_model headline`, the configs' default. Raises UserError for a score that is
+    not among `names`."""
+    asked = training_args.metric_for_best_model
+    if asked not in (None, "headline") and asked.removeprefix("eval_") not in names:
+        raise UserError(f"--metric_for_best_model {asked} is not one of headline, {', '.join(names)}")
     if training_args.metric_for_best_model == "headline":
         training_args.metric_for_best_model = headline
         training_args.greater_is_better = True
