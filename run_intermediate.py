@@ -67,7 +67,7 @@ class IntermediateArguments:
     mixing: str = HfArg(
         default="examples-proportional", help="Several tasks: examples-proportional, temperature or uniform (T5)."
     )
-    mixing_limit: int | None = HfArg(default=None, help="Several tasks: K, a task counts for K examples at most.")
+    mixing_limit: int | None = HfArg(default=None, help="Several tasks: K, a task counts for K inputs at most.")
     mixing_temperature: float = HfArg(default=1.0, help="Several tasks: T, rates to the power of 1/T.")
     max_steps_per_task: int | None = HfArg(default=None, help="--max_steps in proportion to the number of tasks.")
     share_heads: bool = HfArg(default=False, help="Several tasks: those of one type with the same labels share a head.")

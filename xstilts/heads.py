@@ -94,14 +94,12 @@ def load_mixture(path, tasks, args):
 
     Raises UserError where there is no LM head to keep.
     """
-    tasks = sorted(
-        tasks, key=lambda task: _encoder_size(path, task), reverse=True
-    )  # one task may want a pooler, others none
     models = {}
-    for task in tasks:
-        twin = next((other for other in tasks if other.name in models and _same_head(task, other)), None)
-        if args.share_heads and twin:
-            models[task.name] = models[twin.name]
+    # The largest encoder is shared: one task may want a pooler, others none.
+    for task in sorted(tasks, key=lambda task: _encoder_size(path, task), reverse=True):
+        twins = [other.name for other in tasks if other.name in models and _same_head(task, other)]
+        if args.share_heads and twins:
+            models[task.name] = models[twins[0]]
         elif not models:
             models[task.name] = load_model(path, task)
         elif task.name == mlm.NAME and args.mlm_head != "fresh":
@@ -117,9 +115,9 @@ def _same_head(task, other):
 
 
 def _encoder_size(path, task):
-    return (
-        0 if task.name == mlm.NAME else sum(weights.numel() for weights in _empty(path, task).base_model.parameters())
-    )
+    if task.name == mlm.NAME:
+        return 0
+    return sum(weights.numel() for weights in _empty(path, task).base_model.parameters())
 
 
 def _empty(path, task):
@@ -152,9 +150,8 @@ def _with_lm_head(path, task):
 
 def add_adapters(model, args):
     """LoRA on the encoder of a MultitaskModel; the heads are trained in full."""
-    model.adapters = (
-        get_peft_model(model.encoder, lora_config(model.encoder, args)),
-    )  # a tuple hides it from the parameters
+    # A tuple hides it from the modules: its parameters are those of the encoder already.
+    model.adapters = (get_peft_model(model.encoder, lora_config(model.encoder, args)),)
     return model
 
 
@@ -170,13 +167,13 @@ def save_mixture(model, tasks, tokenizer, output_dir):
     os.makedirs(os.path.join(output_dir, HEADS), exist_ok=True)
     shared = {id(weights) for weights in encoder.parameters()}
     for task in tasks:
-        own = {
-            name: weights for name, weights in model.heads[task.name].named_parameters() if id(weights) not in shared
+        tensors = {
+            name: weights.detach().cpu().contiguous()
+            for name, weights in model.heads[task.name].named_parameters()
+            if id(weights) not in shared
         }
-        tensors = {name: weights.detach().cpu().contiguous() for name, weights in own.items()}
-        save_file(
-            tensors, head_file(output_dir, task), {"labels": json.dumps(task.labels)}
-        )  # one key: two change places
+        # One entry of metadata: several come in another order each time, and the file would not be the same twice.
+        save_file(tensors, head_file(output_dir, task), {"labels": json.dumps(task.labels)})
     return model_fingerprint(output_dir)
 
 

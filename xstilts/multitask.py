@@ -90,11 +90,8 @@ class MultitaskTrainer(StiltsTrainer):
     """A StiltsTrainer for several `parts`, mixed as `mixture` says."""
 
     def __init__(self, parts, mixture, model, args, tokenizer, callbacks=(), language_mixing="proportional"):
-        self.parts, self.mixture, self.language_mixing = (
-            {part.task.name: part for part in parts},
-            mixture,
-            language_mixing,
-        )
+        self.parts = {part.task.name: part for part in parts}
+        self.mixture, self.language_mixing = mixture, language_mixing
         first, features = parts[0], [part.train_features for part in parts]
         super().__init__(first.task, model, args, tokenizer, features, (first.dev, first.dev_features), callbacks)
         self.compute_metrics = None  # `evaluate` goes through the tasks
