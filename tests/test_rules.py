@@ -20,7 +20,8 @@ SCRIPTS = sorted(path.stem for path in ROOT.glob("*.py"))
 LIBRARY = sorted(f"xstilts.{path.stem}" for path in (ROOT / "xstilts").glob("[!_]*.py"))
 TASKS = sorted(f"tasks.{path.stem}" for path in (ROOT / "tasks").glob("[!_]*.py"))
 DEMO = sorted(f"demo.{path.stem}" for path in (ROOT / "demo").glob("[!_]*.py"))
-OURS = {*SCRIPTS, *LIBRARY, *TASKS, *DEMO, "tasks"}
+BENCHMARKS = sorted(f"benchmarks.{path.stem}" for path in (ROOT / "benchmarks").glob("[!_]*.py"))
+OURS = {*SCRIPTS, *LIBRARY, *TASKS, *DEMO, *BENCHMARKS, "tasks"}
 
 
 def source_of(module):
@@ -53,8 +54,9 @@ def imports_of(module):
         (LIBRARY, {*LIBRARY}),
         (TASKS, {*LIBRARY, *TASKS}),
         (DEMO, {*DEMO, *LIBRARY}),
+        (BENCHMARKS, {*SCRIPTS, *LIBRARY, "tasks"}),
     ],
-    ids=["scripts", "xstilts", "tasks", "demo"],
+    ids=["scripts", "xstilts", "tasks", "demo", "benchmarks"],
 )
 def test_who_imports_whom(modules, allowed):
     assert {module: imports_of(module) - allowed for module in modules if imports_of(module) - allowed} == {}
