@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForMaskedLM
 
-from xstilts import metrics, mlm
+from xstilts import metrics, mlm, sources
 from xstilts.errors import UserError
 from xstilts.examples import featurize
 from xstilts.metrics import score
@@ -166,6 +167,24 @@ def test_files_without_text_are_named(tmp_path, content, message):
     bad.write_bytes(content)
     with pytest.raises(UserError, match=rf"bad\.txt.*{message}"):
         load_text([good, str(bad)], None, None)
+
+
+def test_text_may_come_from_the_hub(monkeypatch):
+    calls = []
+
+    def load_dataset(name, config, split, revision):
+        calls.append((name, config, split))
+        if config == "none":
+            raise ConnectionError("no route to host")
+        return Dataset.from_dict({"text": [*LINES, "", " "], "url": ["x"] * (len(LINES) + 2)})
+
+    monkeypatch.setattr(sources, "load_dataset", load_dataset)
+    train, dev = load_text(None, "wikimedia/wikipedia", "20231101.sw", 1)
+    assert calls == [("wikimedia/wikipedia", "20231101.sw", "train")]
+    assert sorted([*train.rows["text"], *dev.rows["text"]]) == sorted(LINES)
+    assert train.records[0]["files"] == ["wikimedia/wikipedia/20231101.sw (train)"]
+    with pytest.raises(UserError, match=r"hub cannot be reached for wikimedia/wikipedia/none .* or give files"):
+        load_text(None, "wikimedia/wikipedia", "none")
 
 
 def test_text_that_is_not_there_or_too_short(tmp_path):
