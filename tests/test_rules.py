@@ -27,7 +27,8 @@ OURS = {*SCRIPTS, *LIBRARY, *TASKS, *DEMO, *BENCHMARKS, "tasks"}
 def source_of(module):
     """The file of one of our modules."""
     path = ROOT / module.replace(".", "/")
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    file = path.with_suffix(".py")
+    return file if file.exists() else path / "__init__.py"
 
 
 @functools.cache

@@ -55,9 +55,9 @@ class MultitaskModel(torch.nn.Module):
         return own(model, inputs) if own else model(**inputs)
 
     def train(self, mode=True):
-        """Also for the models, of which only the parts are modules of this one."""
+        """Also of the models, whose parts are modules of this one but who are none themselves."""
         for model in self._models.values():
-            model.train(mode)
+            model.training = mode
         return super().train(mode)
 
     def get_input_embeddings(self):
