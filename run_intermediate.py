@@ -24,7 +24,7 @@ from transformers.hf_argparser import HfArg
 from tasks import load_tasks
 from xstilts.arguments import SEVERAL, TEXT, check_training_arguments, parse
 from xstilts.checkpoint import check_length, load_tokenizer
-from xstilts.errors import is_main_process, run_script
+from xstilts.errors import is_main_process, run_script, say
 from xstilts.examples import featurize, with_labels
 from xstilts.heads import check_trained, labels_at, load_trained
 from xstilts.languages import check_available, load_selection, load_training
@@ -69,7 +69,9 @@ class IntermediateArguments:
     )
     mixing_limit: int | None = HfArg(default=None, help="Several tasks: K, a task counts for K inputs at most.")
     mixing_temperature: float = HfArg(default=1.0, help="Several tasks: T, rates to the power of 1/T.")
-    max_steps_per_task: int | None = HfArg(default=None, help="--max_steps in proportion to the number of tasks.")
+    max_steps_per_task: int | None = HfArg(
+        default=None, help="--max_steps is N times the number of tasks; who gets how many is up to the mixing."
+    )
     share_heads: bool = HfArg(default=False, help="Several tasks: those of one type with the same labels share a head.")
     mlm_text_files: list[str] | None = HfArg(
         default=None, help="Masked language modelling beside the task: text files, a sentence or document a line."
@@ -79,12 +81,16 @@ class IntermediateArguments:
     mlm_probability: float = HfArg(default=0.15, help="Masked language modelling: share of the pieces that are masked.")
     mlm_ratio: float = HfArg(default=1.0, help="Steps of it per step of a task; 0 watches its loss only.")
     mlm_head: str = HfArg(default="pretrained", help="pretrained: the checkpoint's own LM head; fresh: a new one.")
-    eval_only: bool = HfArg(default=False, help="Evaluate a run of this script again, by the heads it kept.")
+    eval_only: bool = HfArg(
+        default=False, help="Evaluate the run at --model_name_or_path again, with the heads it kept."
+    )
     max_seq_length: int = HfArg(default=256, help="Longest input in tokens.")
     doc_stride: int = HfArg(
         default=128, help="Question answering: tokens that neighbouring windows of a context share."
     )
-    max_train_samples: int | None = HfArg(default=None, help="Use the first N training examples only.")
+    max_train_samples: int | None = HfArg(
+        default=None, help="Use the first N training examples only, of every task and language."
+    )
     max_eval_samples: int | None = HfArg(default=None, help="Use the first N selection examples only.")
     early_stopping_patience: int | None = HfArg(default=None, help="Stop after N evaluations without a better one.")
     peft: str | None = HfArg(default=None, help="lora: train adapters on the encoder and merge them at the end.")
@@ -114,7 +120,7 @@ def main(argv=None):
     set_steps(args, training_args, len(tasks), has_text(args))
     lineage = lineage_of(args.model_name_or_path)
     tokenizer = load_tokenizer(args.model_name_or_path)
-    factors = training_factors(args, several)
+    factors = [] if args.eval_only else training_factors(args, several)
     training_args.output_dir = training_args.output_dir or default_output_dir(
         "dev" if args.eval_only else "intermediate", lineage, name, training_args.seed, factors
     )
@@ -209,6 +215,10 @@ def evaluate_again(tasks, lineage, tokenizer, args, training_args, argv):
         trainer = StiltsTrainer(part.task, model, training_args, tokenizer)
         features = featurize(part.task, part.dev, tokenizer, vars(part.args))
         scores[part.task.name] = trainer.score(part.dev, features, trainer.predict(features).predictions)
+        headline = part.task.metric.headline
+        say(
+            f"{part.task.name}: {headline} {scores[part.task.name][headline]:.1f}, inputs up to {part.args.max_seq_length} tokens"
+        )
     if is_main_process():
         run.close({"metric": headline_of(parts), "dev_scores": with_average(parts, scores)})
 

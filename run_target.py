@@ -50,7 +50,9 @@ class TargetArguments:
     doc_stride: int = HfArg(
         default=128, help="Question answering: tokens that neighbouring windows of a context share."
     )
-    max_train_samples: int | None = HfArg(default=None, help="Use the first N training examples only.")
+    max_train_samples: int | None = HfArg(
+        default=None, help="Use the first N training examples only, of every task and language."
+    )
     max_eval_samples: int | None = HfArg(default=None, help="Use the first N selection examples only.")
     early_stopping_patience: int | None = HfArg(default=None, help="Stop after N evaluations without a better one.")
     peft: str | None = HfArg(default=None, help="lora: train adapters on the encoder and merge them at the end.")

@@ -206,7 +206,13 @@ def test_every_group_goes_through_its_rows(sizes, seed):
 )  # fmt: skip
 def test_what_declares_no_mixture_is_refused(option, value):
     good = {"mixing": "uniform", "mixing_limit": None, "mixing_temperature": 1.0, "mlm_ratio": 1.0, "mlm_head": "fresh"}
-    good |= {"language_mixing": "equal", "max_steps_per_task": None}
+    good |= {
+        "language_mixing": "equal",
+        "max_steps_per_task": None,
+        "mlm_text_files": ["text.txt"],
+        "mlm_dataset_name": None,
+    }
+    good |= {"mlm_probability": 0.15, "task_subset_seed": 0, "task_subset_size": None}
     trained = SimpleNamespace(max_steps=-1)
     check_mixing(SimpleNamespace(**good), trained)
     with pytest.raises(UserError, match=f"--{option} {value}"):

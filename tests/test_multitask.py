@@ -131,7 +131,7 @@ def test_a_run_of_several_tasks_keeps_encoder_and_heads(several):
     _, info = AutoModel.from_pretrained(several, output_loading_info=True)
     assert not info["missing_keys"]
     assert lineage_of(str(several))[-1]["tasks"] == SEVERAL.split("+")
-    assert done["lineage"][-1]["factors"] == ["mlm"]
+    assert done["lineage"][-1]["factors"] == ["mlm0.5"]
     assert done["metric"] == "average"
     scores = done["dev_scores"]
     headlines = [scores[task][load_task(task).metric.headline] for task in SEVERAL.split("+")]
@@ -311,6 +311,8 @@ BAD = [
     ("--task anli_plus --max_eval_samples -5", "--max_eval_samples -5 must be 1 or more"),
     ("--task mnli --metric_for_best_model acc", "--metric_for_best_model acc is not one of headline, accuracy, loss"),
     ("--task mnli+copa --metric_for_best_model accuracy", "not one of headline, average, mnli_accuracy, copa_accuracy"),
+    ("--task mnli --mlm_ratio 0.5", "--mlm_ratio has an effect with --mlm_text_files or --mlm_dataset_name only"),
+    ("--task mnli+copa --task_subset_seed 3", "--task_subset_seed has an effect with --task_subset_size only"),
     ("--task mnli --seed -1", "--seed -1 must be 0 or above"),
     ("--task mnli --eval_only", "has the head of"),
 ]

@@ -44,7 +44,8 @@ def parse(dataclasses, config, argv=None, sections=()):
         chosen, _ = first.parse_known_args(argv)
     except argparse.ArgumentError as error:
         raise UserError(str(error)) from error
-    sections = sections or (chosen.task if chosen.task in task_files() else SEVERAL,)
+    several = [SEVERAL] if config == "intermediate" else []
+    sections = sections or ([chosen.task] if chosen.task in task_files() else several)
     defaults = config_arguments(chosen.config or CONFIGS / f"{config}.yaml", sections, chosen.recipe, parser)
     line = [*inherited_seed(chosen.model_name_or_path), *defaults, *(sys.argv[1:] if argv is None else argv)]
     try:

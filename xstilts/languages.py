@@ -37,8 +37,11 @@ def load_training(task, languages=ENGLISH, data_dir=None, max_samples=None):
                 raise
             if languages != "all":
                 known = ", ".join(training_languages(task, data_dir))
+                sources = [part.source for part in teachers(task, language)[-1].parts or teachers(task, language)[-1:]]
+                places = " and ".join(f"DIR/{patterns(source, 'train', language)[0]}" for source in sources)
                 raise UserError(
-                    f"--languages: {task.name} has no training rows in '{language}'; it has {known}"
+                    f"--languages: {task.name} has no training rows in '{language}'; it has {known}. Others go to {places} "
+                    "below --data_dir DIR"
                 ) from error
             say(f"{task.name}: no training rows in '{language}' ({error})")
     if not found:
@@ -51,17 +54,19 @@ def load_training(task, languages=ENGLISH, data_dir=None, max_samples=None):
 def load_selection(task, languages=ENGLISH, data_dir=None, max_samples=None):
     """Selection examples in `languages`, those of the training rows; one without any is named, and where none has any they are
     English."""
-    found = []
+    found, missing = [], []
     for language in asked_languages(task, languages, data_dir):
         sources = [task] if "validation" in task.splits else teachers(task, language)
         try:
             found.append(_of_first(sources, "validation", language, data_dir, max_samples))
-        except MissingData as error:
+        except MissingData:
             if languages == ENGLISH:
                 raise
-            say(f"{task.name}: nothing to select on in '{language}' ({error})")
+            missing.append(language)
+    if missing:
+        instead = "" if found else "; the checkpoint is selected in English"
+        say(f"{task.name}: no selection rows in {', '.join(missing)}{instead}")
     if not found:
-        say(f"{task.name}: the checkpoint is selected in English")
         return load_selection(task, ENGLISH, data_dir, max_samples)
     return joined(found)
 

@@ -102,6 +102,12 @@ def check_mixing(args, training_args):
             raise UserError(f"--{option} {getattr(args, option)} is no number")
     if args.max_steps_per_task is not None and args.max_steps_per_task < 1:
         raise UserError(f"--max_steps_per_task {args.max_steps_per_task} must be 1 or more")
+    if not (args.mlm_text_files or args.mlm_dataset_name):
+        for option, default in (("mlm_ratio", 1.0), ("mlm_probability", 0.15), ("mlm_head", "pretrained")):
+            if getattr(args, option) != default:
+                raise UserError(f"--{option} has an effect with --mlm_text_files or --mlm_dataset_name only")
+    if args.task_subset_seed and args.task_subset_size is None:
+        raise UserError("--task_subset_seed has an effect with --task_subset_size only")
     if args.mixing != "temperature" and args.mixing_temperature != 1:
         raise UserError(f"--mixing_temperature {args.mixing_temperature} has an effect with --mixing temperature only")
     if args.max_steps_per_task and training_args.max_steps > 0:

@@ -154,10 +154,17 @@ class MultitaskTrainer(StiltsTrainer):
         return with_average([*self.parts.values()], self.found)
 
     def training_record(self):
-        """As for a single task, and the proportions of the tasks."""
+        """As for a single task, and the proportions of the tasks; says what every task got and where it stands."""
         mixed = self.mixture.record(self.state.global_step)
         for name, part in mixed.items():
-            say(f"{name}: {part['steps']} steps ({100 * part['share_of_steps']:.1f} %), {part['epochs']:.2f} epochs")
+            headline, shares = (
+                self.parts[name].task.metric.headline,
+                (part["share_of_steps"], part["declared_share_of_steps"]),
+            )
+            steps = "{} steps ({:.1%}, declared {:.1%})".format(part["steps"], *shares)
+            say(f"{name}: {headline} {self.found[name][headline]:.1f}; {steps}, {part['epochs']:.2f} epochs")
+            if not part["steps"] and name != mlm.NAME:
+                say(f"{name} got no step: its head is untrained, and its score counts in the average; train longer")
         return {**super().training_record(), "mixture": mixed}
 
 

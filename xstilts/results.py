@@ -152,8 +152,8 @@ def _summary(run):
     if "averages" in run:
         return f"{metric} {run['averages']['all']:.1f}, mean of {len(run['scores'])} languages"
     trained = sum(record["rows"] for record in run["data"] if record["split"] == "train" and record["task"] != "mlm")
-    after = f" after {trained:,} training rows" if trained else ""
-    return f"{metric} {run['dev_scores'][metric]:.1f} on the selection set{after}"
+    rows = f"; {trained:,} training rows" if trained else ""
+    return f"{metric} {run['dev_scores'][metric]:.1f} on the selection set{rows}"
 
 
 def _plain(value):
@@ -182,9 +182,15 @@ def differences(there, here, prefix=""):
             found += differences(old, new, f"{prefix}{name}.")
         elif name == "data":
             found += [f"data: {text}" for text in _data_differences(old, new)]
+        elif name == "lineage" and old and new and old != new:
+            found.append(f"lineage: {_behind(old)} -> {_behind(new)}")
         elif old != new:
             found.append(f"{prefix}{name}: {_short(old)} -> {_short(new)}")
     return found
+
+
+def _behind(lineage):
+    return f"{lineage_text(lineage)} ({lineage[-1]['fingerprint']})"
 
 
 def _data_differences(old, new):

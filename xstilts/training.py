@@ -117,7 +117,9 @@ class StiltsTrainer(Trainer):
         scores = [
             {"step": entry["step"], **_scores(entry)} for entry in history if any("eval_" in key for key in entry)
         ]
-        return {"steps": steps, "selected_step": self.state.best_global_step, "loss_curve": losses, "dev_curve": scores}
+        selected = self.state.best_global_step if self.args.load_best_model_at_end else steps
+        curve = [*{each["step"]: each for each in scores}.values()]  # the last step is scored twice
+        return {"steps": steps, "selected_step": selected, "loss_curve": losses, "dev_curve": curve}
 
     def code_lengths(self):
         """{task: (bits, model inputs)} of the training inputs seen for the first time, before the update they led to."""
