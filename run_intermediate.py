@@ -28,6 +28,7 @@ from xstilts.errors import is_main_process, run_script, say
 from xstilts.examples import featurize, with_labels
 from xstilts.heads import check_trained, labels_at, load_trained
 from xstilts.languages import check_available, load_selection, load_training
+from xstilts.layers import check_freezing, freeze_as_asked
 from xstilts.lineage import default_output_dir, lineage_of, training_factors
 from xstilts.mixing import check_mixing, draw_subset, set_steps, step_inputs
 from xstilts.mlm import load_text, text_task
@@ -93,6 +94,10 @@ class IntermediateArguments:
     )
     max_eval_samples: int | None = HfArg(default=None, help="Use the first N selection examples only.")
     early_stopping_patience: int | None = HfArg(default=None, help="Stop after N evaluations without a better one.")
+    freeze_layers: str = HfArg(
+        default="none", help="Not trained: N (embeddings and the lowest N layers), a list as embeddings,0-5, or all."
+    )
+    frozen_dropout: bool = HfArg(default=False, help="Frozen layers drop out as in training.")
     peft: str | None = HfArg(default=None, help="lora: train adapters on the encoder and merge them at the end.")
     lora_r: int = HfArg(default=16, help="LoRA: rank.")
     lora_alpha: int = HfArg(default=32, help="LoRA: alpha; updates are scaled by alpha / rank.")
@@ -111,6 +116,7 @@ def main(argv=None):
     started_at = time.time()
     args, training_args = parse(ARGUMENTS, "intermediate", argv)
     check_training_arguments(training_args)
+    check_freezing(args, training_args)
     check_mixing(args, training_args)
     tasks = draw_subset(load_tasks(args.task), args.task_subset_size, args.task_subset_seed)
     if len(tasks) == 1:  # one that was drawn trains as if it had been asked for
@@ -137,6 +143,7 @@ def main(argv=None):
     # 3. Model: the pretrained encoder, carried over under a fresh head, or one for each task.
     set_seed(training_args.seed)
     model = load_parts(parts, tokenizer, args)
+    frozen = freeze_as_asked(model, args)
 
     # 4. Is this run new, interrupted, finished, or another one?
     records = [record for part in parts for record in (*part.train.records, *part.dev.records)]
@@ -160,10 +167,10 @@ def main(argv=None):
         record = {"phase": "intermediate", "task": name, "tasks": [task.name for task in tasks]}
         record |= {"trained_on": name if several else tasks[0].trained_on}
         record |= {"languages": sorted({language for part in parts for language in part.labelled_languages})}
-        record |= {"seed": training_args.seed, "head": "fresh", "factors": factors}
+        record |= {"seed": training_args.seed, "head": "fresh", "frozen": frozen["frozen"], "factors": factors}
         record["fingerprint"] = save_parts(trainer.model, parts, tokenizer, run.output_dir)
         results = {"metric": headline_of(parts), "dev_scores": scores, **trainer.training_record()}
-        run.close(results | describe(parts, trainer, args), record)
+        run.close(results | frozen | describe(parts, trainer, args), record)
 
 
 def has_text(args):

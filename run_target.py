@@ -25,6 +25,7 @@ from xstilts.complexity import chance_scores
 from xstilts.errors import run_script
 from xstilts.examples import featurize, with_labels
 from xstilts.languages import load_selection, load_training
+from xstilts.layers import check_freezing, freeze_as_asked
 from xstilts.lineage import default_output_dir, lineage_of, training_factors
 from xstilts.results import Run
 from xstilts.training import StiltsTrainer, early_stopping, fit, select_by
@@ -55,6 +56,10 @@ class TargetArguments:
     )
     max_eval_samples: int | None = HfArg(default=None, help="Use the first N selection examples only.")
     early_stopping_patience: int | None = HfArg(default=None, help="Stop after N evaluations without a better one.")
+    freeze_layers: str = HfArg(
+        default="none", help="Not trained: N (embeddings and the lowest N layers), a list as embeddings,0-5, or all."
+    )
+    frozen_dropout: bool = HfArg(default=False, help="Frozen layers drop out as in training.")
     peft: str | None = HfArg(default=None, help="lora: train adapters on the encoder and merge them at the end.")
     lora_r: int = HfArg(default=16, help="LoRA: rank.")
     lora_alpha: int = HfArg(default=32, help="LoRA: alpha; updates are scaled by alpha / rank.")
@@ -70,6 +75,7 @@ def main(argv=None):
     started_at = time.time()
     args, training_args = parse((TargetArguments, TrainingArguments), "target", argv)
     check_training_arguments(training_args)
+    check_freezing(args, training_args)
     task = load_task(args.task)
     lineage = lineage_of(args.model_name_or_path)
     tokenizer = load_tokenizer(args.model_name_or_path)
@@ -87,6 +93,7 @@ def main(argv=None):
     set_seed(training_args.seed)
     model = load_model(args.model_name_or_path, task, args.keep_head)
     check_length(model, tokenizer, args.max_seq_length)
+    frozen = freeze_as_asked(model, args)
     if args.peft:
         model = add_lora(model, args)
 
@@ -111,9 +118,10 @@ def main(argv=None):
     if trainer.is_world_process_zero():
         record = {"phase": "target", "task": task.name, "trained_on": task.trained_on, "languages": ["en"]}
         record |= {"seed": training_args.seed, "head": "kept" if args.keep_head else "fresh"}
-        record |= {"factors": training_factors(args)}
+        record |= {"frozen": frozen["frozen"], "factors": training_factors(args)}
         record["fingerprint"] = save_checkpoint(trainer.model, tokenizer, run.output_dir)
-        run.close({"metric": task.metric.headline, "dev_scores": scores, **trainer.training_record()}, record)
+        results = {"metric": task.metric.headline, "dev_scores": scores, **trainer.training_record()}
+        run.close(results | frozen, record)
 
 
 if __name__ == "__main__":

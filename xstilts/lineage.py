@@ -56,9 +56,11 @@ def training_factors(args, several=False):
     """What makes a training run (of `several` tasks) another one than the default, in words for its directory and for reports."""
     options = vars(args)
     languages, mixing = options.get("languages", "en"), several and options.get("mixing")
+    frozen = options.get("freeze_layers", "none").replace(" ", "")
     found = {
         args.peft: args.peft,
         "kept-head": options.get("keep_head"),
+        f"freeze-{frozen.replace(',', '+')}": frozen != "none",
         "all-languages" if languages == "all" else languages.replace(",", "-"): languages != "en",
         "equal-languages": options.get("language_mixing") == "equal" and languages != "en",
         "uniform": mixing == "uniform",

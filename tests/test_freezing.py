@@ -1,0 +1,79 @@
+"""--freeze_layers in both fine-tuning scripts: what is frozen stays, what is recorded is true, and all frozen is no training."""
+
+import pytest
+from safetensors.torch import load_file
+from test_multitask import SMALL, intermediate, run
+
+import run_target
+from xstilts.errors import UserError
+from xstilts.json_files import read_json
+
+
+def encoder_of(folder):
+    """{name: tensor} of a checkpoint's encoder."""
+    weights = load_file(f"{folder}/model.safetensors")
+    return {
+        name.removeprefix("roberta."): tensor
+        for name, tensor in weights.items()
+        if "embeddings" in name or "layer." in name
+    }
+
+
+def moved(before, after):
+    """Names of the tensors that differ."""
+    return {name for name, tensor in encoder_of(before).items() if not tensor.equal(encoder_of(after)[name])}
+
+
+@pytest.mark.parametrize("script", ["intermediate", "target"])
+def test_frozen_layers_stay_and_others_move(script, world, encoder, tmp_path):
+    line = "--task mnli --freeze_layers 1 --learning_rate 1e-2 --weight_decay 0.1"
+    done = (
+        intermediate(tmp_path, world, encoder, line)
+        if script == "intermediate"
+        else run(run_target.main, tmp_path, world, encoder, line)
+    )
+    assert moved(encoder, tmp_path)
+    assert all(name.startswith("encoder.layer.1.") for name in moved(encoder, tmp_path))
+    assert done["frozen"] == "embeddings,0-0"
+    assert done["parameters"]["embeddings"][1] == 0 < done["parameters"]["layers 1-1"][1]
+    assert (done["lineage"][-1]["frozen"], done["lineage"][-1]["factors"]) == ("embeddings,0-0", ["freeze-1"])
+
+
+def test_several_tasks_freeze_one_encoder(world, encoder, tmp_path):
+    intermediate(tmp_path, world, encoder, "--task mnli+hellaswag --freeze_layers embeddings,1-1 --learning_rate 1e-2")
+    assert all(name.startswith("encoder.layer.0.") for name in moved(encoder, tmp_path))
+    assert moved(encoder, tmp_path)
+
+
+def test_an_encoder_that_was_frozen_whole_is_none_that_was_trained(world, encoder, tmp_path):
+    """Intermediate training of the head alone leaves the target task where it would have been, bit for bit."""
+    intermediate(tmp_path / "frozen", world, encoder, "--task mnli --freeze_layers all --learning_rate 1e-2")
+    assert not moved(encoder, tmp_path / "frozen")
+    scores = []
+    for name, start in (("after", tmp_path / "frozen"), ("without", encoder)):
+        scores.append(run(run_target.main, tmp_path / name, world, start, "--task udpos")["dev_scores"])
+    assert scores[0] == scores[1]
+    files = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("after", "without")]
+    assert files[0] == files[1]
+    assert read_json(tmp_path / "frozen" / "run.json")["parameters"].keys() == {"embeddings", "layers 0-1", "head"}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--freeze_layers 3", "--freeze_layers 3 is more layers than the encoder has, which are 2"),
+        ("--freeze_layers 0-1,1-1", "overlaps"),
+        ("--freeze_layers lower", "is none of embeddings"),
+        ("--frozen_dropout", "--frozen_dropout has an effect with --freeze_layers only"),
+        ("--freeze_layers 1 --peft lora", "exclude each other"),
+        (
+            '--freeze_layers 1 --gradient_checkpointing --gradient_checkpointing_kwargs {"use_reentrant":true}',
+            "without use_reentrant",
+        ),
+    ],
+)
+def test_what_cannot_be_frozen_is_said(line, message, world, encoder, tmp_path):
+    assert "--freeze" not in SMALL
+    with pytest.raises(UserError, match=message):
+        intermediate(tmp_path / "run", world, encoder, f"--task mnli {line}")
+    assert not (tmp_path / "run").exists()
