@@ -30,7 +30,7 @@ from xstilts.heads import check_trained, labels_at, load_trained
 from xstilts.languages import check_available, load_selection, load_training
 from xstilts.layers import check_freezing, freeze_as_asked
 from xstilts.lineage import default_output_dir, lineage_of, training_factors
-from xstilts.mixing import check_mixing, draw_subset, set_steps, step_inputs
+from xstilts.mixing import check_mixing, draw_subset, has_text, set_steps, step_inputs
 from xstilts.mlm import load_text, text_task
 from xstilts.multitask import (
     Part,
@@ -119,7 +119,7 @@ def main(argv=None):
     check_freezing(args, training_args)
     check_mixing(args, training_args)
     tasks = draw_subset(load_tasks(args.task), args.task_subset_size, args.task_subset_seed)
-    if len(tasks) == 1:  # one that was drawn trains as if it had been asked for
+    if len(tasks) == 1 and tasks[0].name != args.task:  # one that was drawn trains as if it had been asked for
         args, training_args = parse(ARGUMENTS, "intermediate", argv, [tasks[0].name])
     name = "+".join(task.name for task in tasks) if args.task_subset_size else args.task
     several = len(tasks) > 1 or has_text(args)
@@ -138,7 +138,7 @@ def main(argv=None):
     parts = [load_part(task, argv, training_args, several) for task in tasks]
     if has_text(args):
         parts.append(load_text_part(argv, training_args))
-    select_by(headline_of(parts), training_args, score_names(parts))
+    select_by(headline_of(parts), training_args, lambda: score_names(parts))
 
     # 3. Model: the pretrained encoder, carried over under a fresh head, or one for each task.
     set_seed(training_args.seed)
@@ -171,11 +171,6 @@ def main(argv=None):
         record["fingerprint"] = save_parts(trainer.model, parts, tokenizer, run.output_dir)
         results = {"metric": headline_of(parts), "dev_scores": scores, **trainer.training_record()}
         run.close(results | frozen | describe(parts, trainer, args), record)
-
-
-def has_text(args):
-    """Whether masked language modelling is asked for."""
-    return bool(args.mlm_text_files or args.mlm_dataset_name)
 
 
 def load_part(task, argv, training_args, several):

@@ -87,7 +87,7 @@ def main(argv=None):
     train = load_training(task, data_dir=args.data_dir, max_samples=args.max_train_samples)
     dev = load_selection(task, data_dir=args.data_dir, max_samples=args.max_eval_samples)
     task = with_labels(task, train)
-    select_by(task.metric.headline, training_args, [*chance_scores(task, train, dev), "loss"])
+    select_by(task.metric.headline, training_args, lambda: [*chance_scores(task, train, dev), "loss"])
 
     # 3. Model: the encoder, carried over under a fresh head.
     set_seed(training_args.seed)

@@ -82,11 +82,9 @@ def _raw_rows(task, split, language, data_dir):
     raw, files = load_rows(task.source, stored, language, data_dir)
     published = task.sizes.get(f"{stored}-{language}", task.sizes.get(stored))
     _check_size(task, stored, language, len(raw), published)
-    return (
-        (_part(raw, task.held_out_by, split == "validation") if carved else raw),
-        files,
-        None if carved else published,
-    )
+    if carved:
+        return _part(raw, task.held_out_by, split == "validation"), files, None
+    return raw, files, published
 
 
 def _check_size(task, split, language, rows, published):
@@ -116,7 +114,7 @@ def _examples(task, split, language, raw, files, published, wanted):
     if not examples:
         raise UserError(f"{task.name}: the {split} set in '{language}' is empty ({', '.join(files)})")
     columns = {column: [example[column] for example in examples] for column in task.type.columns}
-    record = record_of(task, examples, split, language, published, files)
+    record = record_of(task.name, examples, split, language, published, files)
     return Examples(Dataset.from_dict(columns), ({**record, "left_out": seen - len(examples)},))
 
 
@@ -134,9 +132,9 @@ def unseen_labels(task, examples):
     return dict(Counter(tag for tag in tags if tag not in known).most_common())
 
 
-def record_of(task, rows, split, language, published, files):
+def record_of(name, rows, split, language, published, files):
     """What run.json says of the rows of one split of a task in one language."""
-    record = {"task": task.name, "split": split, "language": language, "rows": len(rows), "published_rows": published}
+    record = {"task": name, "split": split, "language": language, "rows": len(rows), "published_rows": published}
     return {**record, "files": files, "fingerprint": fingerprint(rows)}
 
 

@@ -133,7 +133,7 @@ def load_sentences(task, split, languages=None, data_dir=None, max_samples=None)
         if not rows:
             raise UserError(f"{task.name}: no sentences in '{language}' ({', '.join(files)})")
         return Examples(
-            Dataset.from_list(rows), (record_of(task, rows, split, language, task.sizes.get(split), files),)
+            Dataset.from_list(rows), (record_of(task.name, rows, split, language, task.sizes.get(split), files),)
         )
 
     return _each_language(task, split, languages, data_dir, load)

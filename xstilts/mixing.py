@@ -88,6 +88,11 @@ class Mixture:
         }  # fmt: skip
 
 
+def has_text(args):
+    """Whether masked language modelling is asked for."""
+    return bool(args.mlm_text_files or args.mlm_dataset_name)
+
+
 def check_mixing(args, training_args):
     """Raise UserError for options that declare no mixture."""
     for option, known in {
@@ -102,7 +107,7 @@ def check_mixing(args, training_args):
             raise UserError(f"--{option} {getattr(args, option)} is no number")
     if args.max_steps_per_task is not None and args.max_steps_per_task < 1:
         raise UserError(f"--max_steps_per_task {args.max_steps_per_task} must be 1 or more")
-    if not (args.mlm_text_files or args.mlm_dataset_name):
+    if not has_text(args):
         for option, default in (("mlm_ratio", 1.0), ("mlm_probability", 0.15), ("mlm_head", "pretrained")):
             if getattr(args, option) != default:
                 raise UserError(f"--{option} has an effect with --mlm_text_files or --mlm_dataset_name only")

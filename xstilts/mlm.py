@@ -191,5 +191,5 @@ def lines_of(path):
 
 def _examples(lines, split, names):
     rows = [{"text": line} for line in lines]
-    record = record_of(text_task(0.15), rows, split, MANY_LANGUAGES, None, names)
+    record = record_of(NAME, rows, split, MANY_LANGUAGES, None, names)
     return Examples(Dataset.from_list(rows), (record,))

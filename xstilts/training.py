@@ -161,11 +161,11 @@ def data_seed(training_args):
     return training_args.seed if training_args.data_seed is None else training_args.data_seed
 
 
-def select_by(headline, training_args, names):
+def select_by(headline, training_args, score_names):
     """Put the task's own score for `--metric_for_best_model headline`, the configs' default. Raises UserError for a score that is
-    not among `names`."""
+    not among those that `score_names()` gives, which is asked for another one only."""
     asked = training_args.metric_for_best_model
-    if asked not in (None, "headline") and asked.removeprefix("eval_") not in names:
+    if asked not in (None, "headline") and asked.removeprefix("eval_") not in (names := score_names()):
         raise UserError(f"--metric_for_best_model {asked} is not one of headline, {', '.join(names)}")
     if training_args.metric_for_best_model == "headline":
         training_args.metric_for_best_model = headline
