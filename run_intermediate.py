@@ -26,9 +26,9 @@ from xstilts.arguments import SEVERAL, TEXT, check_training_arguments, parse
 from xstilts.checkpoint import check_length, load_tokenizer
 from xstilts.errors import is_main_process, run_script, say
 from xstilts.examples import featurize, with_labels
+from xstilts.freezing import check_freezing, freeze_as_asked
 from xstilts.heads import check_trained, labels_at, load_trained
 from xstilts.languages import check_available, load_selection, load_training
-from xstilts.layers import check_freezing, freeze_as_asked
 from xstilts.lineage import default_output_dir, lineage_of, training_factors
 from xstilts.mixing import check_mixing, draw_subset, has_text, set_steps, step_inputs
 from xstilts.mlm import load_text, text_task

@@ -24,8 +24,8 @@ from xstilts.checkpoint import add_lora, check_length, load_model, load_tokenize
 from xstilts.complexity import chance_scores
 from xstilts.errors import run_script
 from xstilts.examples import featurize, with_labels
+from xstilts.freezing import check_freezing, freeze_as_asked
 from xstilts.languages import load_selection, load_training
-from xstilts.layers import check_freezing, freeze_as_asked
 from xstilts.lineage import default_output_dir, lineage_of, training_factors
 from xstilts.results import Run
 from xstilts.training import StiltsTrainer, early_stopping, fit, select_by

@@ -34,9 +34,9 @@ def test_frozen_layers_stay_and_others_move(script, world, encoder, tmp_path):
     )
     assert moved(encoder, tmp_path)
     assert all(name.startswith("encoder.layer.1.") for name in moved(encoder, tmp_path))
-    assert done["frozen"] == "embeddings,0-0"
+    assert done["frozen"] == "1"
     assert done["parameters"]["embeddings"][1] == 0 < done["parameters"]["layers 1-1"][1]
-    assert (done["lineage"][-1]["frozen"], done["lineage"][-1]["factors"]) == ("embeddings,0-0", ["freeze-1"])
+    assert (done["lineage"][-1]["frozen"], done["lineage"][-1]["factors"]) == ("1", ["freeze-1"])
 
 
 def test_several_tasks_freeze_one_encoder(world, encoder, tmp_path):

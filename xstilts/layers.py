@@ -1,23 +1,20 @@
-"""Parts of an encoder, said in one grammar and found by structure: what is frozen, and what the rest of a model trains.
+"""Parts of an encoder, said in one grammar and found by structure.
 
 An encoder is its *embeddings*, its *layers* from 0 up, and its *top*: all that comes after the last layer (a final norm, a
 pooler). A model's *head* is no part of it. The layers are the one ModuleList of `num_hidden_layers` modules; whatever else an
 output of the layers depends on belongs to the embeddings, so also ELECTRA's and RemBERT's projections, and DeBERTa's relative
 positions and convolution, which stand beside the layers. So with the lowest N layers frozen nothing up to `hidden_states[N]`
 moves. (N all of them: where a final norm follows, as in ModernBERT, `hidden_states[N]` lies behind it; `all` freezes that too.)
-
-A tied decoder is embeddings: freezing these freezes both, and of an LM head its bias and transform are left to train.
 """
 
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from itertools import groupby
 
 import torch
 
-from xstilts.errors import UserError, say
+from xstilts.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -29,11 +26,13 @@ class Selection:
     top: bool = False
 
     def __str__(self):
-        if self.top:
-            return "all"
+        if self.top or not (self.embeddings or self.layers):
+            return "all" if self.top else "none"
+        if self.embeddings and self.layers == frozenset(range(len(self.layers))):
+            return str(len(self.layers)) if self.layers else "embeddings"
         runs = groupby(enumerate(sorted(self.layers)), lambda pair: pair[1] - pair[0])  # of consecutive layers
         ranges = [[index for _, index in run] for _, run in runs]
-        return ",".join(["embeddings"] * self.embeddings + [f"{run[0]}-{run[-1]}" for run in ranges]) or "none"
+        return ",".join(["embeddings"] * self.embeddings + [f"{run[0]}-{run[-1]}" for run in ranges])
 
 
 def parse_layers(text, count, option="--freeze_layers"):
@@ -130,101 +129,3 @@ def _all_in_graph(encoder):
     finally:
         for owner, name, value in before:
             setattr(owner, name, value)
-
-
-def freeze(model, selection, dropout=False):
-    """Take the selected parts of a model's encoder out of training; without `dropout` they also stay in evaluation mode, whatever
-    `model.train()` says. Before the optimizer is made, and before adapters are added.
-
-    Frozen embeddings also take no part in gradient checkpointing: the library would make their output require gradients
-    (`enable_input_require_grads`, for adapters), and every frozen layer would keep its activations for a way back. Reentrant
-    checkpointing needs that gradient: without it the layers train nothing, and torch only warns.
-    Raises UserError if nothing would be left to train.
-    """
-    modules, frozen = _selected(model, selection)
-    if all(id(parameter) in frozen for parameter in model.parameters()):
-        raise UserError(f"freezing {selection} leaves nothing to train: {type(model).__name__} has no head")
-    for module in modules:
-        module.requires_grad_(False)
-        if not dropout:
-            module.eval()
-            module.train = partial(_unchanged, module)  # on the instance: copied and pickled, in no state dict
-    if selection.embeddings:
-        model.enable_input_require_grads = model.base_model.enable_input_require_grads = partial(_unchanged, model)
-
-
-def _unchanged(module, mode=True):
-    """A method of a module that does nothing."""
-    return module
-
-
-def check_frozen(model, selection):
-    """Raise RuntimeError unless exactly the parameters of the selected parts are frozen, and the rest of the model is trained."""
-    _, frozen = _selected(model, selection)
-    if wrong := [name for name, p in model.named_parameters() if p.requires_grad == (id(p) in frozen)]:
-        raise RuntimeError(f"{len(wrong)} tensors are not as freezing {selection} wants them, e.g. {wrong[0]}")
-
-
-def _selected(model, selection):
-    """The modules of the selected parts, and the ids of their parameters."""
-    parts = parts_of(model)
-    names = ["embeddings"] * selection.embeddings + sorted(selection.layers) + ["top"] * selection.top
-    modules = [module for name in names for module in parts[name]]
-    return modules, {id(parameter) for module in modules for parameter in module.parameters()}
-
-
-def table(model):
-    """Rows (part, its parameters, how many of them are trained), layers of one kind in one row; what is empty is left out."""
-    parts, encoder = parts_of(model), {id(parameter) for parameter in model.base_model.parameters()}
-    sizes = {part: _sizes(p for module in modules for p in module.parameters()) for part, modules in parts.items()}
-    sizes["head"], rows = _sizes(p for p in model.parameters() if id(p) not in encoder), []
-    for _, run in groupby(sizes, lambda part: sizes[part][1] / sizes[part][0] if isinstance(part, int) else part):
-        run = list(run)
-        name = f"layers {run[0]}-{run[-1]}" if isinstance(run[0], int) else run[0]
-        rows.append((name, sum(sizes[part][0] for part in run), sum(sizes[part][1] for part in run)))
-    return [row for row in rows if row[1]]
-
-
-def _sizes(parameters):
-    """How many numbers, and how many that are trained."""
-    pairs = [(p.numel(), p.numel() * p.requires_grad) for p in parameters]
-    return tuple(map(sum, zip(*pairs, strict=True))) or (0, 0)
-
-
-def render(rows):
-    """The rows of `table`, and their sum, as aligned lines."""
-    rows = [*rows, ("all", sum(row[1] for row in rows), sum(row[2] for row in rows))]
-    lines = [("part", "parameters", "trained"), *((part, f"{size:,}", f"{trained:,}") for part, size, trained in rows)]
-    first, second, third = (max(map(len, column)) for column in zip(*lines, strict=True))
-    return "\n".join(f"{part:{first}}  {size:>{second}}  {trained:>{third}}" for part, size, trained in lines)
-
-
-# ---- what a script asks for -----------------------------------------------------------------------------------------
-
-
-def check_freezing(args, training_args):
-    """Raise UserError for options that do not go with `--freeze_layers`."""
-    freezing = args.freeze_layers.strip() != "none"
-    if args.frozen_dropout and not freezing:
-        raise UserError("--frozen_dropout has an effect with --freeze_layers only")
-    if freezing and args.peft:
-        raise UserError("--freeze_layers and --peft exclude each other: adapters would train in frozen layers")
-    if freezing and any(options.get("use_reentrant") for options in _checkpointing(training_args)):
-        raise UserError("--freeze_layers needs gradient checkpointing without use_reentrant: nothing would be trained")
-
-
-def _checkpointing(training_args):
-    """The dictionaries of options for gradient checkpointing, whatever the library calls them."""
-    return [value for name, value in vars(training_args).items() if name.endswith("checkpointing_kwargs") and value]
-
-
-def freeze_as_asked(model, args):
-    """Freeze what `args.freeze_layers` selects and show what is trained; returns what run.json says of it."""
-    if args.freeze_layers.strip() == "none":
-        return {"frozen": "none"}
-    selection = parse_layers(args.freeze_layers, len(layers_of(model)))
-    freeze(model, selection, args.frozen_dropout)
-    check_frozen(model, selection)
-    rows = table(model)
-    say(render(rows))
-    return {"frozen": str(selection), "parameters": {part: [size, trained] for part, size, trained in rows}}
