@@ -26,9 +26,9 @@ from xstilts.arguments import SEVERAL, TEXT, check_training_arguments, parse
 from xstilts.checkpoint import check_length, load_tokenizer
 from xstilts.errors import is_main_process, run_script, say
 from xstilts.examples import featurize, with_labels
-from xstilts.freezing import check_freezing, freeze_as_asked
 from xstilts.heads import check_trained, labels_at, load_trained
 from xstilts.languages import check_available, load_selection, load_training
+from xstilts.layerwise import check_layerwise, select_trained
 from xstilts.lineage import default_output_dir, lineage_of, training_factors
 from xstilts.mixing import check_mixing, draw_subset, has_text, set_steps, step_inputs
 from xstilts.mlm import load_text, text_task
@@ -98,10 +98,20 @@ class IntermediateArguments:
         default="none", help="Not trained: N (embeddings and the lowest N layers), a list as embeddings,0-5, or all."
     )
     frozen_dropout: bool = HfArg(default=False, help="Frozen layers drop out as in training.")
+    unfreeze_schedule: str | None = HfArg(
+        default=None, help="What is frozen from a step on, as '0:embeddings,0-9; 500:6; 1000:none'."
+    )
+    layerwise_lr_decay: float = HfArg(
+        default=1.0, help="Learning rate of a layer over that of the layer above; the head has the full one."
+    )
     peft: str | None = HfArg(default=None, help="lora: train adapters on the encoder and merge them at the end.")
     lora_r: int = HfArg(default=16, help="LoRA: rank.")
     lora_alpha: int = HfArg(default=32, help="LoRA: alpha; updates are scaled by alpha / rank.")
     lora_dropout: float = HfArg(default=0.05, help="LoRA: dropout before an adapter.")
+    lora_layers: str | None = HfArg(default=None, help="LoRA: layers with adapters, as 6-11; default: all not frozen.")
+    lora_target_modules: list[str] | None = HfArg(
+        default=None, help="LoRA: names of the linear modules with adapters, as query value; default: all."
+    )
     overwrite_output_dir: bool = HfArg(default=False, help="Delete the run in --output_dir and start again.")
     config: str | None = HfArg(default=None, help="Another table of default arguments than configs/intermediate.yaml.")
     recipe: str | None = HfArg(default=None, help="A set of arguments below `recipes:` in that table.")
@@ -116,7 +126,6 @@ def main(argv=None):
     started_at = time.time()
     args, training_args = parse(ARGUMENTS, "intermediate", argv)
     check_training_arguments(training_args)
-    check_freezing(args, training_args)
     check_mixing(args, training_args)
     tasks = draw_subset(load_tasks(args.task), args.task_subset_size, args.task_subset_seed)
     if len(tasks) == 1 and tasks[0].name != args.task:  # one that was drawn trains as if it had been asked for
@@ -125,6 +134,7 @@ def main(argv=None):
     several = len(tasks) > 1 or has_text(args)
     set_steps(args, training_args, len(tasks), has_text(args))
     lineage = lineage_of(args.model_name_or_path)
+    check_layerwise(args, training_args)
     tokenizer = load_tokenizer(args.model_name_or_path)
     factors = [] if args.eval_only else training_factors(args, several)
     training_args.output_dir = training_args.output_dir or default_output_dir(
@@ -143,7 +153,7 @@ def main(argv=None):
     # 3. Model: the pretrained encoder, carried over under a fresh head, or one for each task.
     set_seed(training_args.seed)
     model = load_parts(parts, tokenizer, args)
-    frozen = freeze_as_asked(model, args)
+    model, trained = select_trained(model, args)
 
     # 4. Is this run new, interrupted, finished, or another one?
     records = [record for part in parts for record in (*part.train.records, *part.dev.records)]
@@ -167,10 +177,10 @@ def main(argv=None):
         record = {"phase": "intermediate", "task": name, "tasks": [task.name for task in tasks]}
         record |= {"trained_on": name if several else tasks[0].trained_on}
         record |= {"languages": sorted({language for part in parts for language in part.labelled_languages})}
-        record |= {"seed": training_args.seed, "head": "fresh", "frozen": frozen["frozen"], "factors": factors}
+        record |= {"seed": training_args.seed, "head": "fresh", "frozen": trained["frozen"], "factors": factors}
         record["fingerprint"] = save_parts(trainer.model, parts, tokenizer, run.output_dir)
         results = {"metric": headline_of(parts), "dev_scores": scores, **trainer.training_record()}
-        run.close(results | frozen | describe(parts, trainer, args), record)
+        run.close(results | trained | describe(parts, trainer, args), record)
 
 
 def load_part(task, argv, training_args, several):

@@ -20,15 +20,16 @@ from transformers.hf_argparser import HfArg
 
 from tasks import load_task
 from xstilts.arguments import check_training_arguments, parse
-from xstilts.checkpoint import add_lora, check_length, load_model, load_tokenizer, save_checkpoint
+from xstilts.checkpoint import check_length, load_tokenizer, save_checkpoint
 from xstilts.complexity import chance_scores
 from xstilts.errors import run_script
 from xstilts.examples import featurize, with_labels
-from xstilts.freezing import check_freezing, freeze_as_asked
 from xstilts.languages import load_selection, load_training
+from xstilts.layerwise import check_layerwise, gradual_unfreezing, select_trained
 from xstilts.lineage import default_output_dir, lineage_of, training_factors
 from xstilts.results import Run
 from xstilts.training import StiltsTrainer, early_stopping, fit, select_by
+from xstilts.transfer import check_transfer, load_for_target, transfer_record
 
 
 @dataclass
@@ -39,6 +40,12 @@ class TargetArguments:
     model_name_or_path: str = HfArg(
         default="FacebookAI/xlm-roberta-large",
         help="The encoder to start from: a directory of run_intermediate.py, or a hub id.",
+    )
+    transfer_layers: str | None = HfArg(
+        default=None, help="Take these layers of it only, as 0-11 or embeddings,0-11, the rest from its base model."
+    )
+    base_model_name_or_path: str | None = HfArg(
+        default=None, help="Where that base model is; default: where the run behind the checkpoint found it."
     )
     keep_head: bool = HfArg(
         default=False,
@@ -60,10 +67,20 @@ class TargetArguments:
         default="none", help="Not trained: N (embeddings and the lowest N layers), a list as embeddings,0-5, or all."
     )
     frozen_dropout: bool = HfArg(default=False, help="Frozen layers drop out as in training.")
+    unfreeze_schedule: str | None = HfArg(
+        default=None, help="What is frozen from a step on, as '0:embeddings,0-9; 500:6; 1000:none'."
+    )
+    layerwise_lr_decay: float = HfArg(
+        default=1.0, help="Learning rate of a layer over that of the layer above; the head has the full one."
+    )
     peft: str | None = HfArg(default=None, help="lora: train adapters on the encoder and merge them at the end.")
     lora_r: int = HfArg(default=16, help="LoRA: rank.")
     lora_alpha: int = HfArg(default=32, help="LoRA: alpha; updates are scaled by alpha / rank.")
     lora_dropout: float = HfArg(default=0.05, help="LoRA: dropout before an adapter.")
+    lora_layers: str | None = HfArg(default=None, help="LoRA: layers with adapters, as 6-11; default: all not frozen.")
+    lora_target_modules: list[str] | None = HfArg(
+        default=None, help="LoRA: names of the linear modules with adapters, as query value; default: all."
+    )
     overwrite_output_dir: bool = HfArg(default=False, help="Delete the run in --output_dir and start again.")
     config: str | None = HfArg(default=None, help="Another table of default arguments than configs/target.yaml.")
     recipe: str | None = HfArg(default=None, help="A set of arguments below `recipes:` in that table.")
@@ -75,9 +92,10 @@ def main(argv=None):
     started_at = time.time()
     args, training_args = parse((TargetArguments, TrainingArguments), "target", argv)
     check_training_arguments(training_args)
-    check_freezing(args, training_args)
     task = load_task(args.task)
     lineage = lineage_of(args.model_name_or_path)
+    check_layerwise(args, training_args)
+    check_transfer(args, lineage)
     tokenizer = load_tokenizer(args.model_name_or_path)
     training_args.output_dir = training_args.output_dir or default_output_dir(
         "target", lineage, task.name, training_args.seed, training_factors(args)
@@ -91,16 +109,14 @@ def main(argv=None):
 
     # 3. Model: the encoder, carried over under a fresh head.
     set_seed(training_args.seed)
-    model = load_model(args.model_name_or_path, task, args.keep_head)
+    model = load_for_target(args, task)
     check_length(model, tokenizer, args.max_seq_length)
-    frozen = freeze_as_asked(model, args)
-    if args.peft:
-        model = add_lora(model, args)
+    model, trained = select_trained(model, args)
 
     # 4. Is this run new, interrupted, finished, or another one?
     run = Run(
         phase="target", task=task.name, lineage=lineage, args=args, training_args=training_args,
-        data=[*train.records, *dev.records], started_at=started_at,
+        data=[*train.records, *dev.records], others=transfer_record(args), started_at=started_at,
     )  # fmt: skip
     if not run.open():
         return
@@ -109,7 +125,8 @@ def main(argv=None):
     train_features, dev_features = (featurize(task, examples, tokenizer, vars(args)) for examples in (train, dev))
     trainer = StiltsTrainer(
         task, model, training_args, tokenizer, train_features, (dev, dev_features),
-        callbacks=early_stopping(args.early_stopping_patience),
+        callbacks=[*early_stopping(args.early_stopping_patience), *gradual_unfreezing(model, args)],
+        layerwise_lr_decay=args.layerwise_lr_decay,
     )  # fmt: skip
     fit(trainer)
     scores = trainer.dev_scores()
@@ -118,10 +135,10 @@ def main(argv=None):
     if trainer.is_world_process_zero():
         record = {"phase": "target", "task": task.name, "trained_on": task.trained_on, "languages": ["en"]}
         record |= {"seed": training_args.seed, "head": "kept" if args.keep_head else "fresh"}
-        record |= {"frozen": frozen["frozen"], "factors": training_factors(args)}
+        record |= {"frozen": trained["frozen"], "factors": training_factors(args), **transfer_record(args)}
         record["fingerprint"] = save_checkpoint(trainer.model, tokenizer, run.output_dir)
         results = {"metric": task.metric.headline, "dev_scores": scores, **trainer.training_record()}
-        run.close(results | frozen, record)
+        run.close(results | trained, record)
 
 
 if __name__ == "__main__":

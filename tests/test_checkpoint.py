@@ -1,23 +1,20 @@
 """The encoder is carried over, the head is fresh; adapters train the head and merge into a plain checkpoint."""
 
 import shutil
-from types import SimpleNamespace
 
 import pytest
 import torch
 from conftest import save_tiny_encoder
 from safetensors.torch import load_file
-from transformers import AutoModel, EuroBertConfig
+from transformers import AutoModel, LlamaConfig
 
 from tasks import load_task
 from xstilts.checkpoint import (
-    add_lora,
     check_head,
     check_length,
     load_model,
     load_tokenizer,
     longest_input,
-    lora_config,
     model_fingerprint,
     save_checkpoint,
 )
@@ -92,36 +89,6 @@ def test_lengths_beyond_the_positions_are_refused(tmp_path):
         check_length(model, tokenizer, 65)
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_lora_trains_the_head_and_merges(encoder, tmp_path, name):
-    """A6: peft leaves the head of multiple choice frozen at random."""
-    task, tokenizer = load_task(name), load_tokenizer(encoder)
-    options = SimpleNamespace(peft="lora", lora_r=4, lora_alpha=8, lora_dropout=0.0)
-    model = add_lora(load_model(encoder, task), options)
-    trained = {part for part, parameter in model.named_parameters() if parameter.requires_grad}
-    heads = ("classifier", "qa_outputs", "pooler")
-    fresh = {n for n, _ in model.named_parameters() if any(h in n for h in heads) and "original" not in n}
-    assert fresh <= trained
-    assert all("lora_" in part for part in trained - fresh)
-    assert any("lora_" in part for part in trained)
-    with torch.no_grad():
-        for part, parameter in model.named_parameters():
-            if "lora_" in part:
-                parameter.normal_(std=0.1)
-    shape = (1, len(task.labels), 5) if name == "hellaswag" else (1, 5)
-    inputs = {"input_ids": torch.arange(10, 10 + 5).expand(shape), "attention_mask": torch.ones(shape)}
-    adapted = task.type.logits(model.eval()(**inputs), inputs)
-    save_checkpoint(model, tokenizer, tmp_path)
-    merged = load_model(str(tmp_path), task, keep_head=True).eval()
-    torch.testing.assert_close(task.type.logits(merged(**inputs), inputs), adapted, rtol=1e-5, atol=1e-5)
-    AutoModel.from_pretrained(tmp_path)  # the next phase needs no peft
-
-
-def test_other_adapters_are_refused(encoder):
-    with pytest.raises(UserError, match="can be lora"):
-        lora_config(None, SimpleNamespace(peft="prefix"))
-
-
 @pytest.mark.parametrize("made", [False, True])
 def test_a_directory_without_a_model_is_named(tmp_path, made):
     path = tmp_path / "nothing"
@@ -143,7 +110,7 @@ def test_the_fingerprint_is_that_of_all_that_makes_a_model(checkpoints, encoder,
 
 def test_an_encoder_without_a_head_of_a_type_is_named(tmp_path):
     sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    config = EuroBertConfig(vocab_size=310, pad_token_id=1, **sizes)
+    config = LlamaConfig(vocab_size=310, pad_token_id=1, **sizes)
     AutoModel.from_config(config).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match=r"AutoModelForQuestionAnswering for the encoder 'eurobert'"):
-        load_model(str(tmp_path), load_task("squad"))
+    with pytest.raises(UserError, match=r"AutoModelForMultipleChoice for the encoder 'llama'"):
+        load_model(str(tmp_path), load_task("hellaswag"))

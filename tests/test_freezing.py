@@ -64,8 +64,10 @@ def test_an_encoder_that_was_frozen_whole_is_none_that_was_trained(world, encode
         ("--freeze_layers 3", "--freeze_layers 3 is more layers than the encoder has, which are 2"),
         ("--freeze_layers 0-1,1-1", "overlaps"),
         ("--freeze_layers lower", "is none of embeddings"),
-        ("--frozen_dropout", "--frozen_dropout has an effect with --freeze_layers only"),
-        ("--freeze_layers 1 --peft lora", "exclude each other"),
+        ("--frozen_dropout", "--frozen_dropout has an effect with --freeze_layers or"),
+        ("--freeze_layers 1 --unfreeze_schedule 0:none", "exclude each other"),
+        ("--layerwise_lr_decay 0", "must be above 0 and at most 1"),
+        ("--layerwise_lr_decay 1.1", "must be above 0 and at most 1"),
         (
             '--freeze_layers 1 --gradient_checkpointing --gradient_checkpointing_kwargs {"use_reentrant":true}',
             "without use_reentrant",

@@ -23,18 +23,10 @@ from tasks import load_task
 from xstilts.checkpoint import load_model, load_tokenizer
 from xstilts.errors import UserError
 from xstilts.examples import featurize, load_examples
-from xstilts.heads import add_adapters, head_of, labels_at, load_head, load_mixture, load_trained, save_mixture
+from xstilts.heads import head_of, labels_at, load_head, load_mixture, load_trained, save_mixture
 from xstilts.mlm import load_text, text_task
 
-OPTIONS = {
-    "mlm_head": "pretrained",
-    "share_heads": False,
-    "lora_r": 2,
-    "lora_alpha": 4,
-    "lora_dropout": 0.0,
-    "peft": "lora",
-}
-ARGS = SimpleNamespace(**OPTIONS)
+ARGS = SimpleNamespace(mlm_head="pretrained", share_heads=False)
 NAMES = ("mnli", "hellaswag", "udpos", "squad")
 SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 
@@ -136,29 +128,11 @@ def test_what_is_saved_is_a_plain_encoder_and_its_heads(model, encoder, world, t
     torch.testing.assert_close(outputs(together, found)["mlm"], before["mlm"], rtol=1e-6, atol=1e-6)
 
 
-def test_adapters_are_merged(encoder, world, tokenizer, tmp_path):
-    model = add_adapters(load_mixture(encoder, tasks_and_text(), ARGS), ARGS).eval()
-    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    assert all("lora_" in name or "pooler" in name for name in trained if name.startswith("encoder"))
-    assert {name.split(".")[1] for name in trained if name.startswith("heads")} == {*NAMES, "mlm"}
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "lora_B" in name:
-                parameter += 0.1
-    found = batches(world, tokenizer, tmp_path)
-    before = outputs(model, found)
-    save_mixture(model, tasks_and_text(), load_tokenizer(encoder), str(tmp_path / "saved"))
-    assert not any("lora" in name for name in load_file(tmp_path / "saved" / "model.safetensors"))
-    merged = load_trained(str(tmp_path / "saved"), load_task("mnli")).eval()
-    inputs = {name: part for name, part in found["mnli"].items() if name != "labels"}
-    torch.testing.assert_close(merged(**inputs).logits, before["mnli"], rtol=1e-4, atol=1e-5)
-
-
 def test_heads_may_be_shared(encoder):
     tasks = [load_task("mnli"), load_task("xnli"), load_task("udpos")]
     apart = load_mixture(encoder, tasks, ARGS)
     assert apart.heads["mnli"]["classifier"] is not apart.heads["xnli"]["classifier"]
-    shared = load_mixture(encoder, tasks, SimpleNamespace(**{**OPTIONS, "share_heads": True}))
+    shared = load_mixture(encoder, tasks, SimpleNamespace(mlm_head="pretrained", share_heads=True))
     assert shared.heads["mnli"]["classifier"] is shared.heads["xnli"]["classifier"]
     assert shared.heads["udpos"]["classifier"] is not shared.heads["mnli"]["classifier"]
     assert len({id(p) for p in shared.parameters()}) == len(shared.state_dict())
@@ -177,13 +151,13 @@ def test_an_encoder_without_an_lm_head(model, encoder, tmp_path):
     save_mixture(model, [load_task("mnli")], load_tokenizer(encoder), str(tmp_path))
     with pytest.raises(UserError, match=r"has no LM head .*--mlm_head fresh"):
         load_mixture(str(tmp_path), tasks_and_text(), ARGS)
-    fresh = load_mixture(str(tmp_path), tasks_and_text(), SimpleNamespace(**{**OPTIONS, "mlm_head": "fresh"}))
+    fresh = load_mixture(str(tmp_path), tasks_and_text(), SimpleNamespace(mlm_head="fresh", share_heads=False))
     assert fresh.heads["mlm"]["lm_head"].decoder.weight is fresh.encoder.embeddings.word_embeddings.weight
     assert all(torch.isfinite(parameter).all() for parameter in fresh.parameters())
 
 
 def test_a_fresh_lm_head_is_fresh(encoder):
-    fresh = load_mixture(encoder, tasks_and_text(), SimpleNamespace(**{**OPTIONS, "mlm_head": "fresh"}))
+    fresh = load_mixture(encoder, tasks_and_text(), SimpleNamespace(mlm_head="fresh", share_heads=False))
     old = load_file(f"{encoder}/model.safetensors")["lm_head.dense.weight"]
     assert not torch.equal(fresh.heads["mlm"]["lm_head"].dense.weight, old)
     assert fresh.heads["mlm"]["lm_head"].dense.weight.std().item() == pytest.approx(0.02, rel=0.3)

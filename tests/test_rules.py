@@ -4,6 +4,7 @@ import argparse
 import ast
 import functools
 import importlib
+import itertools
 import re
 import shlex
 import shutil
@@ -136,7 +137,14 @@ def commands(text):
         for line in filled(block.replace("\\\n", " ")).split("\n"):
             call = CALL.search(line.split("#")[0])
             if call:
-                yield call[1].replace("/", "."), shlex.split(re.split(r";|&&|\||>", call[2])[0])
+                yield call[1].replace("/", "."), arguments(call[2])
+
+
+def arguments(text):
+    """The words of a shell line up to an operator outside of quotes."""
+    words = shlex.shlex(text, posix=True, punctuation_chars=";&|>")
+    words.whitespace_split = True
+    return [*itertools.takewhile(lambda word: word[:1] not in {*";&|>"}, words)]
 
 
 def filled(block):
@@ -231,6 +239,8 @@ def test_both_fine_tuning_scripts_have_the_same_options():
 
     def options(script):
         text = (ROOT / f"run_{script}.py").read_text("utf-8")
-        return text[text.index("    max_seq_length: int") : text.index("    recipe: str")].replace(script, "phase")
+        return text[text.index("    max_seq_length: int") : text.index("    recipe: str")].replace(
+            f"configs/{script}", "configs"
+        )
 
     assert options("intermediate") == options("target")

@@ -8,15 +8,14 @@ weights are copied in.
 import glob
 import hashlib
 import os
-import re
 
 import torch
-from peft import LoraConfig, get_peft_model
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from xstilts.errors import UserError, say
+from xstilts.generic_heads import ensure_class
 
 MINIMAL_LENGTH = 8  # the special tokens of a pair, and a piece or two of each text
 TOKENIZER_FILES = ("tokenizer.json", "*.model", "vocab.*")
@@ -48,7 +47,7 @@ def task_config(path, task):
     """The configuration of a checkpoint's encoder under a head for `task`."""
     names = {"id2label": dict(enumerate(task.labels)), "label2id": {label: i for i, label in enumerate(task.labels)}}
     config = _loaded(AutoConfig, path, **(names if task.labels else {"num_labels": 2}))
-    if type(config) not in task.type.auto_model._model_mapping:
+    if ensure_class(task.type.auto_model, config) is None:
         raise UserError(
             f"{path}: transformers has no {task.type.auto_model.__name__} for the encoder '{config.model_type}'"
         )
@@ -63,7 +62,21 @@ def load_mlm(path):
 
 def load_encoder(path):
     """The bare encoder of a checkpoint, float32, in evaluation mode."""
-    return _loaded(AutoModel, path, dtype=torch.float32).eval()
+    return stored_encoder(path)[0]
+
+
+def stored_encoder(path):
+    """(the bare encoder of a checkpoint, float32, in evaluation mode; the names of its tensors that the checkpoint has).
+
+    What it lacks is drawn at random, as the pooler of an encoder whose pretraining had none.
+    """
+    encoder, info = _loaded(AutoModel, path, dtype=torch.float32, output_loading_info=True)
+    return encoder.eval(), {name for name in encoder.state_dict() if name not in info["missing_keys"]}
+
+
+def depth_of(path):
+    """Number of layers of a checkpoint's encoder."""
+    return _loaded(AutoConfig, path).num_hidden_layers
 
 
 def carry_over(path, model):
@@ -72,8 +85,8 @@ def carry_over(path, model):
     A pooler counts as encoder where the checkpoint has one, as in jiant; XLM-R's pretraining never trained one, and then it is
     fresh. Raises UserError if any other part of the encoder is missing.
     """
-    encoder, info = _loaded(AutoModel, path, dtype=torch.float32, output_loading_info=True)
-    weights = {name: tensor for name, tensor in encoder.state_dict().items() if name not in info["missing_keys"]}
+    encoder, stored = stored_encoder(path)
+    weights = {name: tensor for name, tensor in encoder.state_dict().items() if name in stored}
     missing = model.base_model.load_state_dict(weights, strict=False).missing_keys
     lost = [name for name in missing if not name.startswith("pooler.")]
     if lost:
@@ -87,7 +100,7 @@ def check_head(path, task):
     """Raise UserError unless the checkpoint's head is of the task's type and has its labels in its order."""
     config = _loaded(AutoConfig, path)
     architecture = (config.architectures or ["none"])[0]
-    expected = getattr(task.type.auto_model._model_mapping.get(type(config), None), "__name__", task.type.name)
+    expected = getattr(ensure_class(task.type.auto_model, config), "__name__", task.type.name)
     if architecture != expected:
         raise UserError(
             f"{path} has the head of {architecture}, but {task.name} needs {expected}; "
@@ -122,38 +135,6 @@ def check_trained_for(task, lineage, path):
     last = lineage[-1]
     if "task" in last and last["trained_on"] != task.trained_on:
         raise UserError(f"{path} was fine-tuned on {last['task']}; run run_target.py --task {task.name} on it first")
-
-
-def add_lora(model, args):
-    """The model with LoRA adapters on every linear layer of its encoder (`args.lora_r`, `lora_alpha`, `lora_dropout`); its head,
-    and a pooler, are trained in full.
-
-    Multiple choice on XLM-R reads a pooler that pretraining never trained: frozen at random it would let nothing through.
-    Raises UserError for another `args.peft` than lora.
-    """
-    prefix = f"{model.base_model_prefix}."
-    parts = {name.split(".")[0] for name, _ in model.named_parameters() if not name.startswith(prefix)}
-    return get_peft_model(model, lora_config(model.base_model, args, prefix, parts))
-
-
-def lora_config(encoder, args, prefix="", parts=frozenset()):
-    """Adapters on every linear layer of an encoder whose modules are called `prefix`...; `parts`, and a pooler, are trained in
-    full."""
-    if args.peft != "lora":
-        raise UserError(f"--peft {args.peft} is not offered; it can be lora")
-    pooler = {"pooler"} if getattr(encoder, "pooler", None) is not None else set()
-    linear = {
-        name.split(".")[-1]
-        for name, module in encoder.named_modules()
-        if isinstance(module, torch.nn.Linear) and not name.startswith("pooler")
-    }
-    return LoraConfig(
-        r=args.lora_r,
-        lora_alpha=args.lora_alpha,
-        lora_dropout=args.lora_dropout,
-        target_modules=rf"{re.escape(prefix)}(?!pooler).*\.({'|'.join(sorted(linear))})",
-        modules_to_save=sorted(parts | pooler),
-    )
 
 
 def save_checkpoint(model, tokenizer, output_dir):

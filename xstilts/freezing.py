@@ -6,20 +6,20 @@ A tied decoder is embeddings: freezing these freezes both, and of an LM head its
 from functools import partial
 from itertools import groupby
 
-from xstilts.errors import UserError, say
-from xstilts.layers import layers_of, parse_layers, parts_of
+from xstilts.errors import UserError
+from xstilts.layers import encoder_of, modules_of, parts_of
 
 
 def freeze(model, selection, dropout=False):
     """Take the selected parts of a model's encoder out of training; without `dropout` they also stay in evaluation mode, whatever
-    `model.train()` says. Before the optimizer is made, and before adapters are added.
+    `model.train()` says. Before the optimizer is made.
 
     Frozen embeddings also take no part in gradient checkpointing: the library would make their output require gradients
     (`enable_input_require_grads`, for adapters), and every frozen layer would keep its activations for a way back. Reentrant
     checkpointing needs that gradient: without it the layers train nothing, and torch only warns.
     Raises UserError if nothing would be left to train.
     """
-    modules, frozen = _selected(model, selection)
+    modules, frozen = modules_of(model, selection), _ids(model, selection)
     if all(id(parameter) in frozen for parameter in model.parameters()):
         raise UserError(f"freezing {selection} leaves nothing to train: {type(model).__name__} has no head")
     for module in modules:
@@ -28,7 +28,18 @@ def freeze(model, selection, dropout=False):
             module.eval()
             module.train = partial(_unchanged, module)  # on the instance: copied and pickled, in no state dict
     if selection.embeddings:
-        model.enable_input_require_grads = model.base_model.enable_input_require_grads = partial(_unchanged, model)
+        for owner in (model, encoder_of(model)):
+            owner.enable_input_require_grads = partial(_unchanged, owner)
+
+
+def thaw(model, parameters):
+    """Undo `freeze`: these parameters require gradients, and all modules follow `model.train()` again."""
+    for module in model.modules():
+        for name in ("train", "enable_input_require_grads"):
+            vars(module).pop(name, None)
+    for parameter in parameters:
+        parameter.requires_grad_(True)
+    model.train(model.training)
 
 
 def _unchanged(module, mode=True):
@@ -38,24 +49,23 @@ def _unchanged(module, mode=True):
 
 def check_frozen(model, selection):
     """Raise RuntimeError unless exactly the parameters of the selected parts are frozen, and the rest of the model is trained."""
-    _, frozen = _selected(model, selection)
+    frozen = _ids(model, selection)
     if wrong := [name for name, p in model.named_parameters() if p.requires_grad == (id(p) in frozen)]:
         raise RuntimeError(f"{len(wrong)} tensors are not as freezing {selection} wants them, e.g. {wrong[0]}")
 
 
-def _selected(model, selection):
-    """The modules of the selected parts, and the ids of their parameters."""
-    parts = parts_of(model)
-    names = ["embeddings"] * selection.embeddings + sorted(selection.layers) + ["top"] * selection.top
-    modules = [module for name in names for module in parts[name]]
-    return modules, {id(parameter) for module in modules for parameter in module.parameters()}
+def _ids(model, selection):
+    """Of the parameters of the selected parts."""
+    return {id(parameter) for module in modules_of(model, selection) for parameter in module.parameters()}
 
 
 def table(model):
     """Rows (part, its parameters, how many of them are trained), layers of one kind in one row; what is empty is left out."""
-    parts, encoder = parts_of(model), {id(parameter) for parameter in model.base_model.parameters()}
-    sizes = {part: _sizes(p for module in modules for p in module.parameters()) for part, modules in parts.items()}
-    sizes["head"], rows = _sizes(p for p in model.parameters() if id(p) not in encoder), []
+    unused = {id(p) for name, p in model.named_parameters() if ".original_module." in name}  # peft trains a copy
+    parts, encoder = parts_of(model), {id(parameter) for parameter in encoder_of(model).parameters()}
+    owned = {part: [p for module in modules for p in module.parameters()] for part, modules in parts.items()}
+    owned["head"], rows = [p for p in model.parameters() if id(p) not in encoder], []
+    sizes = {part: _sizes(p for p in parameters if id(p) not in unused) for part, parameters in owned.items()}
     for _, run in groupby(sizes, lambda part: sizes[part][1] / sizes[part][0] if isinstance(part, int) else part):
         run = list(run)
         name = f"layers {run[0]}-{run[-1]}" if isinstance(run[0], int) else run[0]
@@ -75,34 +85,3 @@ def render(rows):
     lines = [("part", "parameters", "trained"), *((part, f"{size:,}", f"{trained:,}") for part, size, trained in rows)]
     first, second, third = (max(map(len, column)) for column in zip(*lines, strict=True))
     return "\n".join(f"{part:{first}}  {size:>{second}}  {trained:>{third}}" for part, size, trained in lines)
-
-
-# ---- what a script asks for -----------------------------------------------------------------------------------------
-
-
-def check_freezing(args, training_args):
-    """Raise UserError for options that do not go with `--freeze_layers`."""
-    freezing = args.freeze_layers.strip() != "none"
-    if args.frozen_dropout and not freezing:
-        raise UserError("--frozen_dropout has an effect with --freeze_layers only")
-    if freezing and args.peft:
-        raise UserError("--freeze_layers and --peft exclude each other: adapters would train in frozen layers")
-    if freezing and any(options.get("use_reentrant") for options in _checkpointing(training_args)):
-        raise UserError("--freeze_layers needs gradient checkpointing without use_reentrant: nothing would be trained")
-
-
-def _checkpointing(training_args):
-    """The dictionaries of options for gradient checkpointing, whatever the library calls them."""
-    return [value for name, value in vars(training_args).items() if name.endswith("checkpointing_kwargs") and value]
-
-
-def freeze_as_asked(model, args):
-    """Freeze what `args.freeze_layers` selects and show what is trained; returns what run.json says of it."""
-    if args.freeze_layers.strip() == "none":
-        return {"frozen": "none"}
-    selection = parse_layers(args.freeze_layers, len(layers_of(model)))
-    freeze(model, selection, args.frozen_dropout)
-    check_frozen(model, selection)
-    rows = table(model)
-    say(render(rows))
-    return {"frozen": str(selection), "parameters": {part: [size, trained] for part, size, trained in rows}}

@@ -5,7 +5,6 @@ import os
 from dataclasses import replace
 
 import torch
-from peft import get_peft_model
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -14,7 +13,6 @@ from xstilts.checkpoint import (
     check_head,
     load_mlm,
     load_model,
-    lora_config,
     model_fingerprint,
     stored_labels,
     task_config,
@@ -145,13 +143,6 @@ def _with_lm_head(path, task):
         raise UserError(
             f"{path} has no LM head (it lacks {missing[0]}): give a pretrained encoder, or `--mlm_head fresh` to train a new one"
         )
-    return model
-
-
-def add_adapters(model, args):
-    """LoRA on the encoder of a MultitaskModel; the heads are trained in full."""
-    # A tuple hides it from the modules: its parameters are those of the encoder already.
-    model.adapters = (get_peft_model(model.encoder, lora_config(model.encoder, args)),)
     return model
 
 

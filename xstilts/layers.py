@@ -34,6 +34,13 @@ class Selection:
         ranges = [[index for _, index in run] for _, run in runs]
         return ",".join(["embeddings"] * self.embeddings + [f"{run[0]}-{run[-1]}" for run in ranges])
 
+    def both(self, other):
+        """What is in this selection and in the other."""
+        return Selection(self.embeddings and other.embeddings, self.layers & other.layers, self.top and other.top)
+
+
+NOTHING = Selection()
+
 
 def parse_layers(text, count, option="--freeze_layers"):
     """What `text` selects of an encoder of `count` layers, as a Selection.
@@ -43,7 +50,7 @@ def parse_layers(text, count, option="--freeze_layers"):
     Raises UserError for a layer that is not there, an empty range, what is named twice, and unknown words.
     """
     text, selected = text.strip(), set()
-    where, words = f"{option} {text}", {"none": Selection(), "all": Selection(True, frozenset(range(count)), True)}
+    where, words = f"{option} {text}", {"none": NOTHING, "all": Selection(True, frozenset(range(count)), True)}
     if text in words:
         return words[text]
     if re.fullmatch("[0-9]+", text):
@@ -74,9 +81,15 @@ def _range(item, count, where):
     return set(range(first, last + 1))
 
 
+def encoder_of(model):
+    """The encoder of a model, whether or not adapters were added to it."""
+    return (model.get_base_model() if hasattr(model, "get_base_model") else model).base_model
+
+
 def layers_of(model):
     """The layers of a model's encoder, a ModuleList. Raises UserError where they are not one list (ALBERT shares one layer)."""
-    encoder, count = model.base_model, model.base_model.config.num_hidden_layers
+    encoder = encoder_of(model)
+    count = encoder.config.num_hidden_layers
     found = [m for m in encoder.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == count]
     if len(found) != 1:
         raise UserError(f"{type(encoder).__name__} has {len(found)} lists of {count} layers; one is expected")
@@ -89,7 +102,7 @@ def parts_of(model):
     The encoder runs once on two tokens, in evaluation mode: only its graph tells a relative position table from a final norm.
     Raises UserError as `layers_of` does, and for a parameter that stands in no module beside the layers.
     """
-    encoder, layers = model.base_model, layers_of(model)
+    encoder, layers = encoder_of(model), layers_of(model)
     used = _used_by_layers(encoder, layers)
     around = [module for module in encoder.modules() if layers in module.modules()]  # the last is `layers`
     beside = [child for module in around[:-1] for child in module.children() if child not in around]
@@ -100,6 +113,13 @@ def parts_of(model):
     if lost := [name for name, p in encoder.named_parameters() if id(p) not in assigned]:
         raise UserError(f"{type(encoder).__name__}: {lost[0]} is in no layer and no module beside the layers")
     return parts
+
+
+def modules_of(model, selection):
+    """The modules of the selected parts of a model's encoder."""
+    parts = parts_of(model)
+    names = ["embeddings"] * selection.embeddings + sorted(selection.layers) + ["top"] * selection.top
+    return [module for name in names for module in parts[name]]
 
 
 def _used_by_layers(encoder, layers):

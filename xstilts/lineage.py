@@ -56,11 +56,17 @@ def training_factors(args, several=False):
     """What makes a training run (of `several` tasks) another one than the default, in words for its directory and for reports."""
     options = vars(args)
     languages, mixing = options.get("languages", "en"), several and options.get("mixing")
-    frozen = options.get("freeze_layers", "none").replace(" ", "")
+    frozen, rate = options.get("freeze_layers", "none"), options.get("layerwise_lr_decay", 1)
+    schedule, adapted = options.get("unfreeze_schedule") or "", options.get("lora_layers")
+    transferred = options.get("transfer_layers")
     found = {
-        args.peft: args.peft,
+        f"transfer-{_in_a_name(transferred)}": transferred is not None,
+        f"lora-{_in_a_name(adapted)}" if adapted else args.peft: args.peft,
         "kept-head": options.get("keep_head"),
-        f"freeze-{frozen.replace(',', '+')}": frozen != "none",
+        f"freeze-{_in_a_name(frozen)}": frozen != "none",
+        f"unfreeze-{_in_a_name(schedule)}": schedule,
+        "frozen-dropout": options.get("frozen_dropout"),
+        f"lr-decay-{rate:g}": rate != 1,
         "all-languages" if languages == "all" else languages.replace(",", "-"): languages != "en",
         "equal-languages": options.get("language_mixing") == "equal" and languages != "en",
         "uniform": mixing == "uniform",
@@ -70,6 +76,11 @@ def training_factors(args, several=False):
         f"mlm{options.get('mlm_ratio', 1):g}": options.get("mlm_text_files") or options.get("mlm_dataset_name"),
     }
     return [factor for factor, holds in found.items() if holds]
+
+
+def _in_a_name(layers):
+    """Layers or a schedule of them, without what directories should not be called."""
+    return (layers or "none").replace(",", "+").replace(":", "=").replace(";", "_")
 
 
 def _with_factors(task, factors):

@@ -7,11 +7,12 @@ from datasets import Dataset
 from torch.utils.data import DataLoader
 
 from xstilts import mlm
-from xstilts.checkpoint import add_lora, check_length, load_model, save_checkpoint
+from xstilts.checkpoint import check_length, load_model, save_checkpoint
 from xstilts.complexity import chance_scores, complexity
 from xstilts.errors import say
 from xstilts.examples import Examples, unseen_labels
-from xstilts.heads import add_adapters, load_mixture, save_mixture
+from xstilts.heads import load_mixture, save_mixture
+from xstilts.layerwise import gradual_unfreezing
 from xstilts.mixing import MixedRows, Mixture, StepBatches
 from xstilts.order import RowStream, groups_of
 from xstilts.task import Task
@@ -47,14 +48,12 @@ class Part:
 
 
 def load_parts(parts, tokenizer, args):
-    """The encoder at `args.model_name_or_path` under fresh heads: a plain model of one task, a MultitaskModel of several; with
-    adapters where `args.peft` asks for them. Raises UserError if inputs may be longer than the encoder allows."""
+    """The encoder at `args.model_name_or_path` under fresh heads: a plain model of one task, a MultitaskModel of several. Raises
+    UserError if inputs may be longer than the encoder allows."""
     path, several = args.model_name_or_path, len(parts) > 1
     model = load_mixture(path, [part.task for part in parts], args) if several else load_model(path, parts[0].task)
     for part in parts:
         check_length(model, tokenizer, part.args.max_seq_length)
-    if args.peft:
-        return add_adapters(model, args) if several else add_lora(model, args)
     return model
 
 
@@ -89,11 +88,24 @@ class MixedLoader(DataLoader):
 class MultitaskTrainer(StiltsTrainer):
     """A StiltsTrainer for several `parts`, mixed as `mixture` says."""
 
-    def __init__(self, parts, mixture, model, args, tokenizer, callbacks=(), language_mixing="proportional"):
+    def __init__(
+        self,
+        parts,
+        mixture,
+        model,
+        args,
+        tokenizer,
+        callbacks=(),
+        language_mixing="proportional",
+        layerwise_lr_decay=1.0,
+    ):
         self.parts = {part.task.name: part for part in parts}
         self.mixture, self.language_mixing = mixture, language_mixing
         first, features = parts[0], [part.train_features for part in parts]
-        super().__init__(first.task, model, args, tokenizer, features, (first.dev, first.dev_features), callbacks)
+        dev = (first.dev, first.dev_features)
+        super().__init__(
+            first.task, model, args, tokenizer, features, dev, callbacks, layerwise_lr_decay=layerwise_lr_decay
+        )
         self.compute_metrics = None  # `evaluate` goes through the tasks
 
     def training_rows(self, features):
@@ -191,14 +203,18 @@ def score_names(parts):
 
 def trainer_for(parts, model, args, training_args, tokenizer):
     """The Trainer of one task, or of several."""
-    stop = early_stopping(args.early_stopping_patience)
+    callbacks = [*early_stopping(args.early_stopping_patience), *gradual_unfreezing(model, args)]
     if len(parts) > 1:
         mixture = mixture_of(parts, args, training_args)
-        return MultitaskTrainer(parts, mixture, model, training_args, tokenizer, stop, args.language_mixing)
+        return MultitaskTrainer(
+            parts, mixture, model, training_args, tokenizer, callbacks, args.language_mixing, args.layerwise_lr_decay
+        )
     part = parts[0]
     groups = groups_of(part.train_features, part.train, args.language_mixing)
     dev = (part.dev, part.dev_features)
-    return StiltsTrainer(part.task, model, training_args, tokenizer, part.train_features, dev, stop, groups)
+    return StiltsTrainer(
+        part.task, model, training_args, tokenizer, part.train_features, dev, callbacks, groups, args.layerwise_lr_decay
+    )
 
 
 def mixture_of(parts, args, training_args):

@@ -25,7 +25,7 @@ PACKAGES = "torch transformers datasets evaluate accelerate peft seqeval sentenc
 # Arguments that say where and how a run is carried out, not what comes out of it. The three batch sizes are there as one product,
 # the precision as `mixed_precision`.
 NOT_IDENTITY = re.compile(
-    r"(output_dir|data_dir|config|mlm_text_files|task|task_subset_.*|debug|overwrite_output_dir|model_name_or_path|per_device_.*|gradient_accumulation_steps"
+    r"(output_dir|data_dir|config|compare_with|base_model_name_or_path|mlm_text_files|task|task_subset_.*|debug|overwrite_output_dir|model_name_or_path|per_device_.*|gradient_accumulation_steps"
     r"|logging_.*|log_.*|report_to|run_name|project|trackio.*|hub_.*|push_to_hub|disable_tqdm|dataloader_.*|do_.*|use_cpu"
     r"|save_total_limit|save_only_model|save_on_each_node|resume_from_checkpoint|restore_callback_states_from_checkpoint"
     r"|eval_accumulation_steps|prediction_loss_only|label_names|remove_unused_columns|skip_memory_metrics|ddp_.*|_n_gpu"
@@ -43,6 +43,7 @@ class Run:
     args, training_args     the resolved arguments, ours and the Trainer's
     data                    the records of all examples it reads
     parts                   of a run of several tasks: what each has of its own, lengths and inputs a step
+    others                  {option: fingerprint} of the checkpoints that are read beside --model_name_or_path
     started_at              time.time() at the start of the script
     """
 
@@ -53,6 +54,7 @@ class Run:
     training_args: object
     data: list
     parts: dict = field(default_factory=dict)
+    others: dict = field(default_factory=dict)
     started_at: float
 
     def __post_init__(self):
@@ -78,6 +80,7 @@ class Run:
             "arguments": options,
             "data": self.data,
             "parts": self.parts,
+            "others": self.others,
         }
         return _plain(parts)
 

@@ -22,6 +22,7 @@ from transformers.trainer_callback import TrainerState
 
 from xstilts.complexity import CodeLength
 from xstilts.errors import UserError, is_main_process, say
+from xstilts.layer_rates import rate_factors, split_by_rate
 from xstilts.metrics import score
 from xstilts.order import EpochSampler, TrainingRows
 
@@ -29,16 +30,29 @@ from xstilts.order import EpochSampler, TrainingRows
 class StiltsTrainer(Trainer):
     """A Trainer for one task; `dev` is the pair (examples, features) that selects the checkpoint, None without training.
 
-    `groups` says how rows of several languages are mixed (`order.groups_of`); without it every row is seen once per epoch.
+    groups                how rows of several languages are mixed (`order.groups_of`); without it every row is seen once per epoch
+    layerwise_lr_decay    the learning rate of a layer over that of the layer above (`layer_rates`)
     """
 
-    def __init__(self, task, model, args, tokenizer, train_features=None, dev=None, callbacks=(), groups=None):
+    def __init__(
+        self,
+        task,
+        model,
+        args,
+        tokenizer,
+        train_features=None,
+        dev=None,
+        callbacks=(),
+        groups=None,
+        layerwise_lr_decay=1.0,
+    ):
         args.label_names = ["labels"]
         args.remove_unused_columns = False  # the collators pick what the model gets
         args.logging_nan_inf_filter = False  # it shows a loss of nan as 0.0
         if dev is None:
             args.eval_strategy = "no"  # this one only predicts
         self.task, self.groups, self.code = task, groups, CodeLength()
+        self.layerwise_lr_decay = layerwise_lr_decay
         super().__init__(
             model=model,
             args=args,
@@ -80,6 +94,14 @@ class StiltsTrainer(Trainer):
         """Model outputs for a batch without its labels."""
         own = self.task.type.forward
         return own(model, inputs) if own else model(**inputs)
+
+    def create_optimizer(self, model=None):
+        """The Trainer's, with learning rates by layer where they differ."""
+        is_new = self.optimizer is None
+        optimizer = super().create_optimizer(model)
+        if is_new and self.layerwise_lr_decay != 1:
+            split_by_rate(optimizer, rate_factors(self.model, self.layerwise_lr_decay))
+        return optimizer
 
     def is_first_epoch(self, inputs):
         """Whether the rows of a training batch are seen for the first time."""

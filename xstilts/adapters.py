@@ -1,0 +1,71 @@
+"""LoRA adapters (Hu et al. 2021, through peft): which linear layers get them, and what beside them is trained in full."""
+
+from peft import LoraConfig, get_peft_model
+from torch.nn import Linear
+
+from xstilts.errors import UserError
+from xstilts.layers import Selection, encoder_of, layers_of, modules_of, parse_layers
+
+
+def add_lora(model, args, frozen):
+    """The model with adapters on linear layers of its encoder (`args.lora_*`); its head is trained in full, and a pooler that is
+    not `frozen`.
+
+    Multiple choice on XLM-R reads a pooler that pretraining never trained: frozen at random it would let nothing through.
+    Raises UserError where nothing would be adapted, or frozen layers would.
+    """
+    prefix, encoder = f"{model.base_model_prefix}.", encoder_of(model)
+    heads = {name.split(".")[0] for name, _ in model.named_parameters() if not name.startswith(prefix)}
+    poolers = set() if frozen.top or getattr(encoder, "pooler", None) is None else {"pooler"}
+    return get_peft_model(model, _config(model, args, frozen, prefix, heads | poolers))
+
+
+def add_shared_lora(model, args, frozen):
+    """The same for a MultitaskModel, whose heads stay as they are; the encoder's adapters are at `model.adapters`."""
+    poolers = set() if frozen.top or getattr(model.encoder, "pooler", None) is None else {"pooler"}
+    # A tuple hides it from the modules: its parameters are those of the encoder already.
+    model.adapters = (get_peft_model(model.encoder, _config(model, args, frozen, "", poolers)),)
+    return model
+
+
+def _config(model, args, frozen, prefix, trained):
+    """Adapters of the encoder whose modules are called `prefix`...; modules called as in `trained` are trained in full."""
+    return LoraConfig(
+        r=args.lora_r,
+        lora_alpha=args.lora_alpha,
+        lora_dropout=args.lora_dropout,
+        target_modules=[prefix + name for name in adapted(model, args, frozen)],
+        modules_to_save=sorted(trained),
+    )
+
+
+def adapted(model, args, frozen):
+    """Names, within the encoder, of the linear layers that get adapters: those of `args.lora_layers`, by default all beside the
+    `frozen` ones, poolers left out; of these `args.lora_target_modules`, by the end of their names, by default all."""
+    selection = lora_selection(args, len(layers_of(model)), frozen)
+    inside = {module for part in modules_of(model, selection) for module in part.modules()}
+    modules = encoder_of(model).named_modules()
+    linear = [name for name, module in modules if module in inside and isinstance(module, Linear)]
+    if not linear:
+        raise UserError(f"--peft lora: the layers to adapt, {selection}, have no linear layer")
+    targets = [target for item in args.lora_target_modules or () for target in item.split(",")]
+    known = sorted({name.split(".")[-1] for name in linear})
+    for target in targets:
+        if not any(_is_called(name, target) for name in linear):
+            raise UserError(f"--lora_target_modules {target}: there are {', '.join(known)} in layers {selection}")
+    return [name for name in linear if not targets or any(_is_called(name, target) for target in targets)]
+
+
+def lora_selection(args, count, frozen):
+    """The parts of an encoder of `count` layers that get adapters, a Selection without its top."""
+    free = Selection(not frozen.embeddings, frozenset(range(count)) - frozen.layers)
+    asked = parse_layers(args.lora_layers, count, "--lora_layers") if args.lora_layers else free
+    if (asked.embeddings and frozen.embeddings) or asked.layers & frozen.layers:
+        raise UserError(
+            f"--lora_layers {asked} and what is always frozen, {frozen}, overlap: adapters would train there"
+        )
+    return Selection(asked.embeddings, asked.layers)
+
+
+def _is_called(name, target):
+    return f".{name}".endswith(f".{target}")

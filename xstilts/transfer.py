@@ -1,0 +1,95 @@
+"""Transfer of some layers only: these come from a checkpoint, the rest of the encoder from its base model."""
+
+import os
+
+import torch
+
+from xstilts.checkpoint import depth_of, load_encoder, load_model, model_fingerprint, stored_encoder
+from xstilts.errors import UserError, say
+from xstilts.json_files import read_json
+from xstilts.layers import encoder_of, layers_of, modules_of, parse_layers
+
+OPTION = "--transfer_layers"
+
+
+def check_transfer(args, lineage):
+    """Raise UserError for options that do not go together, and for layers that the encoder lacks; spell `args.transfer_layers`
+    one way, and fill in `args.base_model_name_or_path` where it is not given."""
+    if args.transfer_layers is None:
+        if args.base_model_name_or_path:
+            raise UserError(f"--base_model_name_or_path has an effect with {OPTION} only")
+        return
+    if getattr(args, "keep_head", False):
+        raise UserError(f"{OPTION} and --keep_head exclude each other: the head belongs to the whole encoder")
+    path = args.model_name_or_path
+    args.transfer_layers = str(parse_layers(args.transfer_layers, depth_of(path), OPTION))
+    args.base_model_name_or_path = args.base_model_name_or_path or base_model_of(path, lineage)
+
+
+def base_model_of(path, lineage):
+    """Where the base model of a checkpoint lies, by the arguments of the runs behind it. Raises UserError where that leads
+    nowhere, or to another model than the lineage has."""
+    start, advice = path, "say where its base model is with --base_model_name_or_path"
+    if len(lineage) == 1:
+        raise UserError(f"{OPTION}: {path} has no record of what it was trained from; {advice}")
+    while run := read_json(os.path.join(path, "run.json")):
+        path = run["arguments"]["model_name_or_path"]
+    if path.count("/") > 1 and not os.path.exists(path):
+        raise UserError(f"{OPTION}: {start} goes back to {path}, which is not there; {advice}")
+    if model_fingerprint(path) != lineage[0]["fingerprint"]:
+        raise UserError(f"{OPTION}: {start} goes back to {path}, which is no longer the same model; {advice}")
+    return path
+
+
+def load_for_target(args, task):
+    """The model that `load_model` gives; with `args.transfer_layers`, of the base model and these layers of the checkpoint."""
+    if args.transfer_layers is None:
+        return load_model(args.model_name_or_path, task, args.keep_head)
+    return bring_layers(args, load_model(args.base_model_name_or_path, task))
+
+
+def load_for_retrieval(args):
+    """The encoder at `args.model_name_or_path`, or, with `args.transfer_layers`, the base model with these layers of it."""
+    if args.transfer_layers is None:
+        return load_encoder(args.model_name_or_path)
+    return bring_layers(args, load_encoder(args.base_model_name_or_path))
+
+
+def bring_layers(args, model):
+    """Put `args.transfer_layers` of the encoder at `args.model_name_or_path` into a model, and return it.
+
+    Parts that the checkpoint never had (the pooler of an encoder whose pretraining had none) stay as they are.
+    Raises UserError unless checkpoint and model are of one architecture and size.
+    """
+    path, target = args.model_name_or_path, dict(encoder_of(model).named_parameters())
+    encoder, stored = stored_encoder(path)
+    _check_alike(args, encoder, encoder_of(model))
+    selection = parse_layers(args.transfer_layers, depth_of(path), OPTION)
+    chosen = {id(parameter) for module in modules_of(encoder, selection) for parameter in module.parameters()}
+    source = {name: p for name, p in encoder.named_parameters() if id(p) in chosen and name in stored & target.keys()}
+    with torch.no_grad():
+        for name, parameter in source.items():
+            target[name].copy_(parameter)
+    say(f"{path}: {len(source)} tensors of layers {selection} transferred; the rest: {args.base_model_name_or_path}")
+    return model
+
+
+def _check_alike(args, theirs, ours):
+    shapes = [
+        {name: tuple(p.shape) for name, p in encoder.named_parameters() if not name.startswith("pooler.")}
+        for encoder in (theirs, ours)
+    ]
+    if shapes[0] != shapes[1]:
+        one, other = (
+            f"{path} ({encoder.config.model_type}, {len(layers_of(encoder))} layers of {encoder.config.hidden_size}, "
+            f"vocabulary {encoder.config.vocab_size})"
+            for path, encoder in ((args.model_name_or_path, theirs), (args.base_model_name_or_path, ours))
+        )
+        raise UserError(f"{OPTION}: {one} and its base model {other} are not of one architecture and size")
+
+
+def transfer_record(args):
+    """What run.json and the lineage say of it."""
+    if args.transfer_layers is None:
+        return {}
+    return {"transferred": args.transfer_layers, "base_fingerprint": model_fingerprint(args.base_model_name_or_path)}
