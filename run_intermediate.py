@@ -23,7 +23,7 @@ from transformers.hf_argparser import HfArg
 
 from tasks import load_tasks
 from xstilts.arguments import SEVERAL, TEXT, check_training_arguments, parse
-from xstilts.checkpoint import check_length, load_tokenizer
+from xstilts.checkpoint import check_length, load_tokenizer, stored_encoder
 from xstilts.errors import is_main_process, run_script, say
 from xstilts.examples import featurize, with_labels
 from xstilts.heads import check_trained, labels_at, load_trained
@@ -43,6 +43,7 @@ from xstilts.multitask import (
     with_average,
 )
 from xstilts.results import Run
+from xstilts.similarity import encoder_changes
 from xstilts.training import StiltsTrainer, fit, select_by
 
 
@@ -180,7 +181,8 @@ def main(argv=None):
         record |= {"seed": training_args.seed, "head": "fresh", "frozen": trained["frozen"], "factors": factors}
         record["fingerprint"] = save_parts(trainer.model, parts, tokenizer, run.output_dir)
         results = {"metric": headline_of(parts), "dev_scores": scores, **trainer.training_record()}
-        run.close(results | trained | describe(parts, trainer, args), record)
+        moved = encoder_changes(stored_encoder(args.model_name_or_path), run.output_dir)
+        run.close(results | trained | describe(parts, trainer, args) | {"weight_change": moved}, record)
 
 
 def load_part(task, argv, training_args, several):

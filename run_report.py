@@ -1,10 +1,12 @@
-"""A first report: every run.json below a folder -> tables in Markdown and CSV.
+"""A first report: every run.json below a folder -> tables in Markdown and CSV, and plots of how far each layer moved.
 
     python run_report.py runs --output_dir report
 
-Reads   run.json files of run_zeroshot_eval.py and run_retrieval.py, nothing else; a directory without one is not counted.
+Reads   run.json files, nothing else; a directory without one is not counted. Tables are made of those of run_zeroshot_eval.py and
+        run_retrieval.py, plots of those that trained, and of retrievals with --compare_with.
 Writes  report.md; overview.csv: intermediate tasks (and none) by targets, the score averaged over languages and seeds, and its
-        gain over no intermediate training, paired by seed and language; <base>-<target>.csv: every language.
+        gain over no intermediate training, paired by seed and language; <base>-<target>.csv: every language;
+        layers-weights.svg and layers-cka.svg, where runs have something to draw.
 """
 
 import argparse
@@ -14,9 +16,20 @@ from statistics import mean
 
 from tasks import INTERMEDIATE, RETRIEVAL, TARGET
 from xstilts.errors import UserError, run_script
-from xstilts.json_files import read_json
+from xstilts.report import collect, in_order, scored, vectors_moved, weights_moved
 
+ROWS = ("none", *INTERMEDIATE)
 CONFOUNDS = ("examples", "subwords_per_word", "subwords_per_character", "unknown_share", "too_long_share")
+ON_WEIGHTS = (
+    "How far a training moved the weights of each part: the norm of their change over their norm before it, the mean over seeds "
+    "with a band from the smallest to the largest. Not how much the encoder computes differently: that depends on the direction, "
+    "and on the layers below."
+)
+ON_VECTORS = (
+    "How alike the vectors of sentences are to those of the encoder that is compared with, layer by layer and language by "
+    "language: linear CKA, 1 where they agree up to rotation and scale, about 0 where they are unrelated, the mean over seeds. "
+    "Vectors that have moved need not have become worse, nor languages that moved as far closer to each other."
+)
 
 
 def main(argv=None):
@@ -28,7 +41,10 @@ def main(argv=None):
     args = parser.parse_args(argv)
 
     # 2. Runs: {(base model, intermediate task, target, seed): run.json}.
-    runs = collect(args.runs)
+    found = collect(args.runs)
+    runs = scored(found)
+    if not runs:
+        raise UserError(f"no run.json of an evaluation or a retrieval below {', '.join(map(str, args.runs))}")
 
     # 3. Tables: one overview per base model, one table of languages per target.
     args.output_dir.mkdir(parents=True, exist_ok=True)
@@ -44,59 +60,14 @@ def main(argv=None):
             details += [f"### {base}: {target}", text]
             write_csv(args.output_dir / f"{base}-{file_name(target)}.csv", rows)
 
-    # 4. Files, and the overview on the screen.
+    # 4. Plots of how far each layer moved, where runs say so.
+    layers = by_layer(weights_moved(found), vectors_moved(found), args.output_dir)
+
+    # 5. Files, and the overview on the screen.
     write_csv(args.output_dir / "overview.csv", overview_rows)
     report = args.output_dir / "report.md"
-    report.write_text("\n\n".join([*title, *overviews, "## Languages", *details]) + "\n", encoding="utf-8")
+    report.write_text("\n\n".join([*title, *overviews, "## Languages", *details, *layers]) + "\n", encoding="utf-8")
     print("\n\n".join([*title, *overviews, str(report)]))
-
-
-def collect(folders):
-    """Evaluation and retrieval runs below `folders`: {(base model, intermediate, target, seed): content of run.json}.
-
-    Raises UserError where two runs claim the same cell, and where there is none at all.
-    """
-    runs, places = {}, {}
-    for path in sorted({path for folder in folders for path in folder.rglob("run.json")}):
-        run = read_json(path)
-        if run.get("phase") not in ("eval", "retrieval"):
-            continue
-        key = (base_of(run), intermediate_of(run), target_of(run), run["seed"])
-        if key in runs:
-            raise UserError(
-                f"{path} and {places[key]} are both {' > '.join(map(str, key))}; give folders that hold one of them"
-            )
-        runs[key], places[key] = run, path
-    if not runs:
-        raise UserError(f"no run.json of an evaluation or a retrieval below {', '.join(map(str, folders))}")
-    return runs
-
-
-def base_of(run):
-    """The base model, by name and fingerprint: two encoders of one name are two encoders."""
-    base = run["lineage"][0]
-    return f"{base['base_model']} ({base['fingerprint'][:6]})" if base["fingerprint"] else base["base_model"]
-
-
-def intermediate_of(run):
-    """The tasks between the base model and the target, `none` if there are none."""
-    records = run["lineage"][1:]
-    if run["phase"] == "eval" and records and records[-1]["phase"] == "target":
-        return " > ".join(label_of(record) for record in records[:-1]) or "none"
-    without = " (no target training)" if run["phase"] == "eval" else ""
-    return " > ".join(map(label_of, records)) + without if records else f"none{without}"
-
-
-def label_of(record):
-    """A task of the lineage, with what sets its run apart."""
-    return record["task"] + (f" ({', '.join(record['factors'])})" if record["factors"] else "")
-
-
-def target_of(run):
-    """The target task, with what else a score depends on: the layer of an embedding, a split that is not the test set."""
-    if run["phase"] == "retrieval":
-        return f"{run['task']} (layer {run['layer']})"
-    return run["task"] if run["split"] == "test" else f"{run['task']} ({run['split']})"
 
 
 def counted(runs):
@@ -180,6 +151,27 @@ def languages_table(runs, target):
     return text, [header, *lines]
 
 
+def by_layer(weights, vectors, folder):
+    """Markdown on how far each layer moved, with its plots in `folder`; matplotlib is needed for these only."""
+    text = ["## Layers"] if weights or vectors else []
+    if text:
+        from xstilts.layer_plots import plot_cka, plot_weight_changes
+    if weights:
+        panels = {
+            f"{training}\n{base}": own[training]
+            for base, own in sorted(weights.items())
+            for training in in_order(own, ["intermediate", *TARGET])
+        }
+        rows = in_order({row for own in panels.values() for row in own}, ROWS)
+        plot_weight_changes(panels, rows, folder / "layers-weights.svg")
+        text += [f"![Relative change of weights](layers-weights.svg)\n\n{ON_WEIGHTS}"]
+    if vectors:
+        panels = {f"{row}\n{where}": own[row] for where, own in sorted(vectors.items()) for row in in_order(own, ROWS)}
+        plot_cka(panels, folder / "layers-cka.svg")
+        text += [f"![CKA of sentence vectors](layers-cka.svg)\n\n{ON_VECTORS}"]
+    return text
+
+
 def headline(run):
     """{language: headline score}."""
     return {language: scores[run["metric"]] for language, scores in run["scores"].items()}
@@ -204,14 +196,7 @@ def targets_of(runs):
 
 def intermediates_of(runs):
     """Intermediate tasks that occur: none, then in the order of the paper's tables."""
-    return in_order({key[0] for key in runs}, ["none", *INTERMEDIATE])
-
-
-def in_order(names, order):
-    """Names sorted by the position of their first word in `order`; unknown ones last."""
-    return sorted(
-        names, key=lambda name: (order.index(name.split()[0]) if name.split()[0] in order else len(order), name)
-    )
+    return in_order({key[0] for key in runs}, ROWS)
 
 
 def markdown(header, lines):

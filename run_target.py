@@ -28,8 +28,9 @@ from xstilts.languages import load_selection, load_training
 from xstilts.layerwise import check_layerwise, gradual_unfreezing, select_trained
 from xstilts.lineage import default_output_dir, lineage_of, training_factors
 from xstilts.results import Run
+from xstilts.similarity import encoder_changes
 from xstilts.training import StiltsTrainer, early_stopping, fit, select_by
-from xstilts.transfer import check_transfer, load_for_target, transfer_record
+from xstilts.transfer import check_transfer, load_for_target, starting_encoder, transfer_record
 
 
 @dataclass
@@ -138,7 +139,8 @@ def main(argv=None):
         record |= {"frozen": trained["frozen"], "factors": training_factors(args), **transfer_record(args)}
         record["fingerprint"] = save_checkpoint(trainer.model, tokenizer, run.output_dir)
         results = {"metric": task.metric.headline, "dev_scores": scores, **trainer.training_record()}
-        run.close(results | trained, record)
+        moved = encoder_changes(starting_encoder(args), run.output_dir)
+        run.close(results | trained | {"weight_change": moved}, record)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,8 @@ def test_frozen_layers_stay_and_others_move(script, world, encoder, tmp_path):
     assert moved(encoder, tmp_path)
     assert all(name.startswith("encoder.layer.1.") for name in moved(encoder, tmp_path))
     assert done["frozen"] == "1"
+    change = done["weight_change"]
+    assert change["embeddings"] == change["0"] == 0 < change["1"] < 1
     assert done["parameters"]["embeddings"][1] == 0 < done["parameters"]["layers 1-1"][1]
     assert (done["lineage"][-1]["frozen"], done["lineage"][-1]["factors"]) == ("1", ["freeze-1"])
 

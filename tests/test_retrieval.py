@@ -21,16 +21,8 @@ from transformers import (
 
 from xstilts.checkpoint import load_encoder
 from xstilts.errors import UserError
-from xstilts.retrieval import (
-    choose_layer,
-    default_layer,
-    embed,
-    hidden_states,
-    layers_of,
-    nearest,
-    sorted_english,
-    write,
-)
+from xstilts.layers import layers_of
+from xstilts.retrieval import choose_layer, default_layer, embed, hidden_states, nearest, sorted_english, write
 
 DEPTH = 3
 SIZES = {
@@ -69,22 +61,23 @@ INPUTS = {
 }
 
 
-@pytest.mark.parametrize("layer", range(DEPTH + 1))
-def test_hidden_states_are_those_of_the_model_and_no_higher_layer_is_run(model, layer):
+@pytest.mark.parametrize("layers", [[0], [1], [2], [DEPTH], [1, 0], [2, 0], [0, DEPTH, 1], range(DEPTH + 1)])
+def test_hidden_states_are_those_of_the_model_and_no_higher_layer_is_run(model, layers):
     with torch.inference_mode():
         own = model(**INPUTS, output_hidden_states=True).hidden_states
         assert len(own) == DEPTH + 1
-        assert not torch.allclose(own[layer], own[layer - 1])
+        assert not any(torch.allclose(own[layer], own[layer - 1]) for layer in layers)
         ran = []
         hooks = [
             module.register_forward_hook(lambda *_, number=number: ran.append(number))
             for number, module in enumerate(layers_of(model))
         ]
-        found = hidden_states(model, layer, INPUTS)
+        found = hidden_states(model, layers, INPUTS)
         for hook in hooks:
             hook.remove()
-        assert ran == list(range(layer))
-        assert torch.equal(found, own[layer])
+        assert ran == list(range(max(layers)))
+        assert list(found) == list(layers)
+        assert all(torch.equal(found[layer], own[layer]) for layer in layers)
         assert torch.equal(model(**INPUTS).last_hidden_state, own[-1]), "the model is left as it was"
 
 
@@ -111,11 +104,11 @@ SENTENCES = ["the man is on the inner stone", "", "a", "the " * 40] + [
 
 @pytest.fixture(scope="module")
 def vectors_of(encoder, tokenizer):
-    """vectors_of(sentences) with the tiny encoder and tokenizer."""
+    """vectors_of(sentences) of one layer, with the tiny encoder and tokenizer."""
     model = load_encoder(encoder)
 
     def vectors_of(sentences, layer=1, max_seq_length=64, batch_size=5):
-        return embed(sentences, model, tokenizer, layer, max_seq_length, batch_size)
+        return embed(sentences, model, tokenizer, [layer], max_seq_length, batch_size)[layer]
 
     return vectors_of
 
@@ -129,6 +122,12 @@ def test_vectors_do_not_depend_on_the_batch(layer, vectors_of):
     assert together.device.type == "cpu"
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
     torch.testing.assert_close(together.flip(0), vectors_of(SENTENCES[::-1], layer, batch_size=3), atol=1e-5, rtol=0)
+
+
+def test_layers_together_are_each_layer_alone(vectors_of, encoder, tokenizer):
+    together = embed(SENTENCES, load_encoder(encoder), tokenizer, range(3), 64, 5)
+    assert list(together) == [0, 1, 2]
+    assert all(torch.equal(vectors, vectors_of(SENTENCES, layer)) for layer, vectors in together.items())
 
 
 def test_a_vector_is_the_mean_over_all_tokens(vectors_of, encoder, tokenizer):

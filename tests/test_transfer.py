@@ -49,6 +49,7 @@ def test_exactly_these_layers_are_transferred(text, base, trained, world, tmp_pa
         chosen = selection.embeddings if layer is None else layer in selection.layers
         assert torch.equal(tensor, (ours if chosen else theirs)[name]), name
         assert not torch.equal(ours[name], theirs[name]) or "token_type" in name or not name.endswith("weight"), name
+    assert {*done["weight_change"].values()} == {0.0}  # measured from where training started
     record = done["lineage"][-1]
     assert record["transferred"] == str(selection)
     assert record["base_fingerprint"] == done["lineage"][0]["fingerprint"]
@@ -99,7 +100,7 @@ def test_retrieval_transfers_too(base, trained, world, tmp_path):
     whole, other = accuracy("whole", trained, ""), accuracy("base", base, "")
     assert some["scores"] == whole["scores"]  # no layer above is used
     assert accuracy("none", trained, "--transfer_layers none")["scores"] == other["scores"]
-    assert (some["transferred"], some["factors"]) == ("2", ["transfer-2"])
+    assert (some["transferred"], some["factors"]) == ("2", ["transfer-2", "layer2"])
 
 
 # ---- the base model -------------------------------------------------------------------------------------------------

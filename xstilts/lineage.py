@@ -58,9 +58,7 @@ def training_factors(args, several=False):
     languages, mixing = options.get("languages", "en"), several and options.get("mixing")
     frozen, rate = options.get("freeze_layers", "none"), options.get("layerwise_lr_decay", 1)
     schedule, adapted = options.get("unfreeze_schedule") or "", options.get("lora_layers")
-    transferred = options.get("transfer_layers")
     found = {
-        f"transfer-{_in_a_name(transferred)}": transferred is not None,
         f"lora-{_in_a_name(adapted)}" if adapted else args.peft: args.peft,
         "kept-head": options.get("keep_head"),
         f"freeze-{_in_a_name(frozen)}": frozen != "none",
@@ -75,7 +73,13 @@ def training_factors(args, several=False):
         "shared-heads": several and options.get("share_heads"),
         f"mlm{options.get('mlm_ratio', 1):g}": options.get("mlm_text_files") or options.get("mlm_dataset_name"),
     }
-    return [factor for factor, holds in found.items() if holds]
+    return transfer_factors(args) + [factor for factor, holds in found.items() if holds]
+
+
+def transfer_factors(args):
+    """The layers that were transferred, if not all were."""
+    layers = vars(args).get("transfer_layers")
+    return [] if layers is None else [f"transfer-{_in_a_name(layers)}"]
 
 
 def _in_a_name(layers):

@@ -1,4 +1,6 @@
-"""Sentence embeddings from one layer of an encoder, and search with them. No training, no head."""
+"""Sentence embeddings from layers of an encoder, and search with them. No training, no head."""
+
+from functools import partial
 
 import torch
 from accelerate import PartialState
@@ -6,12 +8,7 @@ from accelerate.utils import gather_object
 from tqdm import tqdm
 
 from xstilts.errors import UserError, is_main_process, say
-
-
-def layers_of(encoder):
-    """The encoder's stack of layers: its only ModuleList as long as the configuration says."""
-    depth = encoder.config.num_hidden_layers
-    return next(m for m in encoder.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == depth)
+from xstilts.layers import layers_of
 
 
 def default_layer(encoder):
@@ -30,52 +27,55 @@ def choose_layer(encoder, layer):
 
 
 class _Reached(Exception):
-    """The layer asked for has its input; the layers from here on need not run."""
+    """The highest layer asked for has its input; the layers from here on need not run."""
 
 
-def hidden_states(encoder, layer, inputs):
-    """`hidden_states[layer]` of an encoder, (batch, tokens, width); index 0 is the embeddings. No higher layer is run."""
-    layers = layers_of(encoder)
-    if layer == len(layers):
-        return encoder(**inputs).last_hidden_state
-    seen = []
+def hidden_states(encoder, layers, inputs):
+    """{layer: `hidden_states[layer]`} of an encoder, each (batch, tokens, width), in the order of `layers`; index 0 is the
+    embeddings, the last one the model's output. No layer above the highest of `layers` is run."""
+    modules, seen = layers_of(encoder), {}
 
-    def stop(module, args, kwargs):
-        seen.append(args[0] if args else kwargs["hidden_states"])
-        raise _Reached
+    def keep(layer, module, args, kwargs):
+        seen[layer] = args[0] if args else kwargs["hidden_states"]
+        if layer == max(layers):
+            raise _Reached
 
-    handle = layers[layer].register_forward_pre_hook(stop, with_kwargs=True)
+    inner = [layer for layer in layers if layer < len(modules)]
+    hooks = [modules[layer].register_forward_pre_hook(partial(keep, layer), with_kwargs=True) for layer in inner]
     try:
-        encoder(**inputs)
+        seen[len(modules)] = encoder(**inputs).last_hidden_state
     except _Reached:
         pass
     finally:
-        handle.remove()
-    return seen[0]
+        for hook in hooks:
+            hook.remove()
+    return {layer: seen[layer] for layer in layers}
 
 
-def embed(sentences, encoder, tokenizer, layer, max_seq_length, batch_size):
-    """Mean over all attended tokens, specials included, of one layer: (sentences, width) float32 on the CPU, in order.
+def embed(sentences, encoder, tokenizer, layers, max_seq_length, batch_size):
+    """Mean over all attended tokens, specials included, of some layers: {layer: (sentences, width) float32 on the CPU, in order}.
 
-    Batches hold sentences of similar length; several processes share the batches, and each gets all vectors.
+    Every sentence goes through the encoder once. Batches hold sentences of similar length; several processes share the batches,
+    and each gets all vectors.
     """
     device = next(encoder.parameters()).device
     ids = tokenizer(sentences, truncation=True, max_length=max_seq_length)["input_ids"]
     by_length = sorted(range(len(sentences)), key=lambda index: len(ids[index]))
     batches = [by_length[start : start + batch_size] for start in range(0, len(by_length), batch_size)]
-    vectors = []
+    pooled = []
     state = PartialState()
     mine = batches[state.process_index :: state.num_processes]
     with torch.inference_mode():
         for batch in tqdm(mine, desc="embed", leave=False, disable=None if is_main_process() else True):
             inputs = tokenizer.pad({"input_ids": [ids[index] for index in batch]}, return_tensors="pt").to(device)
-            states = hidden_states(encoder, layer, inputs).float()
             mask = inputs["attention_mask"][..., None].float()
-            pooled = (states * mask).sum(1) / mask.sum(1)
-            vectors += zip(batch, pooled.cpu(), strict=True)
-    ordered = sorted(gather_object(vectors), key=lambda pair: pair[0])
-    assert len(ordered) == len(sentences)
-    return torch.stack([vector for _, vector in ordered])
+            states = hidden_states(encoder, layers, inputs)
+            vectors = {layer: ((each.float() * mask).sum(1) / mask.sum(1)).cpu() for layer, each in states.items()}
+            pooled.append((batch, vectors))
+    pooled = gather_object(pooled)
+    order = torch.tensor([index for batch, _ in pooled for index in batch]).argsort()
+    assert len(order) == len(sentences)
+    return {layer: torch.cat([vectors[layer] for _, vectors in pooled])[order] for layer in layers}
 
 
 def nearest(queries, index):

@@ -4,7 +4,7 @@ import os
 
 import torch
 
-from xstilts.checkpoint import depth_of, load_encoder, load_model, model_fingerprint, stored_encoder
+from xstilts.checkpoint import depth_of, load_model, model_fingerprint, stored_encoder
 from xstilts.errors import UserError, say
 from xstilts.json_files import read_json
 from xstilts.layers import encoder_of, layers_of, modules_of, parse_layers
@@ -50,12 +50,18 @@ def load_for_target(args, task):
 
 def load_for_retrieval(args):
     """The encoder at `args.model_name_or_path`, or, with `args.transfer_layers`, the base model with these layers of it."""
+    return starting_encoder(args, say)[0]
+
+
+def starting_encoder(args, report=str):
+    """The same, and the names of its tensors that were pretrained."""
     if args.transfer_layers is None:
-        return load_encoder(args.model_name_or_path)
-    return bring_layers(args, load_encoder(args.base_model_name_or_path))
+        return stored_encoder(args.model_name_or_path)
+    encoder, stored = stored_encoder(args.base_model_name_or_path)
+    return bring_layers(args, encoder, report), stored
 
 
-def bring_layers(args, model):
+def bring_layers(args, model, report=say):
     """Put `args.transfer_layers` of the encoder at `args.model_name_or_path` into a model, and return it.
 
     Parts that the checkpoint never had (the pooler of an encoder whose pretraining had none) stay as they are.
@@ -70,7 +76,7 @@ def bring_layers(args, model):
     with torch.no_grad():
         for name, parameter in source.items():
             target[name].copy_(parameter)
-    say(f"{path}: {len(source)} tensors of layers {selection} transferred; the rest: {args.base_model_name_or_path}")
+    report(f"{path}: {len(source)} tensors of layers {selection} transferred; the rest: {args.base_model_name_or_path}")
     return model
 
 

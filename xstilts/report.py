@@ -1,0 +1,122 @@
+"""What a report is made of: run.json files, and the labels under which runs stand together.
+
+A run has a *row*, what its encoder went through before the target, and a *column*, the target and how it was trained. Layers of a
+checkpoint that a target run or a retrieval took over (`transfer-...`) belong to the row: they say which encoder it was.
+"""
+
+from xstilts.errors import UserError
+from xstilts.json_files import read_json
+
+TRANSFER = "transfer-"
+
+
+def collect(folders):
+    """{path: content} of every run.json below `folders`."""
+    paths = sorted({path for folder in folders for path in folder.rglob("run.json")})
+    return {path: read_json(path) for path in paths}
+
+
+def unique(runs, place_of):
+    """{place_of(run): run}. Raises UserError where two of `runs`, {path: content}, have the same place."""
+    found, paths = {}, {}
+    for path, run in runs.items():
+        place = place_of(run)
+        if place in found:
+            both = f"{path} and {paths[place]} are both {' > '.join(map(str, place))}"
+            raise UserError(f"{both}; give folders that hold one of them")
+        found[place], paths[place] = run, path
+    return found
+
+
+def scored(runs):
+    """Evaluations and retrievals: {(base model, row, column, seed): content}. Raises UserError as `unique`."""
+    runs = {path: run for path, run in runs.items() if run.get("phase") in ("eval", "retrieval")}
+    return unique(runs, lambda run: (base_of(run), row_of(run), column_of(run), run["seed"]))
+
+
+def weights_moved(runs):
+    """Training runs that say how far their weights moved: {base model: {training: {row: [{part: change}, one a seed]}}}.
+
+    Raises UserError as `unique`.
+    """
+    runs, moved = {path: run for path, run in runs.items() if run.get("weight_change")}, {}
+    places = unique(runs, lambda run: (base_of(run), trained_in(run), row_of(run), run["seed"]))
+    for (base, training, row, _), run in places.items():
+        moved.setdefault(base, {}).setdefault(training, {}).setdefault(row, []).append(run["weight_change"])
+    return moved
+
+
+def vectors_moved(runs):
+    """Retrievals that compared encoders: {comparison: {row: {language: [[CKA by layer], one a seed]}}}.
+
+    Of runs that search with different layers any will do: their comparison is the same.
+    """
+    compared, moved = {}, {}
+    for run in runs.values():
+        if run.get("cka"):
+            compared[compared_in(run), row_of(run), run["seed"]] = run["cka"]
+    for (comparison, row, _), cka in compared.items():
+        for language, values in cka.items():
+            moved.setdefault(comparison, {}).setdefault(row, {}).setdefault(language, []).append(values)
+    return moved
+
+
+# ---- labels ---------------------------------------------------------------------------------------------------------
+
+
+def base_of(run):
+    """The base model, by name and fingerprint: two encoders of one name are two encoders."""
+    return _named(run["lineage"][0]["base_model"], run["lineage"][0]["fingerprint"])
+
+
+def _named(model, fingerprint):
+    return f"{model} ({fingerprint[:6]})" if fingerprint else model
+
+
+def row_of(run):
+    """The tasks between the base model and the target, `none` if there are none, and what of them was transferred."""
+    records, target = run["lineage"][1:], _target_record(run)
+    labels = [(each["task"], each["factors"]) for each in (records[:-1] if target else records)] or [("none", [])]
+    task, factors = labels.pop()
+    transferred = [each for each in (target or run).get("factors", []) if each.startswith(TRANSFER)]
+    row = " > ".join(_label(*label) for label in [*labels, (task, factors + transferred)])
+    return row if target or run["phase"] != "eval" else f"{row} (no target training)"
+
+
+def column_of(run):
+    """The target task, with what else a score depends on: the layer of an embedding, how the target was trained, a split that is
+    not the test set."""
+    if run["phase"] == "retrieval":
+        return f"{run['task']} (layer {run['layer']})"
+    target, split = _target_record(run), run.get("split", "test")
+    factors = [factor for factor in target["factors"] if not factor.startswith(TRANSFER)] if target else []
+    return _label(run["task"], factors + [split] * (split != "test"))
+
+
+def trained_in(run):
+    """Which training a run is, and for a target which."""
+    return "intermediate training" if run["phase"] == "intermediate" else f"{column_of(run)} target training"
+
+
+def compared_in(run):
+    """On which sentences a retrieval compared encoders, and with which other one its own."""
+    other, base = _named(**run["compared_with"]), base_of(run)
+    return f"{run['task']}, {'' if other == base else f'{base} '}compared with {other}"
+
+
+def in_order(names, order):
+    """Names sorted by the position of their first word in `order`; unknown ones last."""
+    return sorted(
+        names, key=lambda name: (order.index(name.split()[0]) if name.split()[0] in order else len(order), name)
+    )
+
+
+def _label(task, factors):
+    """A task, with what sets its run apart."""
+    return task + (f" ({', '.join(factors)})" if factors else "")
+
+
+def _target_record(run):
+    """The target training behind an evaluation, or that a target run is; None if there is none."""
+    last = run["lineage"][-1]
+    return last if run["phase"] in ("eval", "target") and last.get("phase") == "target" else None
