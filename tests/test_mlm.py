@@ -12,7 +12,7 @@ from xstilts import metrics, mlm, sources
 from xstilts.errors import UserError
 from xstilts.examples import featurize
 from xstilts.metrics import score
-from xstilts.mlm import forward, load_text, mask, reduce, text_task
+from xstilts.mlm import forward, load_text, mask, text_task
 
 LINES = [f"the {word} runs in the station of {word}" for word in "abcdefghijklmnopqrstuvwxyz"]
 
@@ -103,9 +103,8 @@ def test_the_head_sees_the_masked_positions_only(encoder, tokenizer, rows):
 
 def test_loss_and_accuracy_count_every_masked_piece_once():
     logits = torch.log(torch.tensor([[[0.5, 0.25, 0.25], [0.1, 0.8, 0.1]], [[0.2, 0.2, 0.6], [1.0, 1.0, 1.0]]]))
-    kept = reduce(logits, torch.tensor([[0, 2], [2, -100]])).numpy()
-    padded = np.concatenate([kept, np.full((2, 1, 2), -100.0)], axis=1)  # what the Trainer adds to even out batches
-    predictions = mlm.decode(padded, {"example": [0, 1]}, ["", ""], ())
+    kept = mlm.keep(logits, torch.tensor([[0, 2], [2, -100]]), {})
+    predictions = mlm.decode(kept, {"example": [0, 1]}, ["", ""], ())
     assert [len(pieces) for pieces in predictions] == [2, 1]
     scores = score(metrics.MaskedPieces, predictions, ["", ""])
     assert scores["loss"] == pytest.approx(-np.mean(np.log([0.5, 0.1, 0.6])), rel=1e-5)

@@ -25,8 +25,12 @@ def featurized(task_type, examples, tokenizer, labels=(), **lengths):
 
 
 def decoded(task_type, logits, features, examples, labels=()):
-    """Predictions for examples given as a list."""
-    return task_type.decode(logits, features, Dataset.from_list(examples), labels)
+    """Predictions for examples given as a list, from (rows, ...) logits padded behind the end of each row."""
+    logits = torch.tensor(np.array(logits), dtype=torch.float32)
+    lengths = [len(row) for row in features["input_ids" if "input_ids" in features.column_names else "offsets"]]
+    mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+    rows = task_type.keep(logits, None, {"attention_mask": mask})
+    return task_type.decode(rows, features, Dataset.from_list(examples), labels)
 
 
 def pieces(tokenizer, ids):
@@ -213,9 +217,6 @@ def check_words(examples, max_seq_length, tokenizer):
     gold = [tagging.TYPE.gold(example) for example in examples]
     logits = planted(features, max(lengths) + 3, gold)
     assert decoded(tagging.TYPE, logits, features, examples, TAGS) == gold
-    assert (
-        decoded(tagging.TYPE, tagging.TYPE.reduce(torch.tensor(logits), None).numpy(), features, examples, TAGS) == gold
-    )
     order = [(row["example"], word) for row in features for word in row["words"]]
     assert order == [(i, word) for i, example in enumerate(examples) for word in range(len(example["tokens"]))]
 
@@ -262,7 +263,7 @@ def test_a_lost_or_doubled_window_is_noticed(change, message, tokenizer):
     features = featurized(tagging.TYPE, examples, tokenizer, TAGS, max_seq_length=8)
     rows = Dataset.from_list(change(list(features)))
     with pytest.raises(ValueError, match=message):
-        decoded(tagging.TYPE, np.zeros((len(rows), 8), dtype=int), rows, examples, TAGS)
+        decoded(tagging.TYPE, np.zeros((len(rows), 8, 3)), rows, examples, TAGS)
 
 
 def test_tagging_file(tmp_path):
@@ -286,11 +287,11 @@ def qa_features(examples, tokenizer, max_seq_length=24, doc_stride=8):
 
 
 def planted_spans(features, tokens, low=-5.0):
-    """(start, end) logits with their peak at the labels; [0, 0] plants nothing that can be chosen."""
-    logits = np.full((2, len(features), tokens), low, dtype=np.float32)
+    """(rows, 2, tokens) start and end logits with their peak at the labels; [0, 0] plants nothing that can be chosen."""
+    logits = np.full((len(features), 2, tokens), low, dtype=np.float32)
     for row, labels in enumerate(features["labels"]):
         for side in (0, 1):
-            logits[side, row, labels[side]] = 5
+            logits[row, side, labels[side]] = 5
     return logits
 
 
@@ -340,7 +341,7 @@ def test_answers_map_to_tokens_and_back(tokenizer, context, data):
             a, b = row["labels"]
             assert (row["offsets"][a][0], row["offsets"][b][1]) == (start, end)
     logits = planted_spans(features, max(map(len, features["input_ids"])))
-    logits[:, [row["labels"] == [0, 0] for row in features]] = -5
+    logits[[row["labels"] == [0, 0] for row in features]] = -5
     assert decoded(qa.TYPE, logits, features, examples) == [context[start:end], "on"]
 
 
@@ -391,7 +392,7 @@ def test_decoding_equals_a_plain_search(tokenizer, seed, words, levels, slope):
         rows = [i for i in range(len(features)) if features[i]["example"] == number]
         found = [reference_decode(*logits[:, i], features[i]["offsets"], example["context"]) for i in rows]
         expected.append(max(found, key=lambda pair: pair[0])[1])
-    assert decoded(qa.TYPE, tuple(logits), features, examples) == expected
+    assert decoded(qa.TYPE, logits.swapaxes(0, 1), features, examples) == expected
 
 
 @pytest.mark.parametrize(
@@ -407,15 +408,15 @@ def test_the_twenty_best_starts_and_ends(starts, ends, answer):
     words = [f"w{i}" for i in range(len(starts))]
     offsets = [[a, a + len(word)] for a, word in word_starts(" ".join(words))]
     features = Dataset.from_dict({"offsets": [offsets], "example": [0]})
-    assert decoded(qa.TYPE, (starts[None], ends[None]), features, [question(" ".join(words), "w0")]) == [answer]
+    assert decoded(qa.TYPE, [[starts, ends]], features, [question(" ".join(words), "w0")]) == [answer]
 
 
 def test_an_answer_never_leaves_the_context_and_is_at_most_30_tokens(tokenizer):
     context = " ".join(["the"] * 40)
     features = qa_features([question(context, "the")], tokenizer, 64, 16)
-    logits = np.full((2, 1, 70), 99.0)
+    logits = np.full((1, 2, 70), 99.0)
     inside = np.array(features[0]["offsets"])[:, 0] >= 0
-    logits[:, 0, : len(inside)][:, inside] = np.arange(inside.sum())
+    logits[0, :, : len(inside)][:, inside] = np.arange(inside.sum())
     assert decoded(qa.TYPE, logits, features, [question(context, "the")]) == ["the"]
     logits[0, 0, : len(inside)][inside] *= -9
     (answer,) = decoded(qa.TYPE, logits, features, [question(context, "the")])
@@ -492,8 +493,9 @@ def test_null_odds_by_hand(tokenizer):
     starts = np.array([[4, 99, 3, 0, 0], [1, 99, 0, 5, 99], [0.5, 1, 9, PADDING, PADDING]])
     ends = np.array([[5, 99, 4, 0, 0], [1, 99, 0, 3, 99], [-2, 1, 9, PADDING, PADDING]])
     expected = [{"text": "in", "null_odds": 2 - 8}, {"text": "on", "null_odds": -1.5 - 2}]
-    assert decoded(qa.TYPE_WITH_NULL, (starts, ends), features, examples) == expected
-    assert decoded(qa.TYPE, (starts, ends), features, examples) == ["in", "on"]
+    logits = np.stack([starts, ends], axis=1)
+    assert decoded(qa.TYPE_WITH_NULL, logits, features, examples) == expected
+    assert decoded(qa.TYPE, logits, features, examples) == ["in", "on"]
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 60))
@@ -502,21 +504,21 @@ def test_null_odds_equal_a_plain_search(tokenizer, seed, words):
     examples = [question("on the", "on"), question(" ".join(["the", "on", "in"] * 20)[: 4 * words], "the")]
     features = qa_features(examples, tokenizer, 32, 16)
     tokens = max(map(len, features["input_ids"])) + 3
-    logits = np.random.default_rng(seed).integers(-4, 4, (2, len(features), tokens)).astype(np.float32)
+    logits = np.random.default_rng(seed).integers(-4, 4, (len(features), 2, tokens)).astype(np.float32)
     for row, ids in enumerate(features["input_ids"]):
-        logits[:, row, len(ids) :] = PADDING
-    found = decoded(qa.TYPE_WITH_NULL, tuple(logits), features, examples)
-    assert [each["text"] for each in found] == decoded(qa.TYPE, tuple(logits), features, examples)
+        logits[row, :, len(ids) :] = PADDING
+    found = decoded(qa.TYPE_WITH_NULL, logits, features, examples)
+    assert [each["text"] for each in found] == decoded(qa.TYPE, logits, features, examples)
     for number, example in enumerate(examples):
         rows = [i for i in range(len(features)) if features[i]["example"] == number]
-        best = max(reference_decode(*logits[:, i], features[i]["offsets"], example["context"])[0] for i in rows)
-        assert found[number]["null_odds"] == min(logits[0, i, 0] + logits[1, i, 0] for i in rows) - best
+        best = max(reference_decode(*logits[i], features[i]["offsets"], example["context"])[0] for i in rows)
+        assert found[number]["null_odds"] == min(logits[i, 0, 0] + logits[i, 1, 0] for i in rows) - best
 
 
 def test_a_question_that_no_span_can_answer_has_the_highest_finite_odds(tokenizer):
     examples = [question("", "", 0)]
     features = qa_features(examples, tokenizer)
-    (prediction,) = decoded(qa.TYPE_WITH_NULL, np.ones((2, 1, 24)), features, examples)
+    (prediction,) = decoded(qa.TYPE_WITH_NULL, np.ones((1, 2, 24)), features, examples)
     assert prediction == {"text": "", "null_odds": qa.HIGHEST_ODDS}
     assert json.loads(json.dumps(prediction, allow_nan=False)) == prediction
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import numpy as np
 import torch
 from transformers import AutoModelForSequenceClassification
 
@@ -29,9 +30,19 @@ def logits(outputs, batch):
     return outputs["logits"]
 
 
-def decode(logits, features, examples, labels):
-    """(rows, labels) logits -> the label with the highest one."""
-    return [labels[best] for best in logits.argmax(-1)]
+def keep(logits, labels, batch):
+    """(labels,) logits of every row, float32."""
+    return [*logits.float().cpu().numpy()]
+
+
+def decode(outputs, features, examples, labels):
+    """Logits of every row -> the label with the highest one."""
+    return [labels[row.argmax()] for row in outputs]
+
+
+def confidence(outputs, features, examples):
+    """The probability of every predicted label."""
+    return [float(1 / np.exp(row - row.max()).sum()) for row in outputs]
 
 
 def gold(example):
@@ -61,7 +72,9 @@ TYPE = TaskType(
     features=features,
     collate=collate,
     logits=logits,
+    keep=keep,
     decode=decode,
+    confidence=confidence,
     gold=gold,
     texts=texts,
     constant=constant,

@@ -6,6 +6,7 @@ goes on exactly; selection rows always have the same masks. The LM head runs on 
 250,000 pieces it is the costliest layer.
 """
 
+import math
 import os
 import zlib
 from dataclasses import replace
@@ -93,19 +94,24 @@ def logits(outputs, batch):
     return outputs["logits"]
 
 
-def reduce(logits, labels):
-    """(batch, masked, 2): the loss in nats of each chosen piece, -1 where there is none, and whether the best guess is right."""
+def keep(logits, labels, batch):
+    """(masked, 2) of every row: the loss in nats of each chosen piece, and whether the best guess is right."""
     loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), reduction="none")
-    loss = loss.view(labels.shape).masked_fill(labels == -100, -1)
-    return torch.stack([loss, (logits.argmax(-1) == labels).float()], dim=-1)
+    both = torch.stack([loss.view(labels.shape), (logits.argmax(-1) == labels).float()], dim=-1).cpu().numpy()
+    return [row[chosen] for row, chosen in zip(both, (labels != -100).cpu().numpy(), strict=True)]
 
 
-def decode(logits, features, examples, labels):
-    """What `reduce` kept -> a list of [loss, right] for the chosen pieces of every example."""
+def decode(outputs, features, examples, labels):
+    """What `keep` kept -> a list of [loss, right] for the chosen pieces of every example."""
     predictions = [[] for _ in range(len(examples))]
-    for row, example in zip(logits, features["example"], strict=True):
-        predictions[example] += [[float(loss), float(right)] for loss, right in row if loss >= 0]
+    for row, example in zip(outputs, features["example"], strict=True):
+        predictions[example] += row.tolist()
     return predictions
+
+
+def confidence(outputs, features, examples):
+    """The probability of the right piece at every chosen position."""
+    return [[math.exp(-loss) for loss, _ in row] for row in decode(outputs, features, examples, ())]
 
 
 def gold(example):
@@ -135,8 +141,9 @@ TYPE = TaskType(
     collate=partial(collate, probability=0.15),
     forward=forward,
     logits=logits,
-    reduce=reduce,
+    keep=keep,
     decode=decode,
+    confidence=confidence,
     gold=gold,
     texts=texts,
     constant=constant,

@@ -74,7 +74,8 @@ class DevRows(torch.utils.data.Dataset):
         return len(self.features)
 
     def __getitem__(self, index):
-        return {**self.features[index], "task": self.task.name}
+        """A row that says whose it is, or a column of all."""
+        return self.features[index] if isinstance(index, str) else {**self.features[index], "task": self.task.name}
 
 
 class MixedLoader(DataLoader):
@@ -140,7 +141,7 @@ class MultitaskTrainer(StiltsTrainer):
 
     def forward(self, model, inputs):
         """The model knows the forward passes of its tasks."""
-        return model(**inputs)
+        return model(**{name: part for name, part in inputs.items() if name != "first"})
 
     def is_first_epoch(self, inputs):
         """By the rows themselves: tasks go through their rows at different speeds."""

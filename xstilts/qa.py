@@ -17,6 +17,7 @@ from xstilts.task import TaskType
 N_BEST = 20  # starts and ends looked at per window, as in the reference scorers' run_squad
 MAX_ANSWER_LENGTH = 30  # tokens; XTREME's --max_answer_length
 MAX_QUERY_LENGTH = 64  # pieces of a question that are kept; XTREME's --max_query_length
+CHUNK = 256  # windows decoded together
 HIGHEST_ODDS = float(np.finfo(np.float32).max)  # of having no answer, where no span is allowed: JSON has no infinity
 
 
@@ -89,48 +90,82 @@ def logits(outputs, batch):
     return both.masked_fill(batch["attention_mask"][:, None] == 0, -torch.inf)
 
 
-def decode(logits, features, examples, labels):
-    """(start, end) logits, each (rows, tokens) -> the answer text of every example, from its best-scoring window."""
-    return [text for text, _ in best_answers(logits, features, examples)]
+def keep(logits, labels, batch):
+    """(2, tokens) start and end logits of every row, float32."""
+    lengths = batch["attention_mask"].sum(-1).tolist()
+    return [row[:, :length].copy() for row, length in zip(logits.cpu().numpy(), lengths, strict=True)]
 
 
-def decode_with_null(logits, features, examples, labels):
-    """The same logits -> {"text", "null_odds"} of every example: its best answer, and by how much the score of having none
-    exceeds that answer's.
+def decode(outputs, features, examples, labels):
+    """What `keep` kept -> the answer text of every example, from its best-scoring window."""
+    return [text for text, *_ in best_answers(outputs, features, examples)]
+
+
+def confidence(outputs, features, examples):
+    """The probability of every predicted span among those of its window, starts and ends independent of each other."""
+    return [probability for *_, probability in best_answers(outputs, features, examples)]
+
+
+def decode_with_null(outputs, features, examples, labels):
+    """The same -> {"text", "null_odds"} of every example: its best answer, and by how much the score of having none exceeds that
+    answer's.
 
     A window's null score is that of its first token; an example's is the *lowest* of its windows, so that one window with an
     answer is enough (run_squad of BERT; `postprocess_qa_predictions` in transformers' utils_qa.py).
     """
     nulls = [np.inf] * len(examples)
-    for starts, ends, example in zip(*logits, features["example"], strict=True):
-        nulls[example] = min(nulls[example], np.float32(starts[0]) + np.float32(ends[0]))
-    answers = zip(nulls, best_answers(logits, features, examples), strict=True)
-    return [{"text": text, "null_odds": float(min(null - score, HIGHEST_ODDS))} for null, (text, score) in answers]
+    for (starts, ends), example in zip(outputs, features["example"], strict=True):
+        nulls[example] = min(nulls[example], starts[0] + ends[0])
+    answers = zip(nulls, best_answers(outputs, features, examples), strict=True)
+    return [{"text": text, "null_odds": float(min(null - score, HIGHEST_ODDS))} for null, (text, score, _) in answers]
 
 
-def best_answers(logits, features, examples):
-    """(text, score) of the best span of every example over all of its windows; ("", -inf) where none is allowed."""
-    found = [("", -np.inf)] * len(examples)
-    contexts = list(examples["context"])
-    for starts, ends, offsets, example in zip(*logits, features["offsets"], features["example"], strict=True):
-        offsets = np.array(offsets)
-        score, first, last = best_span(starts[: len(offsets)], ends[: len(offsets)], offsets[:, 0] >= 0)
-        if score > found[example][1]:
-            found[example] = (contexts[example][offsets[first, 0] : offsets[last, 1]].strip(), score)
+def best_answers(outputs, features, examples):
+    """(text, score, probability in its window) of the best span of every example over all of its windows; ("", -inf, 0) where
+    none is allowed. Of equal scores that of the earlier window."""
+    found, contexts, owners = [("", -np.inf, 0.0)] * len(examples), list(examples["context"]), features["example"]
+    for begin in range(0, len(outputs), CHUNK):
+        rows = outputs[begin : begin + CHUNK]
+        offsets = offsets_of(features, begin, [row.shape[1] for row in rows])
+        starts, ends = (
+            padded([np.where(o[:, 0] >= 0, row[i], -np.inf) for row, o in zip(rows, offsets, strict=True)])
+            for i in (0, 1)
+        )
+        for row, score, first, last in zip(range(len(rows)), *best_spans(starts, ends), strict=True):
+            example = owners[begin + row]
+            if score > found[example][1]:
+                text = contexts[example][offsets[row][first, 0] : offsets[row][last, 1]].strip()
+                mass = sum(np.logaddexp.reduce(side) for side in rows[row])
+                found[example] = (text, score, float(np.exp(score - mass)))
     return found
 
 
-def best_span(starts, ends, allowed):
-    """(score, first token, last token) of the best span of at most MAX_ANSWER_LENGTH allowed tokens among the N_BEST starts and
-    ends; ties go to the lower positions. The score is -inf where there is none."""
-    starts, ends = (np.where(allowed, values.astype(np.float32), -np.inf) for values in (starts, ends))
-    firsts = np.sort(np.argsort(-starts, kind="stable")[:N_BEST])
-    lasts = np.sort(np.argsort(-ends, kind="stable")[:N_BEST])
-    length = lasts[None, :] - firsts[:, None]
-    scores = starts[firsts][:, None] + ends[lasts][None, :]
-    scores = np.where((length >= 0) & (length < MAX_ANSWER_LENGTH), scores, -np.inf)
-    row, column = np.unravel_index(scores.argmax(), scores.shape)
-    return scores[row, column], firsts[row], lasts[column]
+def offsets_of(features, begin, lengths):
+    """(tokens, 2) character offsets of the rows from `begin` on, of which `lengths` are the numbers of tokens."""
+    column = features.with_format("arrow")[begin : begin + len(lengths)]["offsets"]
+    flat = column.combine_chunks().flatten().flatten().to_numpy().reshape(-1, 2)
+    return np.split(flat, np.cumsum(lengths)[:-1])
+
+
+def padded(rows):
+    """Arrays of different length -> (rows, longest), float32 with -inf behind the end."""
+    table = np.full((len(rows), max(map(len, rows))), -np.inf, np.float32)
+    for line, row in zip(table, rows, strict=True):
+        line[: len(row)] = row
+    return table
+
+
+def best_spans(starts, ends):
+    """(scores, first tokens, last tokens), each (rows,), of the best spans of at most MAX_ANSWER_LENGTH tokens among the N_BEST
+    starts and ends of each row of (rows, tokens) logits, -inf where not allowed. Ties go to the lower positions."""
+    firsts = np.sort(np.argsort(-starts, axis=1, kind="stable")[:, :N_BEST])
+    lasts = np.sort(np.argsort(-ends, axis=1, kind="stable")[:, :N_BEST])
+    length = lasts[:, None, :] - firsts[:, :, None]
+    scores = np.take_along_axis(starts, firsts, 1)[:, :, None] + np.take_along_axis(ends, lasts, 1)[:, None, :]
+    scores = np.where((length >= 0) & (length < MAX_ANSWER_LENGTH), scores, -np.inf).reshape(len(starts), -1)
+    best, rows = scores.argmax(1), np.arange(len(starts))
+    row, column = np.divmod(best, lasts.shape[1])
+    return scores[rows, best], firsts[rows, row], lasts[rows, column]
 
 
 def gold(example):
@@ -181,7 +216,9 @@ TYPE = TaskType(
     features=features,
     collate=collate,
     logits=logits,
+    keep=keep,
     decode=decode,
+    confidence=confidence,
     gold=gold,
     texts=texts,
     constant=constant,

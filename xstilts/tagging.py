@@ -83,26 +83,39 @@ def collate(rows, tokenizer):
     return {**batch, "labels": torch.tensor(labels)}
 
 
-def reduce(logits, labels):
-    """The best tag of every token: all logits of a test set would fill the memory."""
-    return logits.argmax(-1)
+def keep(logits, labels, batch):
+    """(number of the best tag, its probability) of every token of a row, each (tokens,): all logits of a test set would fill the
+    memory."""
+    probabilities, best = logits.float().softmax(-1).max(-1)
+    lengths = batch["attention_mask"].sum(-1).tolist()
+    pairs = zip(best.cpu().numpy(), probabilities.cpu().numpy(), lengths, strict=True)
+    return [(tags[:length].copy(), shares[:length].copy()) for tags, shares, length in pairs]
 
 
-def decode(logits, features, examples, labels):
-    """(rows, tokens, tags) logits, or (rows, tokens) tag ids -> a list of tags per example, one for every word.
+def decode(outputs, features, examples, labels):
+    """What `keep` kept -> a list of tags per example, one for every word."""
+    return of_words([[labels[tag] for tag in tags] for tags, _ in outputs], features, examples)
 
-    Raises ValueError if a word has no prediction or more than one.
+
+def confidence(outputs, features, examples):
+    """The probability of the predicted tag of every word."""
+    return of_words([shares.tolist() for _, shares in outputs], features, examples)
+
+
+def of_words(rows, features, examples):
+    """A value per token of every row -> a list per example of the values at the first pieces of its words.
+
+    Raises ValueError if a word has no value or more than one.
     """
-    best = logits if logits.ndim == 2 else logits.argmax(-1)
-    predictions = [[None] * len(tokens) for tokens in examples["tokens"]]
-    for row, first, words, example in zip(best, features["first"], features["words"], features["example"], strict=True):
+    found = [[None] * len(tokens) for tokens in examples["tokens"]]
+    for row, first, words, example in zip(rows, features["first"], features["words"], features["example"], strict=True):
         for position, word in zip(first, words, strict=True):
-            if predictions[example][word] is not None:
+            if found[example][word] is not None:
                 raise ValueError(f"word {word} of sentence {example} is predicted twice")
-            predictions[example][word] = labels[row[position]]
-    if any(tag is None for sentence in predictions for tag in sentence):
+            found[example][word] = row[position]
+    if any(value is None for sentence in found for value in sentence):
         raise ValueError("a word has no prediction")
-    return predictions
+    return found
 
 
 def gold(example):
@@ -134,8 +147,9 @@ TYPE = TaskType(
     features=features,
     collate=collate,
     logits=classification.logits,
-    reduce=reduce,
+    keep=keep,
     decode=decode,
+    confidence=confidence,
     gold=gold,
     texts=texts,
     constant=constant,

@@ -5,9 +5,10 @@ A declaration is data: frozen, its values are functions and objects one can clic
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from xstilts.sources import Source
+from xstilts.sources import ENGLISH, Source
+from xstilts.xtreme import languages_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +23,9 @@ class TaskType:
     forward      (model, batch) -> model outputs; for types whose model is not simply called with the batch
     collate      (list of feature rows, tokenizer) -> padded int64 tensors; `labels` is -100 where nothing is learned
     logits       (model outputs, batch) -> (..., classes) logits; `labels`, of the shape before classes, index the last axis
-    reduce       (logits, labels) -> what is kept of a batch's logits until they are decoded; None keeps them whole
-    decode       (logits, features, examples, labels) -> one prediction per example, in the order of the examples
+    keep         (logits, labels, batch) -> what is kept of every row of the batch until all are decoded, arrays without padding
+    decode       (kept of every row, features, examples, labels) -> one prediction per example, in the order of the examples
+    confidence   (kept of every row, features, examples) -> the model's probability of each prediction, 0 to 1 (of a word each)
     gold         example -> the reference that the metric compares a prediction with
     texts        example -> the model's inputs before tokenisation: a list of tuples of strings
     constant     (training examples, examples) -> predictions that know nothing but the most frequent training label
@@ -38,8 +40,9 @@ class TaskType:
     collate: Callable
     forward: Callable | None = None
     logits: Callable
-    reduce: Callable | None = None
+    keep: Callable
     decode: Callable
+    confidence: Callable
     gold: Callable
     texts: Callable
     constant: Callable
@@ -61,9 +64,10 @@ class Task:
     metric       an `evaluate.Metric` class of `xstilts/metrics.py`; its `headline` names the score that selects
     languages    the languages of XTREME and XTREME-R it is evaluated in, English first where it is among them
     train_on     the task whose training rows a target task learns from, where that is another one
-    held_out_by  a column of the raw rows: the selection set is not the `validation` split but a twentieth of the training
-                 rows, by whole groups of this column (see `xstilts/examples.py`)
+    held_out_by  a column of the raw rows: the selection set is not the `validation` split but a part of the training rows, by
+                 whole groups of this column (see `xstilts/examples.py`), of which it takes `held_out_share`
     sizes        published number of rows, checked: by split where all languages agree, else by `split-language`
+    variants     benchmark -> the fields that differ from these in it (see `of_benchmark`)
     """
 
     name: str
@@ -77,7 +81,9 @@ class Task:
     languages: tuple[str, ...] = ("en",)
     train_on: "Task | None" = None
     held_out_by: str | None = None
+    held_out_share: float = 1 / 20
     sizes: Mapping[str, int] = field(default_factory=dict)
+    variants: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
     @property
     def splits(self):
@@ -108,3 +114,13 @@ class RetrievalTask:
     def splits(self):
         """Names of the splits it has rows of."""
         return tuple(self.source.splits)
+
+
+def of_benchmark(task, benchmark):
+    """A Task or RetrievalTask as `xtreme` or `xtreme-r` has it: in that benchmark's languages, English first where it is among
+    them, and with what the declaration's `variants` say of it (another release of the data, say).
+
+    Raises UserError for another benchmark, and for a task that it lacks.
+    """
+    languages = sorted(languages_of(benchmark, task.name), key=lambda language: language != ENGLISH)
+    return replace(task, languages=tuple(languages), **getattr(task, "variants", {}).get(benchmark, {}))

@@ -19,9 +19,11 @@ import torch
 from torch.utils.data import SequentialSampler
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback
 from transformers.trainer_callback import TrainerState
+from transformers.trainer_utils import EvalLoopOutput, EvalPrediction
 
 from xstilts.complexity import CodeLength
 from xstilts.errors import UserError, is_main_process, say
+from xstilts.evaluation import kept_outputs
 from xstilts.layer_rates import rate_factors, split_by_rate
 from xstilts.metrics import score
 from xstilts.order import EpochSampler, TrainingRows
@@ -62,7 +64,6 @@ class StiltsTrainer(Trainer):
             eval_dataset=dev[1] if dev else None,
             compute_metrics=(lambda output: self.score(*dev, output.predictions)) if dev else None,
             compute_loss_func=self.compute_loss,  # tells the Trainer to count the step's labels and not to rescale
-            preprocess_logits_for_metrics=self.reduce,
             callbacks=[StopOnNonFiniteLoss(), *callbacks],
         )
 
@@ -74,17 +75,12 @@ class StiltsTrainer(Trainer):
         """Feature rows -> a batch."""
         return self.task.type.collate(rows, self.processing_class)
 
-    def reduce(self, logits, labels):
-        """What is kept of a batch's logits until all are decoded."""
-        return self.task.type.reduce(logits, labels) if self.task.type.reduce else logits
-
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Summed cross-entropy of a batch over the number of labels of the whole step. DDP averages gradients over processes,
         hence the factor."""
         labels = inputs.pop("labels")
         outputs = self.forward(model, inputs)
-        logits = self.task.type.logits(outputs, inputs)
-        total = torch.nn.functional.cross_entropy(logits.flatten(0, -2).float(), labels.flatten(), reduction="sum")
+        total = summed_loss(self.task.type.logits(outputs, inputs), labels)
         if model.training:
             self.code.add(self.task.name, total, labels, self.is_first_epoch(inputs))
         loss = total * self.accelerator.num_processes / num_items_in_batch
@@ -119,14 +115,35 @@ class StiltsTrainer(Trainer):
     def _get_eval_sampler(self, eval_dataset):
         return SequentialSampler(eval_dataset)
 
-    def decode(self, examples, features, logits):
-        """Predictions, one per example."""
-        return self.task.type.decode(logits, features, examples.rows, self.task.labels)
+    def batch_outputs(self, model, batch):
+        """(what is kept of every row until all are decoded, the summed loss, the number of labels in it) of a batch."""
+        inputs = self._prepare_inputs(batch)
+        labels = inputs.pop("labels")
+        logits = self.task.type.logits(self.forward(model, inputs), inputs)
+        return self.task.type.keep(logits, labels, inputs), summed_loss(logits, labels), (labels != -100).sum()
 
-    def score(self, examples, features, logits):
+    def evaluation_loop(self, dataloader, description, *args, metric_key_prefix="eval", **kwargs):
+        """The Trainer's, behind `evaluate` and `predict`, as one pass over rows sorted by length (`evaluation.kept_outputs`)."""
+        model = self._wrap_model(self.model, training=False)
+        if not self.accelerator._models and model is self.model:  # precision and device as in training
+            model = self.accelerator.prepare_model(model, evaluation_mode=True)
+        model.eval()
+        rows = dataloader.dataset
+        outputs, loss = kept_outputs(self, model, rows)
+        metrics = {"loss": loss}
+        if self.compute_metrics and description == "Evaluation":
+            metrics |= self.compute_metrics(EvalPrediction(predictions=outputs, label_ids=None))
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in metrics.items()}
+        return EvalLoopOutput(predictions=outputs, label_ids=None, metrics=metrics, num_samples=len(rows))
+
+    def decode(self, examples, features, outputs):
+        """Predictions, one per example."""
+        return self.task.type.decode(outputs, features, examples.rows, self.task.labels)
+
+    def score(self, examples, features, outputs):
         """The task's scores, 0 to 100."""
         gold = [self.task.type.gold(example) for example in examples.rows]
-        return score(self.task.metric, self.decode(examples, features, logits), gold)
+        return score(self.task.metric, self.decode(examples, features, outputs), gold)
 
     def dev_scores(self):
         """Scores of the model as it is on the selection set, without the timings that `evaluate` adds."""
@@ -150,6 +167,11 @@ class StiltsTrainer(Trainer):
     def predictions(self, examples, features):
         """Predictions, one per example, in their order."""
         return self.decode(examples, features, self.predict(features).predictions)
+
+
+def summed_loss(logits, labels):
+    """Cross-entropy in nats, summed over the labels that are not -100."""
+    return torch.nn.functional.cross_entropy(logits.flatten(0, -2).float(), labels.flatten(), reduction="sum")
 
 
 def _scores(logged):

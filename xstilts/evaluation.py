@@ -1,0 +1,50 @@
+"""One pass over rows of any origin: sorted by length, padded to the longest of a batch only, and put back in order."""
+
+import torch
+from accelerate.utils import gather_object
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+
+def kept_outputs(trainer, model, rows):
+    """(what the task's type keeps of the logits of every feature row, in the order of the rows; the mean loss per label).
+
+    Batches of `eval_batch_size` rows per device, the longest first, so that too little memory shows at once. Processes share the
+    batches and each gets all outputs; an equal number of batches each, as sharded models want it, so the last may be done twice.
+    """
+    args, kept, loss, count = trainer.args, {}, 0.0, 0
+    first = args.process_index
+    batches = batches_by_length(input_lengths(rows), args.eval_batch_size)
+    rounds = -(-len(batches) // args.world_size)
+    own = [batches[min(i * args.world_size + first, len(batches) - 1)] for i in range(rounds)]
+    loader = DataLoader(
+        rows,
+        batch_sampler=own,
+        collate_fn=trainer.collate,
+        num_workers=args.dataloader_num_workers,
+        pin_memory=args.dataloader_pin_memory and args.device.type == "cuda",
+    )
+    hidden = args.disable_tqdm or not trainer.is_local_process_zero() or None
+    with torch.inference_mode():
+        for i, batch in enumerate(tqdm(loader, desc="predict", leave=False, disable=hidden)):
+            outputs, total, labels = trainer.batch_outputs(model, batch)
+            kept |= zip(own[i], outputs, strict=True)
+            counts = i * args.world_size + first < len(batches)
+            loss, count = loss + counts * total, count + counts * labels
+    if args.world_size > 1:
+        kept = dict(gather_object([*kept.items()]))
+        sums = gather_object([(loss, count)])
+        loss, count = (sum(part) for part in zip(*sums, strict=True))
+    assert len(kept) == len(rows)
+    return [kept[index] for index in range(len(rows))], float(loss) / max(1, int(count))
+
+
+def input_lengths(rows):
+    """Tokens of every row; of several inputs in a row (choices) those of the longest."""
+    return [max(map(len, ids)) if ids and isinstance(ids[0], list) else len(ids) for ids in rows["input_ids"]]
+
+
+def batches_by_length(lengths, size):
+    """Indices of rows in batches of `size`, from the longest to the shortest; equal lengths keep their order."""
+    order = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
+    return [order[start : start + size] for start in range(0, len(order), size)]
