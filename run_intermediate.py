@@ -42,6 +42,7 @@ from xstilts.multitask import (
     trainer_for,
     with_average,
 )
+from xstilts.prefix_cache import cache_prefix, check_prefix_cache
 from xstilts.results import Run
 from xstilts.similarity import encoder_changes
 from xstilts.training import StiltsTrainer, fit, select_by
@@ -105,6 +106,9 @@ class IntermediateArguments:
     layerwise_lr_decay: float = HfArg(
         default=1.0, help="Learning rate of a layer over that of the layer above; the head has the full one."
     )
+    cache_frozen_prefix: str | None = HfArg(
+        default=None, help="Folder in which the output of frozen embeddings and lowest layers is kept, computed once."
+    )
     peft: str | None = HfArg(default=None, help="lora: train adapters on the encoder and merge them at the end.")
     lora_r: int = HfArg(default=16, help="LoRA: rank.")
     lora_alpha: int = HfArg(default=32, help="LoRA: alpha; updates are scaled by alpha / rank.")
@@ -155,6 +159,7 @@ def main(argv=None):
     set_seed(training_args.seed)
     model = load_parts(parts, tokenizer, args)
     model, trained = select_trained(model, args)
+    check_prefix_cache(model, args, training_args)
 
     # 4. Is this run new, interrupted, finished, or another one?
     records = [record for part in parts for record in (*part.train.records, *part.dev.records)]
@@ -170,6 +175,7 @@ def main(argv=None):
         part.train_features = featurize(part.task, part.train, tokenizer, vars(part.args))
         part.dev_features = featurize(part.task, part.dev, tokenizer, vars(part.args))
     trainer = trainer_for(parts, model, args, training_args, tokenizer)
+    cache_prefix(trainer, args.cache_frozen_prefix)
     fit(trainer)
     scores = trainer.dev_scores()
 

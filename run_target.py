@@ -27,6 +27,7 @@ from xstilts.examples import featurize, with_labels
 from xstilts.languages import load_selection, load_training
 from xstilts.layerwise import check_layerwise, gradual_unfreezing, select_trained
 from xstilts.lineage import default_output_dir, lineage_of, training_factors
+from xstilts.prefix_cache import cache_prefix, check_prefix_cache
 from xstilts.results import Run
 from xstilts.similarity import encoder_changes
 from xstilts.training import StiltsTrainer, early_stopping, fit, select_by
@@ -74,6 +75,9 @@ class TargetArguments:
     layerwise_lr_decay: float = HfArg(
         default=1.0, help="Learning rate of a layer over that of the layer above; the head has the full one."
     )
+    cache_frozen_prefix: str | None = HfArg(
+        default=None, help="Folder in which the output of frozen embeddings and lowest layers is kept, computed once."
+    )
     peft: str | None = HfArg(default=None, help="lora: train adapters on the encoder and merge them at the end.")
     lora_r: int = HfArg(default=16, help="LoRA: rank.")
     lora_alpha: int = HfArg(default=32, help="LoRA: alpha; updates are scaled by alpha / rank.")
@@ -113,6 +117,7 @@ def main(argv=None):
     model = load_for_target(args, task)
     check_length(model, tokenizer, args.max_seq_length)
     model, trained = select_trained(model, args)
+    check_prefix_cache(model, args, training_args)
 
     # 4. Is this run new, interrupted, finished, or another one?
     run = Run(
@@ -129,6 +134,7 @@ def main(argv=None):
         callbacks=[*early_stopping(args.early_stopping_patience), *gradual_unfreezing(model, args)],
         layerwise_lr_decay=args.layerwise_lr_decay,
     )  # fmt: skip
+    cache_prefix(trainer, args.cache_frozen_prefix)
     fit(trainer)
     scores = trainer.dev_scores()
 

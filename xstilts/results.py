@@ -25,7 +25,7 @@ PACKAGES = "torch transformers datasets evaluate accelerate peft seqeval sentenc
 # Arguments that say where and how a run is carried out, not what comes out of it. The three batch sizes are there as one product,
 # the precision as `mixed_precision`.
 NOT_IDENTITY = re.compile(
-    r"(output_dir|data_dir|config|compare_with|base_model_name_or_path|mlm_text_files|task|task_subset_.*|debug|overwrite_output_dir|model_name_or_path|per_device_.*|gradient_accumulation_steps"
+    r"(output_dir|data_dir|config|compare_with|base_model_name_or_path|cache_frozen_prefix|mlm_text_files|task|task_subset_.*|debug|overwrite_output_dir|model_name_or_path|per_device_.*|gradient_accumulation_steps"
     r"|logging_.*|log_.*|report_to|run_name|project|trackio.*|hub_.*|push_to_hub|disable_tqdm|dataloader_.*|do_.*|use_cpu"
     r"|save_total_limit|save_only_model|save_on_each_node|resume_from_checkpoint|restore_callback_states_from_checkpoint"
     r"|eval_accumulation_steps|prediction_loss_only|label_names|remove_unused_columns|skip_memory_metrics|ddp_.*|_n_gpu"
@@ -120,6 +120,12 @@ class Run:
                 "another --output_dir, or start again with --overwrite_output_dir"
             )
 
+    def folder(self, *names):
+        """A folder below the run's own, which is made."""
+        folder = self.output_dir.joinpath(*names)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
     def close(self, results, record=None):
         """Write run.json, the last file of a run, and delete its optimizer states, which have no reader any more.
 
@@ -147,6 +153,14 @@ class Run:
         for checkpoint in self.output_dir.glob("checkpoint-*"):
             shutil.rmtree(checkpoint)
         say(f"{lineage_text(lineage)}: {_summary(content)}, {self.output_dir / 'run.json'}")
+
+
+def save_examples(path, rows, columns):
+    """Write a JSON line per example: its columns, then `columns`, {name: a value per example}."""
+    with open(path, "w", encoding="utf-8") as file:
+        for row, *values in zip(rows, *columns.values(), strict=True):
+            line = {**row, **dict(zip(columns, values, strict=True))}
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 def _summary(run):
