@@ -24,11 +24,12 @@ from xstilts.checkpoint import check_length, load_tokenizer, save_checkpoint
 from xstilts.complexity import chance_scores
 from xstilts.errors import run_script
 from xstilts.examples import featurize, with_labels
-from xstilts.languages import load_selection, load_training
+from xstilts.languages import load_training
 from xstilts.layerwise import check_layerwise, gradual_unfreezing, select_trained
-from xstilts.lineage import default_output_dir, lineage_of, training_factors
+from xstilts.lineage import default_output_dir, departures, lineage_of, task_of_benchmark, training_factors
 from xstilts.prefix_cache import cache_prefix, check_prefix_cache
 from xstilts.results import Run
+from xstilts.selection import average_last, check_selection, load_dev, training_task
 from xstilts.similarity import encoder_changes
 from xstilts.training import StiltsTrainer, early_stopping, fit, select_by
 from xstilts.transfer import check_transfer, load_for_target, starting_encoder, transfer_record
@@ -49,6 +50,15 @@ class TargetArguments:
     base_model_name_or_path: str | None = HfArg(
         default=None, help="Where that base model is; default: where the run behind the checkpoint found it."
     )
+    benchmark: str | None = HfArg(
+        default=None,
+        help="xtreme or xtreme-r: whose release of the data; the same where both have one (all but udpos).",
+    )
+    train_language: str = HfArg(default="en", help="The source language, of training and selection rows.")
+    selection: str = HfArg(
+        default="english_dev", help="The checkpoint: english_dev, last, average_last_k, benchmark or oracle."
+    )
+    average_last_k: int = HfArg(default=3, help="--selection average_last_k: how many checkpoints.")
     keep_head: bool = HfArg(
         default=False,
         help="Keep the checkpoint's head instead of a fresh one (same task type and labels; recorded in the lineage).",
@@ -97,18 +107,20 @@ def main(argv=None):
     started_at = time.time()
     args, training_args = parse((TargetArguments, TrainingArguments), "target", argv)
     check_training_arguments(training_args)
-    task = load_task(args.task)
+    check_selection(args, training_args)
+    task = task_of_benchmark(load_task(args.task), args.benchmark)
     lineage = lineage_of(args.model_name_or_path)
     check_layerwise(args, training_args)
     check_transfer(args, lineage)
     tokenizer = load_tokenizer(args.model_name_or_path)
     training_args.output_dir = training_args.output_dir or default_output_dir(
-        "target", lineage, task.name, training_args.seed, training_factors(args)
+        "target", lineage, task.name, training_args.seed, training_factors(args, variants=task.variants)
     )
 
     # 2. Data: raw rows -> examples, English. Only the source language is seen before evaluation, for selection too.
-    train = load_training(task, data_dir=args.data_dir, max_samples=args.max_train_samples)
-    dev = load_selection(task, data_dir=args.data_dir, max_samples=args.max_eval_samples)
+    rows = training_task(task, args.selection)
+    train = load_training(rows, args.train_language, args.data_dir, args.max_train_samples)
+    dev = load_dev(task, args)
     task = with_labels(task, train)
     select_by(task.metric.headline, training_args, lambda: [*chance_scores(task, train, dev), "loss"])
 
@@ -136,15 +148,26 @@ def main(argv=None):
     )  # fmt: skip
     cache_prefix(trainer, args.cache_frozen_prefix)
     fit(trainer)
+    if args.selection == "average_last_k":
+        average_last(trainer, args.average_last_k)
     scores = trainer.dev_scores()
 
     # 6. Save what the next phase needs, then what the report needs.
     if trainer.is_world_process_zero():
-        record = {"phase": "target", "task": task.name, "trained_on": task.trained_on, "languages": ["en"]}
+        record = {"phase": "target", "task": task.name, "trained_on": task.trained_on, "languages": train.languages}
         record |= {"seed": training_args.seed, "head": "kept" if args.keep_head else "fresh"}
-        record |= {"frozen": trained["frozen"], "factors": training_factors(args), **transfer_record(args)}
+        record |= {
+            "selection": args.selection,
+            "benchmark": args.benchmark if args.benchmark in task.variants else None,
+        }
+        record |= {
+            "frozen": trained["frozen"],
+            "factors": training_factors(args, variants=task.variants),
+            **transfer_record(args),
+        }
         record["fingerprint"] = save_checkpoint(trainer.model, tokenizer, run.output_dir)
         results = {"metric": task.metric.headline, "dev_scores": scores, **trainer.training_record()}
+        results |= {"warnings": departures(task, lineage)}
         moved = encoder_changes(starting_encoder(args), run.output_dir)
         run.close(results | trained | {"weight_change": moved}, record)
 

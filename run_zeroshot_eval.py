@@ -3,11 +3,16 @@
     accelerate launch run_zeroshot_eval.py --task xnli --model_name_or_path runs/target/hellaswag/xnli/seed42
     python run_zeroshot_eval.py --task udpos --model_name_or_path runs/target/none/udpos/seed42 --languages de,sw --data_dir DATA
 
-The model has seen labelled data in English only; no target language is trained on or selected on.
+    python run_zeroshot_eval.py --task xnli --model_name_or_path runs/target/none/xnli/seed42 --benchmark xtreme-r --save_examples
+
+The model has seen labelled data in English only (run_target.py --train_language: in another source language only); no target
+language is trained on or selected on.
 
 Reads   a checkpoint with its head (--model_name_or_path, written by run_target.py), and the test rows of every language.
 Writes  --output_dir (runs/eval/<intermediate task or none>/<task>/seed<N>): predictions/<task>/test-<language>.tsv (or .json) in
-        the layout that XTREME's scorer reads, and run.json with the scores per language and the languages without data.
+        the layout that XTREME's scorer reads; run.json with the scores per language, their 95 percent bootstrap intervals, how
+        far they lie below the source language's, and the languages without data; with --save_examples also
+        examples/<task>/test-<language>.jsonl, every input with gold label, prediction and the model's confidence in it.
 """
 
 import time
@@ -20,13 +25,23 @@ from tasks import load_task
 from xstilts.arguments import check_training_arguments, parse
 from xstilts.checkpoint import check_length, check_trained_for, load_model, load_tokenizer
 from xstilts.coverage import coverage, inputs_of
-from xstilts.errors import run_script, say
+from xstilts.errors import UserError, run_script, say
 from xstilts.examples import featurize
 from xstilts.heads import labels_at
+from xstilts.intervals import interval
 from xstilts.languages import load_languages
-from xstilts.lineage import default_output_dir, lineage_of, zero_shot_languages
-from xstilts.metrics import averages, score
-from xstilts.results import Run
+from xstilts.lineage import (
+    default_output_dir,
+    departures,
+    lineage_of,
+    source_language,
+    task_of_benchmark,
+    zero_shot_languages,
+)
+from xstilts.metrics import averages, gaps_to_source, score
+from xstilts.placeholders import Placeholders
+from xstilts.results import Run, save_examples
+from xstilts.sources import pair_of
 from xstilts.training import StiltsTrainer
 
 
@@ -39,15 +54,20 @@ class EvalArguments:
     data_dir: str | None = HfArg(
         default=None, help="Folder with the official data files; without it rows come from the hub."
     )
-    languages: str | None = HfArg(
-        default=None, help="Comma-separated codes; default: all of the benchmark's, and what else lies in --data_dir."
+    benchmark: str | None = HfArg(
+        default=None,
+        help="xtreme or xtreme-r: its languages and its release of the data; default: both, and what else is there.",
     )
+    languages: str | None = HfArg(default=None, help="Comma-separated codes, instead of all.")
     split: str = HfArg(default="test", help="test or validation.")
     max_seq_length: int = HfArg(default=256, help="Longest input in tokens.")
     doc_stride: int = HfArg(
         default=128, help="Question answering: tokens that neighbouring windows of a context share."
     )
     max_eval_samples: int | None = HfArg(default=None, help="Use the first N examples of each language only.")
+    save_examples: bool = HfArg(
+        default=False, help="Keep input, gold label, prediction and confidence of every example."
+    )
     overwrite_output_dir: bool = HfArg(default=False, help="Delete the run in --output_dir and start again.")
     config: str | None = HfArg(default=None, help="Another table of default arguments than configs/eval.yaml.")
 
@@ -58,18 +78,20 @@ def main(argv=None):
     started_at = time.time()
     args, training_args = parse((EvalArguments, TrainingArguments), "eval", argv)
     check_training_arguments(training_args)
-    task = labels_at(args.model_name_or_path, load_task(args.task))
     lineage = lineage_of(args.model_name_or_path)
+    task = labels_at(args.model_name_or_path, task_of_benchmark(load_task(args.task), args.benchmark, lineage))
     tokenizer = load_tokenizer(args.model_name_or_path)
     check_trained_for(task, lineage, args.model_name_or_path)
     if lineage[-1].get("phase") != "target":
         say(f"{args.model_name_or_path} did not go through run_target.py; its own head is evaluated as it is")
     training_args.output_dir = training_args.output_dir or default_output_dir(
-        "eval", lineage, task.name, training_args.seed
+        "eval", lineage, task.name, training_args.seed, [args.benchmark] if args.benchmark else []
     )
 
     # 2. Data: every language that has any.
-    tests, missing = load_languages(task, args.split, args.languages, args.data_dir, args.max_eval_samples)
+    tests, missing = load_languages(
+        task, args.split, args.languages, args.data_dir, args.max_eval_samples, others=args.benchmark is None
+    )
 
     # 3. Model: the checkpoint with the head it was trained with.
     model = load_model(args.model_name_or_path, task, keep_head=True)
@@ -83,28 +105,51 @@ def main(argv=None):
     if not run.open():
         return
 
-    # 5. Language by language: logits -> predictions -> scores.
+    # 5. Rows of all languages -> what is kept of the logits, in one pass, sorted by length and put back in order.
     trainer = StiltsTrainer(task, model, training_args, tokenizer)
-    scores = {}
-    for language, examples in tests.items():
-        predictions = trainer.predictions(examples, featurize(task, examples, tokenizer, vars(args)))
-        gold = [task.type.gold(example) for example in examples.rows]
-        scores[language] = {
-            **score(task.metric, predictions, gold),
-            "examples": len(examples),
-            **coverage(inputs_of(task, examples), tokenizer, args.max_seq_length),
-        }
-        say(f"{task.name} {language}: {task.metric.headline} {scores[language][task.metric.headline]:.1f}")
-        if trainer.is_world_process_zero():
-            folder = run.output_dir / "predictions" / task.name
-            folder.mkdir(parents=True, exist_ok=True)
-            task.type.write(folder / f"{args.split}-{language}", predictions, examples.rows)
+    features = {language: featurize(task, examples, tokenizer, vars(args)) for language, examples in tests.items()}
+    outputs = trainer.outputs(features)
 
-    # 6. run.json: what the report reads.
+    # 6. Language by language: predictions -> scores and files.
+    scores, unscored = {}, {}
+    for language, examples in tests.items():
+        predictions = trainer.decode(examples, features[language], outputs[language])
+        gold = [task.type.gold(example) for example in examples.rows]
+        if trainer.is_world_process_zero():
+            name = f"{args.split}-{language}"
+            task.type.write(run.folder("predictions", task.name) / name, predictions, examples.rows)
+            if args.save_examples:
+                confidence = task.type.confidence(outputs[language], features[language], examples.rows)
+                columns = {"gold": gold, "prediction": predictions, "confidence": confidence}
+                save_examples(run.folder("examples", task.name) / f"{name}.jsonl", examples.rows, columns)
+        try:
+            answers = pair_of(language)[0]  # the language of the context, where questions are in another one
+            scores[language] = score(task.metric, predictions, gold, answers)
+        except Placeholders as error:
+            unscored[language] = str(error)
+            say(f"{task.name} {language}: not scored, {error}")
+            continue
+        scores[language] |= {"interval": interval(task.metric, predictions, gold, answers), "examples": len(examples)}
+        scores[language] |= coverage(inputs_of(task, examples), tokenizer, args.max_seq_length)
+        low, high = scores[language]["interval"] or (None, None)
+        sure = "" if low is None else f" ({low:.1f} to {high:.1f})"
+        say(f"{task.name} {language}: {task.metric.headline} {scores[language][task.metric.headline]:.1f}{sure}")
+    if not scores:
+        raise UserError(f"{task.name}: no language can be scored; {next(iter(unscored.values()))}")
+
+    # 7. run.json: what the report reads.
     if trainer.is_world_process_zero():
-        headline, zero_shot = task.metric.headline, zero_shot_languages(scores, lineage)
-        results = {"split": args.split, "metric": headline, "scores": scores, "zero_shot_languages": zero_shot}
-        run.close({**results, "averages": averages(scores, headline, zero_shot), "missing_languages": missing})
+        single = {language: own for language, own in scores.items() if language not in task.on_request}
+        headline, zero_shot = task.metric.headline, zero_shot_languages(single, lineage)
+        source, gaps = source_language(lineage), gaps_to_source(single, headline, source_language(lineage))
+        results = {"split": args.split, "benchmark": args.benchmark, "metric": headline, "scores": scores}
+        results |= {"source_language": source, "gaps": gaps, "zero_shot_languages": zero_shot}
+        results |= {
+            "averages": averages(single, headline, zero_shot, gaps),
+            "factors": [args.benchmark] * bool(args.benchmark),
+        }
+        results |= {"warnings": departures(task, lineage)}
+        run.close({**results, "missing_languages": missing, "unscored_languages": unscored})
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from xstilts.task import Task
 INTERMEDIATE = (
     "anli_plus", "mnli", "qqp", "squad_v2", "squad", "hellaswag", "ccg", "cosmosqa", "commonsenseqa",
 )  # fmt: skip
-TARGET = ("xnli", "udpos", "xquad")
+TARGET = ("xnli", "pawsx", "xcopa", "udpos", "panx", "xquad", "mlqa", "tydiqa")
 RETRIEVAL = ("tatoeba",)
 
 

@@ -1,14 +1,19 @@
-"""Part-of-speech tagging on Universal Dependencies (XTREME: v2.5, 33 languages; XTREME-R adds lt, pl, ro, uk, wo).
+"""Part-of-speech tagging on Universal Dependencies: XTREME has release 2.5 and 33 languages, XTREME-R 2.7 and lt, pl, ro, uk, wo.
 
-Hub: google/xtreme, udpos.<Language>. Official files: the treebanks' CoNLL-U files; all treebanks of a language are
-concatenated in sorted order. Thai, Tagalog, Yoruba and Kazakh have no validation set.
+Hub: google/xtreme, udpos.<Language>, or izhx/xtreme-r-udpos, <language>. Official files: the treebanks' CoNLL-U files below `ud/`
+or `ud-2.7/`; all treebanks of a language are joined in sorted order. The releases differ in English training rows, too, so that
+a model of one is not evaluated on the other (`variants`). Thai, Tagalog, Yoruba and Kazakh have no validation set.
+
+Words are syntactic words, as on the hub; XTREME's own script puts the written forms of multiword tokens in their places.
 """
+
+from dataclasses import replace
 
 from datasets import ClassLabel, Features, Sequence, Value
 
 from xstilts import metrics, tagging
-from xstilts.readers import conllu
 from xstilts.sources import Source
+from xstilts.tagged_files import conllu
 from xstilts.task import Task
 
 TAGS = tuple("ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X".split())
@@ -28,25 +33,34 @@ def to_example(row):
     return {"tokens": row["tokens"], "tags": [TAGS[tag] for tag in row["pos_tags"]]}
 
 
+SOURCE = Source(
+    hub="google/xtreme",
+    config="udpos.{name}",
+    features=Features(tokens=Sequence(Value("string")), pos_tags=Sequence(ClassLabel(names=list(TAGS)))),
+    splits={"train": "train", "validation": "validation", "test": "test"},
+    files={
+        "train": "ud/UD_*/{language}_*-ud-train.conllu",
+        "validation": "ud/UD_*/{language}_*-ud-dev.conllu",
+        "test": "ud/UD_*/{language}_*-ud-test.conllu",
+    },
+    read=conllu,
+    names=NAMES,
+)
+LATER = replace(
+    SOURCE,
+    hub="izhx/xtreme-r-udpos",
+    config="{language}",
+    files={split: f"ud-2.7/{template.removeprefix('ud/')}" for split, template in SOURCE.files.items()},
+)
+
 TASK = Task(
     name="udpos",
     type=tagging.TYPE,
-    source=Source(
-        hub="google/xtreme",
-        config="udpos.{name}",
-        features=Features(tokens=Sequence(Value("string")), pos_tags=Sequence(ClassLabel(names=list(TAGS)))),
-        splits={"train": "train", "validation": "validation", "test": "test"},
-        files={
-            "train": "ud/UD_*/{language}_*-ud-train.conllu",
-            "validation": "ud/UD_*/{language}_*-ud-dev.conllu",
-            "test": "ud/UD_*/{language}_*-ud-test.conllu",
-        },
-        read=conllu,
-        names=NAMES,
-    ),
+    source=SOURCE,
     to_example=to_example,
     labels=TAGS,
     metric=metrics.PartOfSpeech,
     languages=("en", *(language for language in NAMES if language != "en")),
     sizes={"train-en": 21_253, "validation-en": 3_974},
+    variants={"xtreme-r": {"source": LATER, "sizes": {}}},
 )

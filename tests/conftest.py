@@ -88,12 +88,40 @@ def world(tmp_path_factory):
     return str(folder)
 
 
+@pytest.fixture
+def write(tmp_path):
+    """write(text or bytes, name) -> the path of a file with just that."""
+
+    def write(content, name="file"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return str(path)
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory):
+    """A file for property tests, written again and again."""
+    return tmp_path_factory.mktemp("scratch") / "file"
+
+
 def lay_out(shared, folder):
     """Lay out the real slices in official files: MNLI as JSON lines; XNLI with test files, whose pairs the training and selection
     rows do not contain (the other languages' pairs are translations of the first 400 English ones). What has no training file is
     trained on a part of another; ANLI and QQP, of which there are no real rows, are made up."""
     for each in shared.iterdir():
-        if each.is_dir() and each.name not in ("mnli", "xnli", "snli", "cosmosqa", "socialiqa"):
+        if each.is_dir() and each.name not in (
+            "mnli",
+            "xnli",
+            "snli",
+            "cosmosqa",
+            "socialiqa",
+            "pawsx",
+            "uner",
+            "mlqa",
+        ):
             (folder / each.name).symlink_to(each)
     english = read_tsv(shared / "xnli" / "dev-en.tsv")
     matched = [line.split("\t") for line in (shared / "mnli" / "mnli_matched.tsv").read_text("utf-8").splitlines()]
@@ -105,6 +133,7 @@ def lay_out(shared, folder):
         write_tsv(folder / "xnli" / path.name.replace("dev", "test"), read_tsv(path)[:400])
     lay_out_snli(shared / "snli", folder / "snli")
     lay_out_choices(shared, folder)
+    lay_out_targets(shared, folder)
     make_anli(folder / "anli", random.Random(0))
     make_qqp(folder / "qqp", random.Random(0))
     return str(folder)
@@ -130,6 +159,43 @@ def lay_out_choices(shared, folder):
     for name, source in (("trn", "tst"), ("dev", "dev")):
         target = shared / "socialiqa" / f"socialIQa_v1.4_{source}.jsonl"
         (folder / "socialiqa" / f"socialIQa_v1.4_{name}.jsonl").symlink_to(target)
+
+
+def lay_out_targets(shared, folder):
+    """PAWS-X is trained on English rows whose translations are not tested on; Universal NER, in the place of PAN-X, on most of
+    its English validation rows; MLQA is tested on its validation rows, and the last English article of them selects."""
+    pawsx = {path.stem: read_tsv(path) for path in (shared / "pawsx").glob("dev-*.tsv")}
+    write_tsv(folder / "pawsx" / "train-en.tsv", pawsx["dev-en"][700:])
+    write_tsv(folder / "pawsx" / "dev-en.tsv", pawsx["dev-en"][450:700])
+    for name, rows in pawsx.items():
+        write_tsv(folder / "pawsx" / f"{name.replace('dev', 'test')}.tsv", rows[:450])
+    for path in (shared / "uner").glob("*/*-test.iob2"):
+        link(folder / "uner" / path.parent.name / path.name, path)
+    (english,) = (shared / "uner").glob("*/en_ewt-ud-dev.iob2")
+    sentences = english.read_text("utf-8").strip().split("\n\n")
+    for name, part in (("train", sentences[:1600]), ("dev", sentences[1600:])):
+        target = folder / "uner" / english.parent.name / f"en_ewt-ud-{name}.iob2"
+        target.parent.mkdir(exist_ok=True)
+        target.write_text("".join(f"{sentence}\n\n" for sentence in part), encoding="utf-8")
+    lay_out_mlqa(shared / "mlqa" / "MLQA_V1" / "dev", folder / "mlqa" / "MLQA_V1")
+
+
+def lay_out_mlqa(shared, folder):
+    for path in shared.glob("*.json"):
+        articles = json.loads(path.read_text("utf-8"))["data"]
+        last = 1 if path.stem.endswith("context-en-question-en") else 0
+        parts = {"test": articles[: len(articles) - last], "dev": articles[len(articles) - last :]}
+        for split, part in parts.items():
+            if part:
+                target = folder / split / path.name.replace("dev", split)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text(json.dumps({"version": 1.0, "data": part}), encoding="utf-8")
+
+
+def link(path, target):
+    """A link to a file, in folders that are made for it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(target)
 
 
 PLACES = "harbour market tower garden school bridge".split()

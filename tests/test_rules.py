@@ -128,7 +128,7 @@ def test_ruff(command):
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "demo" / "README.md"]
 BLOCK = re.compile(r"^```bash\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
-CALL = re.compile(r"(?:^|\s)(?:\./)?((?:run_|demo/make_)\w+)\.py(?=\s|$)(.*)")
+CALL = re.compile(r"(?:^|\s)(?:\./)?((?:run_|score_|demo/make_)\w+)\.py(?=\s|$)(.*)")
 
 
 def commands(text):

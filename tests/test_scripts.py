@@ -159,7 +159,7 @@ def test_overwrite_deletes_a_run_but_nothing_else(encoder, world, tmp_path):
 
 TARGET, EVAL, RETRIEVAL = run_target.main, run_zeroshot_eval.main, run_retrieval.main
 BAD = [
-    (TARGET, "--task nonsense", "hellaswag, mnli"),
+    (TARGET, "--task nonsense", "hellaswag, mlqa, mnli"),
     (TARGET, "--task tatoeba", "run_retrieval.py"),
     (RETRIEVAL, "--task xnli --model_name_or_path {encoder}", "run_target.py"),
     (TARGET, "--task xnli --lerning_rate 1", "did you mean --learning_rate"),

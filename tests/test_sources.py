@@ -17,23 +17,29 @@ from tasks import (
     copa,
     cosmosqa,
     hellaswag,
+    mlqa,
     mnli,
+    panx,
+    pawsx,
     qqp,
     siqa,
     snli,
     squad,
     squad_v2,
     tatoeba,
+    tydiqa,
     udpos,
+    xcopa,
     xnli,
     xquad,
 )
 from xstilts import sources
 from xstilts.errors import UserError
+from xstilts.examples import load_examples
 from xstilts.readers import (
+    Dropped,
     aligned_lines,
     auto,
-    conllu,
     headed_csv,
     headed_tsv,
     json_lines,
@@ -42,30 +48,13 @@ from xstilts.readers import (
     tab_separated,
 )
 from xstilts.sources import MissingData, languages_in, load_rows
+from xstilts.tagged_files import conllu
+from xstilts.task import of_benchmark
 
 COLUMNS = ("premise", "hypothesis", "label")
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 LINE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r"), max_size=12)
 FIELD = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r\t\x00"), max_size=12)
-
-
-@pytest.fixture
-def write(tmp_path):
-    """write(text or bytes, name) -> the path of a file with just that."""
-
-    def write(content, name="file"):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return str(path)
-
-    return write
-
-
-@pytest.fixture(scope="module")
-def scratch(tmp_path_factory):
-    """A file for property tests, written again and again."""
-    return tmp_path_factory.mktemp("scratch") / "file"
 
 
 def word(number, form, tag):
@@ -397,9 +386,10 @@ def test_plausible_answers_are_not_read(write):
 
 
 def sentences(path):
-    """Tokens with the names of their tags."""
-    rows = conllu(path, udpos.TASK.source.features)
-    return [list(zip(row["tokens"], (udpos.TAGS[tag] for tag in row["pos_tags"]), strict=True)) for row in rows]
+    """Tokens with the names of their tags; the reason where something is left out."""
+    for row in conllu(path, udpos.TASK.source.features):
+        named = () if isinstance(row, Dropped) else (udpos.TAGS[tag] for tag in row["pos_tags"])
+        yield row.reason if isinstance(row, Dropped) else list(zip(row["tokens"], named, strict=True))
 
 
 def test_conllu_words_and_what_is_none(write):
@@ -408,9 +398,27 @@ def test_conllu_words_and_what_is_none(write):
         + word("2.1", "left out", "NOUN") + "\n\n  \n# only a comment\n\n"
         + word(1, "unannotated", "_") + word(2, ".", "_") + "\n" + word(1, "a b", "X") + word(2, "\u2028", "SYM")
     )  # fmt: skip
-    expected = [[("zu", "ADP"), ("dem", "DET")], [("a b", "X"), ("\u2028", "SYM")]]
-    assert sentences(write(text)) == expected
-    assert sentences(write(text.replace("\n", "\r\n"))) == expected
+    expected = [[("zu", "ADP"), ("dem", "DET")], "sentences without tags", [("a b", "X"), ("\u2028", "SYM")]]
+    assert [*sentences(write(text))] == expected
+    assert [*sentences(write(text.replace("\n", "\r\n")))] == expected
+
+
+def test_words_without_a_form_are_left_out_and_counted(write, tmp_path, capsys):
+    """The hub's rows lack them, too; a treebank whose text is not free has no others."""
+    text = word(1, "_", "ADP") + word(2, "\u00a0", "SYM") + word(3, "\u200b", "X") + "\n" + word(1, "_", "NOUN") * 2
+    assert [*sentences(write(text))] == [
+        "words without a form", [("\u00a0", "SYM"), ("\u200b", "X")],
+        "words without a form", "words without a form", "sentences without words",
+    ]  # fmt: skip
+    write(text, "ud/UD_French-FTB/fr_ftb-ud-test.conllu")
+    (record,) = load_examples(udpos.TASK, "test", "fr", str(tmp_path)).records
+    assert record["irregular"] == {"words without a form": 3, "sentences without words": 1}
+    assert "udpos test 'fr': 3 words without a form; 1 sentences without words" in capsys.readouterr().out
+    write(word(1, "_", "NOUN"), "ud/UD_French-FTB/fr_ftb-ud-test.conllu")
+    with pytest.raises(
+        UserError, match="is empty; left out: 1 words without a form; left out: 1 sentences without words"
+    ):
+        load_rows(udpos.TASK.source, "test", "fr", str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -425,10 +433,10 @@ def test_conllu_words_and_what_is_none(write):
 def test_a_malformed_conllu_line_is_named(line, message, write):
     path = write("# text\n" + word(1, "one", "NUM") + word("1.1", "e", "_") + line)
     with pytest.raises(UserError, match=f"^{path}, {message}"):
-        sentences(path)
+        list(sentences(path))
 
 
-TOKEN = FIELD.filter(lambda form: form.strip() != "")
+TOKEN = FIELD.filter(lambda form: form.strip() not in ("", "_"))
 SENTENCE = st.lists(st.tuples(TOKEN, st.sampled_from(udpos.TAGS)), min_size=1)
 
 
@@ -437,7 +445,7 @@ SENTENCE = st.lists(st.tuples(TOKEN, st.sampled_from(udpos.TAGS)), min_size=1)
 def test_conllu_comes_back_as_it_was_written(scratch, treebank, end, blank_lines):
     blocks = ("".join(word(i, *pair) for i, pair in enumerate(words, 1)) + "\n" * blank_lines for words in treebank)
     scratch.write_bytes("".join(blocks).replace("\n", end).encode())
-    assert sentences(scratch) == treebank
+    assert [*sentences(scratch)] == treebank
 
 
 def test_treebanks_of_a_language_are_joined_in_sorted_order(write, tmp_path):
@@ -650,6 +658,13 @@ def test_hub_rows_keep_the_declared_columns(hub):
         (commonsenseqa.TASK, "en", ("tau/commonsense_qa", None)),
         (siqa.TASK, "en", ("lighteval/siqa", None)),
         (copa.TASK, "en", ("aps/super_glue", "copa")),
+        (pawsx.TASK, "de", ("google-research-datasets/paws-x", "de")),
+        (xcopa.TASK, "qu", ("cambridgeltl/xcopa", "qu")),
+        (panx.TASK, "gu", ("unimelb-nlp/wikiann", "gu")),
+        (mlqa.TASK, "de", ("google/xtreme", "MLQA.de.de")),
+        (mlqa.TASK, "de-en", ("google/xtreme", "MLQA.de.en")),
+        (of_benchmark(udpos.TASK, "xtreme"), "de", ("google/xtreme", "udpos.German")),
+        (of_benchmark(udpos.TASK, "xtreme-r"), "wo", ("izhx/xtreme-r-udpos", "wo")),
     ],
     ids=lambda value: getattr(value, "name", None),
 )
@@ -675,6 +690,20 @@ def test_splits_and_revisions_of_the_hub(task, split, options, hub):
     assert hub.asked[0][2] == options
 
 
+def test_languages_of_one_configuration_are_told_apart_by_their_ids(hub):
+    row = {"title": "", "context": "In Ulm.", "question": "?", "answers": {"text": ["Ulm"], "answer_start": [3]}}
+    rows = [{"id": f"{name}-1-0", **row} for name in ("english", "finnish", "english")]
+    hub.answer = Dataset.from_list(rows, features=tydiqa.TASK.source.features)
+    assert [*load_rows(tydiqa.TASK.source, "test", "fi")[0]["id"]] == ["finnish-1-0"]
+    assert len(load_rows(tydiqa.TASK.source, "train", "en")[0]) == 2
+    assert [asked[:2] for asked in hub.asked] == [("google-research-datasets/tydiqa", "secondary_task")] * 2
+    assert [asked[2]["split"] for asked in hub.asked] == ["validation", "train"]
+    with pytest.raises(
+        MissingData, match=r"no rows in 'sw' in google-research-datasets/tydiqa/secondary_task \(train\)"
+    ):
+        load_rows(tydiqa.TASK.source, "train", "sw")
+
+
 def test_rows_that_are_not_on_the_hub_name_the_files(hub):
     with pytest.raises(UserError, match=r"not on the hub; give --data_dir DIR with DIR/ccg/\*/data/AUTO"):
         load_rows(ccg.TASK.source, "train", "en")
@@ -692,7 +721,7 @@ def test_rows_that_are_not_on_the_hub_name_the_files(hub):
             {**xnli.TASK.source.features, "label": ClassLabel(names=["contradiction", "entailment", "neutral"])},
             "numbers the labels of 'label' as .'contradiction', 'entailment', 'neutral'",
         ),
-        ({**xnli.TASK.source.features, "label": Value("int64")}, "numbers the labels of 'label' as None"),
+        ({**xnli.TASK.source.features, "label": Value("int64")}, "numbers the labels of 'label' as int64"),
     ],
     ids=["column missing", "other order", "no names"],
 )
@@ -708,6 +737,17 @@ def test_the_order_of_tags_is_checked_too(hub):
     hub.answer = Dataset.from_list([{"tokens": ["a"], "pos_tags": [0]}], features=features)
     with pytest.raises(UserError, match="numbers the labels of 'pos_tags'"):
         load_rows(udpos.TASK.source, "test", "de")
+
+
+def test_tags_as_text_get_their_numbers(hub):
+    hub.answer = Dataset.from_dict({"tokens": [["a", "b"]], "pos_tags": [["X", "ADJ"]]})
+    source = of_benchmark(udpos.TASK, "xtreme-r").source
+    rows, _ = load_rows(source, "test", "de")
+    assert rows.features == source.features
+    assert rows["pos_tags"] == [[16, 0]]
+    hub.answer = Dataset.from_dict({"tokens": [["a"]], "pos_tags": [["NOMEN"]]})
+    with pytest.raises(UserError, match=r"xtreme-r-udpos/de \(test\): a label of 'pos_tags' is not declared: .*NOMEN"):
+        load_rows(source, "test", "de")
 
 
 @pytest.mark.parametrize("error", [ConnectionError("offline\nmode"), OSError("no route"), FileNotFoundError("gone")])

@@ -1,8 +1,9 @@
 """Every file of tasks/ is tested on arrival, with invented rows in tests/fixtures/<task>.jsonl.
 
 A line there is {"row": the hub's columns, "example": what the row becomes (null: it is left out), "file": the same row in the
-official file}; "file-train" is the file of a split that has a form of its own. It is text for lines of a text file, of which
-the first has the header, a pair [foreign, English] for aligned files, an article for SQuAD JSON, an object for JSON lines.
+official file}; "file-train" is the file of a split that has a form of its own, "file-train-0" of several the first. It is
+text for lines of a text file, of which the first has the header, a pair [foreign, English] for aligned files, an article for
+SQuAD JSON, an object for JSON lines.
 A retrieval task has no `to_example`: its example is the row. A task made of others has no fixture: theirs are tested.
 """
 
@@ -18,14 +19,15 @@ import pytest
 from datasets import Dataset
 
 import tasks
-from tasks import anli, anli_plus, load_task, load_tasks, mnli, snli, task_names
+from tasks import anli, anli_plus, load_task, load_tasks, mlqa, mnli, snli, task_names, tatoeba, udpos
 from xstilts import qa
 from xstilts.errors import UserError
 from xstilts.examples import load_examples
 from xstilts.languages import load_languages, load_sentences
 from xstilts.metrics import score
-from xstilts.sources import load_rows, patterns
-from xstilts.task import RetrievalTask, Task
+from xstilts.sources import FirstOf, load_rows, patterns
+from xstilts.task import RetrievalTask, Task, of_benchmark
+from xstilts.xtreme import BENCHMARKS, tasks_of
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -59,15 +61,17 @@ def example_of(task, row):
 def official_files(task, lines):
     """(split, path below the data folder, entries of the file) of every form a fixture shows."""
     for key in (key for key in lines[0] if key.startswith("file")):
-        split = key.removeprefix("file").removeprefix("-") or next(iter(task.source.files))
-        for pattern in patterns(task.source, split, task.languages[0]):
+        _, split, form, *_ = [*key.split("-"), "", ""]
+        split = split or next(iter(task.source.files))
+        found = patterns(task.source, split, task.languages[0])
+        for pattern in found if form == "" else [found[int(form)]]:
             path = re.sub(r"\[(.)[^]]*\]", r"\1", pattern).replace("*", "x")
             yield split, path, [line[key] for line in lines]
 
 
-def as_tuple(templates):
+def as_tuple(files):
     """One pattern or several, as several."""
-    return (templates,) if isinstance(templates, str) else templates
+    return files.templates if isinstance(files, FirstOf) else (files,) if isinstance(files, str) else files
 
 
 def kept(lines):
@@ -123,7 +127,7 @@ def test_a_declaration_is_complete(task):
     source = task.source
     assert set(source.splits) == set(source.files) >= {split.split("-")[0] for split in task.sizes}
     for template in [*chain.from_iterable(map(as_tuple, source.files.values())), source.config or ""]:
-        assert "{" not in template.format(language="xx", name="Xish")
+        assert "{" not in template.format(language="xx", name="Xish", context="xx", question="yy")
     assert len(set(task.languages)) == len(task.languages)
     assert set(task.languages) <= set(source.names or task.languages)
     assert len(set(source.names.values())) == len(source.names), "two languages with one name"
@@ -131,7 +135,8 @@ def test_a_declaration_is_complete(task):
 
 def test_a_perfect_prediction_scores_100(task, lines):
     gold = [task.type.gold(example) if isinstance(task, Task) else "0" for example in kept(lines)]
-    assert score(task.metric, [perfect(task, reference) for reference in gold], gold)[task.metric.headline] == 100
+    predictions = [perfect(task, reference) for reference in gold]
+    assert score(task.metric, predictions, gold, task.languages[0])[task.metric.headline] == 100
 
 
 def perfect(task, reference):
@@ -167,6 +172,12 @@ def test_anli_plus_is_its_parts():
 XNLI = "ar bg de el en es fr hi ru sw th tr ur vi zh"
 UDPOS = "af ar bg de el en es et eu fa fi fr he hi hu id it ja kk ko mr nl pt ru ta te th tl tr ur vi yo zh"
 XQUAD = "en es de el ru tr ar vi th zh hi"
+PAWSX = "de en es fr ja ko zh"
+PANX = """ar he vi id jv ms tl eu ml ta te af nl en de el bn hi mr ur fa fr it pt es bg ru ja ka ko th sw yo my zh kk tr et fi
+    hu"""
+MLQA = "en es de ar hi vi zh"
+TYDIQA = "en ar bn fi id ko ru sw te"
+XCOPA = "et ht id it qu sw ta th tr vi zh"
 TATOEBA = "ar he vi id jv tl eu ml ta te af nl de el bn hi mr ur fa fr it pt es bg ru ja ka ko th sw zh kk tr et fi hu"
 
 
@@ -176,11 +187,42 @@ TATOEBA = "ar he vi id jv tl eu ml ta te af nl de el bn hi mr ur fa fr it pt es 
         ("xnli", XNLI, ""),
         ("udpos", UDPOS, "lt pl ro uk wo"),
         ("xquad", XQUAD, "ro"),
+        ("pawsx", PAWSX, ""),
+        ("panx", PANX, "qu pl uk az lt pa gu ro"),
+        ("mlqa", MLQA, ""),
+        ("tydiqa", TYDIQA, ""),
+        ("xcopa", "", XCOPA),
         ("tatoeba", TATOEBA, "az lt pl ro uk"),
     ],
 )
 def test_languages_are_those_of_the_benchmarks(name, xtreme, added_by_xtreme_r):
     assert sorted(declaration(name).languages) == sorted([*xtreme.split(), *added_by_xtreme_r.split()])
+
+
+@pytest.mark.parametrize("benchmark", BENCHMARKS)
+def test_a_benchmark_has_its_own_languages_english_first(benchmark):
+    for name in {*tasks_of(benchmark)} & {*task_names()}:
+        languages = of_benchmark(declaration(name), benchmark).languages
+        assert sorted(languages) == sorted(tasks_of(benchmark)[name].languages)
+        assert languages[0] == "en" or "en" not in languages
+
+
+def test_the_benchmarks_have_their_own_release_of_universal_dependencies():
+    earlier, later = (of_benchmark(udpos.TASK, benchmark) for benchmark in ("xtreme", "xtreme-r"))
+    assert earlier.source is udpos.TASK.source
+    assert earlier.sizes == udpos.TASK.sizes
+    assert patterns(later.source, "test", "wo") == ["ud-2.7/UD_*/wo_*-ud-test.conllu"]
+    assert (later.source.hub, later.source.config, later.sizes) == ("izhx/xtreme-r-udpos", "{language}", {})
+    assert (later.labels, later.source.features) == (earlier.labels, earlier.source.features)
+
+
+def test_what_is_the_same_in_both_benchmarks_has_no_variant():
+    assert of_benchmark(mlqa.TASK, "xtreme").source is of_benchmark(mlqa.TASK, "xtreme-r").source
+    assert "az" in of_benchmark(tatoeba.TASK, "xtreme-r").languages
+    with pytest.raises(UserError, match="xtreme has no task 'mnli'"):
+        of_benchmark(mnli.TASK, "xtreme")
+    with pytest.raises(UserError, match="'xtreme_r' is not one of xtreme, xtreme-r"):
+        of_benchmark(mlqa.TASK, "xtreme_r")
 
 
 # ---- names ----------------------------------------------------------------------------------------------------------
@@ -305,6 +347,17 @@ COUNTS = {
         for code in "af ar de et eu fi hi hu id ja kk ko mr ru ta te th tl tr ur vi wo yo zh".split()
     },
     ("xquad", "test"): dict.fromkeys([*XQUAD.split(), "ro"], 225),
+    ("pawsx", "train"): {"en": 700},
+    ("pawsx", "validation"): {"en": 250},
+    ("pawsx", "test"): dict.fromkeys(PAWSX.split(), 450),
+    ("xcopa", "validation"): dict.fromkeys(XCOPA.split(), 100),
+    ("xcopa", "test"): dict.fromkeys(XCOPA.split(), 500),
+    ("panx", "train"): {"en": 1600},
+    ("panx", "validation"): {"en": 401},
+    ("panx", "test"): {"tl": 128, "zh": 300},
+    ("mlqa", "validation"): {"en": 18},
+    ("mlqa", "test"): {"en": 63, "ar": 80, "de": 80, "es": 84, "hi": 80, "vi": 81, "zh": 80},
+    ("tydiqa", "test"): {"ar": 50, "bn": 73, "en": 90, "fi": 90, "id": 90, "ko": 90, "ru": 50, "sw": 90, "te": 50},
     ("tatoeba", "test"): dict.fromkeys(TATOEBA.split(), 1000)
     | {"jv": 205, "ka": 746, "kk": 575, "ml": 687, "sw": 390, "ta": 307, "te": 234, "th": 548},
 }
@@ -333,14 +386,19 @@ def test_real_rows_load_in_every_language_that_is_there(name, official):
     assert counts == expected or task.name not in {name for name, _ in COUNTS}
 
 
-@pytest.mark.parametrize(("name", "questions"), [("squad", 3286), ("squad_v2", 4470)])
-def test_selection_articles_are_not_trained_on(name, questions, official):
-    train, held_out = (
-        load_examples(declaration(name), split, "en", official).rows for split in ("train", "validation")
-    )
+@pytest.mark.parametrize(
+    ("name", "questions", "share"), [("squad", 3286, 0.05), ("squad_v2", 4470, 0.05), ("tydiqa", 800, 0.1)]
+)
+def test_selection_articles_are_not_trained_on(name, questions, share, official):
+    task = declaration(name)
+    train, held_out = (load_examples(task, split, "en", official).rows for split in ("train", "validation"))
     assert len(train) + len(held_out) == questions
-    assert len(held_out)
     assert not {*train["context"]} & {*held_out["context"]}
+    raw, _ = load_rows(task.source, "train", "en", official)
+    groups = {*raw[task.held_out_by]}
+    contexts = {row["context"]: row[task.held_out_by] for row in raw}
+    assert len({contexts[context] for context in held_out["context"]}) == max(1, round(share * len(groups)))
+    assert held_out[:] == load_examples(task, "validation", "en", official).rows[:]
 
 
 def test_real_questions_without_an_answer(official):
@@ -354,6 +412,25 @@ def test_real_categories_are_the_words_of_the_derivations(official):
     assert sum(map(len, rows["tags"])) == 5955
     assert len({tag for tags in rows["tags"] for tag in tags}) == 127
     assert (rows[0]["tokens"][:4], rows[0]["tags"][3]) == (["From", "the", "AP", "comes"], "S/NP")
+
+
+def test_real_ids_of_tydiqa_are_renumbered_in_training_and_unique_where_they_are_scored(official, capsys):
+    task = declaration("tydiqa")
+    examples = load_examples(task, "train", "en", official)
+    ids = examples.rows["id"]
+    assert len({*ids}) == len(ids)
+    (count,) = examples.records[0]["irregular"].values()
+    assert count == sum("#" in id for id in ids) > 600
+    assert f"tydiqa train 'en': {count} repeated ids in training, renumbered" in capsys.readouterr().out
+    assert load_examples(task, "test", "en", official).records[0]["irregular"] == {}
+
+
+def test_real_words_without_a_form_are_counted(official):
+    """Marathi writes the parts of its multiword tokens as lemmas only."""
+    examples = load_examples(declaration("udpos"), "test", "mr", official)
+    words = [word for tokens in examples.rows["tokens"] for word in tokens]
+    assert examples.records[0]["irregular"] == {"words without a form": 72}
+    assert "_" not in words
 
 
 def test_pairs_without_a_gold_label_are_left_out_and_counted(official):

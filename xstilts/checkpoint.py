@@ -11,7 +11,7 @@ import os
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoModelForMultipleChoice, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from xstilts.errors import UserError, say
@@ -37,7 +37,7 @@ def load_model(path, task, keep_head=False, report=say):
     """
     if keep_head:
         check_head(path, task)
-        return _loaded(task.type.auto_model, path, dtype=torch.float32)
+        return _loaded(task.type.auto_model, path, config=task_config(path, task), dtype=torch.float32)
     model = task.type.auto_model.from_config(task_config(path, task), dtype=torch.float32)
     report(carry_over(path, model))
     return model
@@ -96,18 +96,19 @@ def carry_over(path, model):
     return f"{path}: {len(carried)} tensors of the encoder carried over; fresh: {', '.join(fresh)}"
 
 
-def check_head(path, task):
-    """Raise UserError unless the checkpoint's head is of the task's type and has its labels in its order."""
+def check_head(path, task, advice=None):
+    """Raise UserError, with `advice`, unless the checkpoint's head is of the task's type and has its labels in its order. A head
+    for multiple choice has one output, for any number of choices."""
     config = _loaded(AutoConfig, path)
     architecture = (config.architectures or ["none"])[0]
     expected = getattr(ensure_class(task.type.auto_model, config), "__name__", task.type.name)
     if architecture != expected:
         raise UserError(
             f"{path} has the head of {architecture}, but {task.name} needs {expected}; "
-            f"run_target.py --task {task.name} comes first"
+            f"{advice or f'run_target.py --task {task.name} comes first'}"
         )
     labels = stored_labels(path)
-    if task.labels and labels != task.labels:
+    if task.labels and task.type.auto_model is not AutoModelForMultipleChoice and labels != task.labels:
         raise UserError(
             f"{path} predicts the labels {', '.join(labels)}, but {task.name} has {', '.join(task.labels)} in this order"
         )

@@ -12,9 +12,8 @@ from itertools import chain
 from datasets import Dataset, concatenate_datasets
 
 from xstilts.errors import UserError, say
-from xstilts.sources import load_rows
-
-HELD_OUT_SHARE = 1 / 20
+from xstilts.offsets import MISPLACED, RENUMBERED, check_misplaced, in_place, with_own_ids
+from xstilts.sources import load_raw
 
 
 @dataclass(frozen=True)
@@ -22,8 +21,9 @@ class Examples:
     """Examples of one split, and what run.json says about them.
 
     rows         datasets.Dataset with the columns of the task's type
-    records      per task, split and language: {"task", "split", "language", "rows", "left_out", "published_rows", "files",
-                 "fingerprint"}; rows are in the order of the records
+    records      per task, split and language: {"task", "split", "language", "rows", "left_out", "irregular", "published_rows",
+                 "files", "fingerprint"}; rows are in the order of the records. `left_out` counts the rows that made no example,
+                 `irregular` by reason what was left out of the files or set right
     """
 
     rows: Dataset
@@ -50,7 +50,7 @@ def load_examples(task, split, language="en", data_dir=None, max_samples=None):
     check_samples(split, max_samples)
     parts = task.parts or (task,)
     raw = [_raw_rows(part, split, language, data_dir) for part in parts]
-    shares = _shares(max_samples, [len(rows) for rows, *_ in raw])
+    shares = _shares(max_samples, [len(each.rows) for each, _ in raw])
     each = zip(parts, raw, shares, strict=True)
     found = joined(
         [_examples(part, split, language, *of, share) for part, of, share in each if share or len(parts) == 1]
@@ -76,15 +76,15 @@ def joined(parts):
 
 
 def _raw_rows(task, split, language, data_dir):
-    """(rows, files, published number of rows) before any conversion."""
+    """(`Raw` rows, published number of rows) before any conversion."""
     carved = task.held_out_by and split in ("train", "validation")
     stored = "train" if carved else split
-    raw, files = load_rows(task.source, stored, language, data_dir)
+    raw = load_raw(task.source, stored, language, data_dir)
     published = task.sizes.get(f"{stored}-{language}", task.sizes.get(stored))
-    _check_size(task, stored, language, len(raw), published)
+    _check_size(task, stored, language, len(raw.rows), published)
     if carved:
-        return _part(raw, task.held_out_by, split == "validation"), files, None
-    return raw, files, published
+        return raw._replace(rows=_part(raw.rows, task, split == "validation")), None
+    return raw, published
 
 
 def _check_size(task, split, language, rows, published):
@@ -103,19 +103,35 @@ def _shares(total, sizes):
     return shares
 
 
-def _examples(task, split, language, raw, files, published, wanted):
-    """The first `wanted` examples of raw rows; those that the task leaves out are counted."""
-    examples, seen = [], 0
-    for seen, row in enumerate(raw, start=1):
-        example = _example(task, row, seen, split, files)
+def _examples(task, split, language, raw, published, wanted):
+    """The first `wanted` examples of raw rows; those that the task leaves out are counted, and what was set right."""
+    examples, seen, irregular = [], 0, Counter(raw.dropped)
+    for seen, row in enumerate(raw.rows, start=1):
+        example, wrong = _example(task, row, seen, split, raw.files)
+        irregular[wrong] += 1
         examples += [example] if example else []
         if len(examples) == wanted:
             break
+    where = f"{task.name}, {split} in '{language}' ({', '.join(raw.files)})"
+    check_misplaced(irregular, seen, where)
     if not examples:
-        raise UserError(f"{task.name}: the {split} set in '{language}' is empty ({', '.join(files)})")
+        raise UserError(f"{task.name}: the {split} set in '{language}' is empty ({', '.join(raw.files)})")
+    if "id" in examples[0]:
+        carved = bool(task.held_out_by) and split == "validation"
+        examples, irregular[RENUMBERED] = with_own_ids(examples, split == "train" or carved, where)
     columns = {column: [example[column] for example in examples] for column in task.type.columns}
-    record = record_of(task.name, examples, split, language, published, files)
-    return Examples(Dataset.from_dict(columns), ({**record, "left_out": seen - len(examples)},))
+    record = record_of(task.name, examples, split, language, published, raw.files)
+    record |= {"left_out": seen - len(examples), "irregular": _reported(irregular, task, split, language)}
+    return Examples(Dataset.from_dict(columns), (record,))
+
+
+def _reported(irregular, task, split, language):
+    """What is not as it should be, {reason: count}, said in one line."""
+    found = {reason: count for reason, count in irregular.items() if reason and count}
+    if found:
+        reasons = "; ".join(f"{count:,} {reason}" for reason, count in found.items())
+        say(f"{task.name} {split} '{language}': {reasons}")
+    return found
 
 
 def with_labels(task, train):
@@ -138,16 +154,17 @@ def record_of(name, rows, split, language, published, files):
     return {**record, "files": files, "fingerprint": fingerprint(rows)}
 
 
-def _part(raw, column, held_out):
-    """The rows of the twentieth of the groups (rows of one value of `column`, say an article) whose value hashes lowest, or all
-    others. One group at least is held out, so that a small sample has a selection set too; held-out rows come in the order of
-    a hash, so that the first 500 of them are not three articles."""
+def _part(raw, task, held_out):
+    """The rows of those groups (rows of one value of `held_out_by`, say an article) whose value hashes lowest, `held_out_share`
+    of them, or all others. One group at least is held out, so that a small sample has a selection set too; held-out rows come
+    in the order of a hash, so that the first 500 of them are not three articles."""
+    column = task.held_out_by
     groups = sorted(set(raw[column]), key=hash_of)
     if len(groups) < 2:
         raise UserError(
             f"the training rows have a single {column}, so none can be held out for selection; give more rows"
         )
-    chosen = set(groups[: max(1, round(len(groups) * HELD_OUT_SHARE))])
+    chosen = set(groups[: max(1, round(len(groups) * task.held_out_share))])
     part = [index for index, value in enumerate(raw[column]) if (value in chosen) == held_out]
     return raw.select(sorted(part, key=hash_of) if held_out else part)
 
@@ -158,11 +175,13 @@ def hash_of(value):
 
 
 def _example(task, row, number, split, files):
+    """(the example of a raw row, None where it makes none; what was wrong with it, if anything). A question whose answer is not
+    at its offset teaches something wrong, so it makes no training example; it can be evaluated, by the text."""
     where = f"{task.name}, {split} row {number} ({', '.join(files)})"
     try:
         example = task.to_example(row)
         if example is None:
-            return None
+            return None, None
         labels = example["tags"] if "tags" in example else [example["label"]] if "label" in example else []
         kept = {column: example[column] for column in task.type.columns}
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
@@ -173,7 +192,10 @@ def _example(task, row, number, split, files):
         if label not in task.labels and not task.open_labels:
             hint = "; a ClassLabel column gives to_example its number" if isinstance(label, int) else ""
             raise UserError(f"{where}: label {label!r} is not one of {', '.join(task.labels)}{hint}")
-    return kept
+    if "answers" not in kept:
+        return kept, None
+    kept, wrong = in_place(kept)
+    return (None if wrong == MISPLACED and split == "train" else kept), wrong
 
 
 def fingerprint(rows):

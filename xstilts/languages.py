@@ -56,7 +56,9 @@ def load_selection(task, languages=ENGLISH, data_dir=None, max_samples=None):
     English."""
     found, missing = [], []
     for language in asked_languages(task, languages, data_dir):
-        sources = [task] if "validation" in task.splits else teachers(task, language)
+        sources = [task] if "validation" in task.splits else []
+        if language not in task.languages or not sources:  # XCOPA's English is COPA
+            sources = sources + [each for each in teachers(task, language) if each is not task]
         try:
             found.append(_of_first(sources, "validation", language, data_dir, max_samples))
         except MissingData:
@@ -112,14 +114,14 @@ def _first(raw, max_samples):
     return raw if max_samples is None else raw.select(range(min(max_samples, len(raw))))
 
 
-def load_languages(task, split, languages=None, data_dir=None, max_samples=None):
+def load_languages(task, split, languages=None, data_dir=None, max_samples=None, others=True):
     """Examples of every language: ({language: Examples}, {language without data: reason}).
 
     `languages` (comma-separated) must all be there; without it every language of the benchmark is tried, and what else lies in
-    `data_dir`. Raises UserError for a code that neither knows, and if no language has data.
+    `data_dir` if `others`. Raises UserError for a code that neither knows, and if no language has data.
     """
     load = partial(load_examples, task, split, data_dir=data_dir, max_samples=max_samples)
-    return _each_language(task, split, languages, data_dir, load)
+    return _each_language(task, split, languages, data_dir, load, others)
 
 
 def load_sentences(task, split, languages=None, data_dir=None, max_samples=None):
@@ -139,16 +141,18 @@ def load_sentences(task, split, languages=None, data_dir=None, max_samples=None)
     return _each_language(task, split, languages, data_dir, load)
 
 
-def _each_language(task, split, languages, data_dir, load):
+def _each_language(task, split, languages, data_dir, load, others=True):
     if split not in task.splits:
         raise UserError(f"{task.name} has no {split} split; give --split {' or '.join(task.splits)}")
-    known = dict.fromkeys([*task.languages, *(sorted(_codes_in(task, split, data_dir)) if data_dir else ())])
-    asked = languages.split(",") if languages else []
+    found = sorted(_codes_in(task, split, data_dir)) if data_dir and others else ()
+    named = getattr(task, "on_request", ())
+    tried = dict.fromkeys([*task.languages, *(language for language in found if language not in named)])
+    known, asked = dict.fromkeys([*tried, *named]), languages.split(",") if languages else []
     for language in asked:
         if language not in known:
             raise UserError(f"--languages: {task.name} has no '{language}'; it has {', '.join(known)}")
     found, missing = {}, {}
-    for language in asked or known:
+    for language in asked or tried:
         try:
             found[language] = load(language=language)
         except MissingData as error:

@@ -5,6 +5,7 @@ import os
 from xstilts.checkpoint import has_task_head, model_fingerprint
 from xstilts.errors import UserError
 from xstilts.json_files import read_json
+from xstilts.task import of_benchmark
 
 THEN = "-then-"  # between the tasks of a chain in a directory's name; `all-ccg` is one task
 
@@ -24,6 +25,38 @@ def lineage_of(path):
             )
     base = {"base_model": os.path.basename(os.path.normpath(path)), "fingerprint": model_fingerprint(path)}
     return [{**base, "has_head": True} if has_task_head(path) else base]
+
+
+def departures(task, lineage):
+    """Where a run leaves the benchmark's protocol without saying so in its lineage's name: lines for run.json and the report."""
+    seen = {name for record in lineage for name in (record.get("task"), *record.get("tasks", ()))}
+    if task.after and task.after not in seen:
+        return [f"{task.name} without {task.after} before it, on which the benchmark trains first"]
+    return []
+
+
+def source_language(lineage):
+    """The language that the target task was learnt in; None where there were several or nobody recorded it."""
+    languages = lineage[-1].get("languages", ()) if lineage[-1].get("phase") == "target" else ()
+    return languages[0] if len(languages) == 1 else None
+
+
+def task_of_benchmark(task, benchmark, lineage=()):
+    """The task as a benchmark has it; as it is declared, in the languages of both, without one.
+
+    Some data were released anew between the benchmarks (`Task.variants`; UD 2.5 and 2.7), to train on too. Raises UserError where
+    the checkpoint behind `lineage` learnt from another release than is asked for.
+    """
+    last = lineage[-1] if lineage else {}
+    if last.get("phase") != "target" or last["task"] != task.name:
+        return of_benchmark(task, benchmark) if benchmark else task
+    asked = benchmark if benchmark in task.variants else None
+    if benchmark and asked != last.get("benchmark"):
+        raise UserError(
+            f"the checkpoint learnt {task.name} from {last.get('benchmark') or 'xtreme'}'s release of its data, which is another "
+            f"than --benchmark {benchmark} has; train one with run_target.py --benchmark {benchmark}"
+        )
+    return of_benchmark(task, benchmark or last.get("benchmark")) if benchmark or last.get("benchmark") else task
 
 
 def zero_shot_languages(languages, lineage):
@@ -52,10 +85,15 @@ def default_output_dir(phase, lineage, task, seed, factors=()):
     return os.path.join("runs", phase, slug if base == "xlm-roberta-large" else f"{base}--{slug}", f"seed{seed}")
 
 
-def training_factors(args, several=False):
-    """What makes a training run (of `several` tasks) another one than the default, in words for its directory and for reports."""
+def training_factors(args, several=False, variants=()):
+    """What makes a training run (of `several` tasks) another one than the default, in words for its directory and for reports;
+    `variants` are the benchmarks that the task's data differ in."""
     options = vars(args)
-    languages, mixing = options.get("languages", "en"), several and options.get("mixing")
+    languages, mixing = (
+        options.get("train_language") or options.get("languages", "en"),
+        several and options.get("mixing"),
+    )
+    selection = options.get("selection", "english_dev")
     frozen, rate = options.get("freeze_layers", "none"), options.get("layerwise_lr_decay", 1)
     schedule, adapted = options.get("unfreeze_schedule") or "", options.get("lora_layers")
     found = {
@@ -65,6 +103,8 @@ def training_factors(args, several=False):
         f"unfreeze-{_in_a_name(schedule)}": schedule,
         "frozen-dropout": options.get("frozen_dropout"),
         f"lr-decay-{rate:g}": rate != 1,
+        options.get("benchmark"): options.get("benchmark") in variants,
+        selection.replace("_k", f"-{options.get('average_last_k')}").replace("_", "-"): selection != "english_dev",
         "all-languages" if languages == "all" else languages.replace(",", "-"): languages != "en",
         "equal-languages": options.get("language_mixing") == "equal" and languages != "en",
         "uniform": mixing == "uniform",

@@ -4,50 +4,77 @@
 """
 
 import collections
-import re
-import string
 import tempfile
-import warnings
 from itertools import chain
 
 import datasets
 import evaluate
 import numpy as np
-from seqeval.metrics import f1_score, precision_score, recall_score
 
-from xstilts.errors import UserError
+from xstilts import scoring
+from xstilts.answers import bag_f1, mlqa_scores, squad_scores, squad_words
 
 CITATION = "Hu et al. 2020, XTREME (arXiv 2003.11080), evaluate.py and third_party/evaluate_squad.py"
 
 
-def score(metric, predictions, references):
+def score(metric, predictions, references, language=None):
     """Scores of a list of predictions: {name: 0 to 100}, and the `threshold` of SQuAD v2.0. Both lists are in the order
-    of the examples.
+    of the examples. `language`, that of the examples, is read by metrics with `by_language` (MLQA's) and ignored by all others.
 
-    Raises ValueError when the lists differ in length: a score over fewer rows than there are would be a wrong score.
+    Raises ValueError when the lists differ in length: a score over fewer rows than there are would be a wrong score; and
+    Placeholders, a UserError, for gold labels that are none.
     """
     if len(predictions) != len(references):
         raise ValueError(f"{len(predictions)} predictions for {len(references)} examples")
+    rows = {"predictions": predictions, "references": references}
+    extra = {"language": language} if metric.by_language else {}
     with tempfile.TemporaryDirectory() as cache:  # evaluate wants a folder even for metrics kept in memory
-        return metric(cache_dir=cache, keep_in_memory=True).compute(predictions=predictions, references=references)
+        return metric(cache_dir=cache, keep_in_memory=True).compute(**rows, **extra)
 
 
-def averages(scores, headline, zero_shot):
-    """Mean of the headline score over all languages (the benchmark's average, English included) and over the zero-shot ones;
-    None where there is none."""
+def score_by_language(metric, predictions, references, records):
+    """Scores of examples one after another, of which `records` say the language and the number of rows. For metrics with
+    `by_language` they are those of each language, weighted by rows; for all others the rows count as one set."""
+    if not metric.by_language:
+        return score(metric, predictions, references)
+    begin, total = 0, collections.Counter()
+    for record in records:
+        part = slice(begin, begin := begin + record["rows"])
+        for name, value in score(metric, predictions[part], references[part], record["language"]).items():
+            total[name] += value * record["rows"] / len(references)
+    return dict(total)
+
+
+def averages(scores, headline, zero_shot, gaps=()):
+    """Mean of the headline score over all languages (the benchmark's average, English included) and over the zero-shot ones, and
+    of the gaps to the source language; None where there is none."""
     groups = {"all": list(scores), "zero_shot": zero_shot}
-    return {name: _mean([scores[language][headline] for language in group]) for name, group in groups.items()}
+    means = {name: _mean([scores[language][headline] for language in group]) for name, group in groups.items()}
+    return {**means, "gap": _mean([*gaps.values()]) if gaps else None}
 
 
 def _mean(values):
     return sum(values) / len(values) if values else None
 
 
+def gaps_to_source(scores, headline, source):
+    """{language: how far its score lies below the source language's}; empty where that one has none."""
+    if source not in scores:
+        return {}
+    return {code: scores[source][headline] - own[headline] for code, own in scores.items() if code != source}
+
+
 class _Metric(evaluate.Metric):
-    """What every metric here shares: one schema for predictions, one for references."""
+    """What every metric here shares: one schema for predictions, one for references.
+
+    ratio    (prediction, reference, language) -> what an example adds to the numerator and the denominator of the headline, 0 to
+             100; None where that is no ratio of sums
+    """
 
     prediction = reference = datasets.Value("string")
     headline: str
+    by_language = False
+    ratio = None
 
     def _info(self):
         features = datasets.Features({"predictions": self.prediction, "references": self.reference})
@@ -59,13 +86,13 @@ class Accuracy(_Metric):
 
     headline = "accuracy"
 
+    @staticmethod
+    def ratio(prediction, reference, language):
+        """Right or wrong."""
+        return 100 * (prediction == reference), 1
+
     def _compute(self, predictions, references):
-        return {"accuracy": _share_right(predictions, references)}
-
-
-def _share_right(predictions, references):
-    right = sum(p == r for p, r in zip(predictions, references, strict=True))
-    return 100 * right / len(references)
+        return scoring.accuracy(predictions, references)
 
 
 class AccuracyF1(_Metric):
@@ -77,7 +104,7 @@ class AccuracyF1(_Metric):
     def _compute(self, predictions, references):
         both = sum(p == r == self.positive for p, r in zip(predictions, references, strict=True))
         either = sum(label == self.positive for label in chain(predictions, references))
-        accuracy, f1 = _share_right(predictions, references), 100 * 2 * both / either if either else 0.0
+        accuracy, f1 = scoring.share_right(predictions, references), 100 * 2 * both / either if either else 0.0
         return {"accuracy": accuracy, "f1": f1, "accuracy_f1_mean": (accuracy + f1) / 2}
 
 
@@ -88,59 +115,92 @@ class TagAccuracy(_Metric):
     headline = "accuracy"
 
     def _compute(self, predictions, references):
-        pairs = [pair for p, r in zip(predictions, references, strict=True) for pair in zip(p, r, strict=True)]
-        return {"accuracy": 100 * sum(p == r for p, r in pairs) / len(pairs)}
+        return scoring.tag_accuracy(predictions, references)
 
 
 class PartOfSpeech(_Metric):
-    """F1 over runs of equal tags, as XTREME computes it for POS, and plain accuracy over words.
+    """F1 over runs of equal tags, as XTREME computes it for POS, and plain accuracy over words; `scoring.part_of_speech`."""
 
-    The published numbers come from seqeval 0.0.12 on raw tags, which takes a run of equal tags for one span. seqeval 1.x cuts
-    the first letter of a raw tag, so that CCONJ and SCONJ become one; written as `N-NOUN`, tags keep their whole names.
-    """
+    prediction = reference = datasets.Sequence(datasets.Value("string"))
+    headline = "f1"
+
+    @staticmethod
+    def ratio(prediction, reference, language):
+        """Spans of a sentence: 2 x those found, over all."""
+        return scoring.span_ratio(*scoring.as_spans([prediction, reference]))
+
+    def _compute(self, predictions, references):
+        return scoring.part_of_speech(predictions, references)
+
+
+class Entities(_Metric):
+    """F1 over entities in IOB tags, as XTREME computes it for PAN-X; `scoring.entities`."""
+
+    prediction = reference = datasets.Sequence(datasets.Value("string"))
+    headline = "f1"
+
+    @staticmethod
+    def ratio(prediction, reference, language):
+        """Entities of a sentence: 2 x those found, over all."""
+        return scoring.span_ratio(prediction, reference)
+
+    def _compute(self, predictions, references):
+        return scoring.entities(predictions, references)
+
+
+class MinedPairs(_Metric):
+    """F1 over sets of pairs, as XTREME computes it for BUCC; one row holds all pairs of a language, `id TAB id` each."""
 
     prediction = reference = datasets.Sequence(datasets.Value("string"))
     headline = "f1"
 
     def _compute(self, predictions, references):
-        accuracy = _share_right([*chain.from_iterable(predictions)], [*chain.from_iterable(references)])
-        return {**_spans(_as_spans(predictions), _as_spans(references)), "accuracy": accuracy}
+        found, gold = (
+            [(row, pair) for row, pairs in enumerate(rows) for pair in pairs] for rows in (predictions, references)
+        )
+        return scoring.mined_pairs(found, gold)
 
 
-def _as_spans(sentences):
-    return [[f"{tag[0]}-{tag}" for tag in sentence] for sentence in sentences]
+class Ranking(_Metric):
+    """mAP@20 of ranked ids against the right ones, as XTREME-R computes it for Mewsli-X and LAReQA; `scoring.ranking`."""
 
+    prediction = reference = datasets.Sequence(datasets.Value("string"))
+    headline = "map@20"
 
-def _spans(predictions, references):
-    with warnings.catch_warnings():  # seqeval warns of every tag that is not IOB
-        warnings.simplefilter("ignore")
-        scores = {"f1": f1_score, "precision": precision_score, "recall": recall_score}
-        return {name: 100 * float(of(references, predictions)) for name, of in scores.items()}
+    def _compute(self, predictions, references):
+        return scoring.ranking(predictions, references)
 
 
 class SquadAnswers(_Metric):
-    """Exact match and F1 with the normalisation of SQuAD v1.1, in every language, as XTREME does for XQuAD and TyDiQA.
-
-    An example's score is the best over its reference answers. The headline is (F1 + EM) / 2, XTREME's score of a QA task.
-    Raises UserError for an example without a reference answer.
-    """
+    """Exact match and F1 with the normalisation of SQuAD v1.1, in every language, as XTREME does for XQuAD and TyDiQA, and F1
+    over characters; `answers.squad_scores`. The headline is (F1 + EM) / 2, XTREME's score of a QA task."""
 
     reference = datasets.Sequence(datasets.Value("string"))
     headline = "f1_em_mean"
 
+    @staticmethod
+    def ratio(prediction, reference, language):
+        """A question's own score."""
+        return squad_scores([prediction], [reference])["f1_em_mean"], 1
+
     def _compute(self, predictions, references):
-        for number, answers in enumerate(references, start=1):
-            if not any(answer.strip() for answer in answers):
-                raise UserError(
-                    f"question {number} has no reference answer, so nothing can be scored; XTREME's own download leaves the "
-                    "answers out, take the dataset's official file"
-                )
-        exact = [
-            max(_normal(p) == _normal(answer) for answer in r) for p, r in zip(predictions, references, strict=True)
-        ]
-        f1 = [max(_word_f1(p, answer) for answer in r) for p, r in zip(predictions, references, strict=True)]
-        exact, f1 = 100 * sum(exact) / len(exact), 100 * sum(f1) / len(f1)
-        return {"f1": f1, "exact_match": exact, "f1_em_mean": (f1 + exact) / 2}
+        return squad_scores(predictions, references)
+
+
+class MlqaAnswers(_Metric):
+    """Exact match and F1 by MLQA's rules for the language of the answers, as XTREME does for MLQA; `answers.mlqa_scores`."""
+
+    reference = datasets.Sequence(datasets.Value("string"))
+    headline = "f1_em_mean"
+    by_language = True
+
+    @staticmethod
+    def ratio(prediction, reference, language):
+        """A question's own score."""
+        return mlqa_scores([prediction], [reference], language)["f1_em_mean"], 1
+
+    def _compute(self, predictions, references, language):
+        return mlqa_scores(predictions, references, language)
 
 
 class SquadV2Answers(_Metric):
@@ -177,12 +237,12 @@ def best_threshold(odds, kept, nulled):
     return float(candidates[last][best] if gains[best] > 0 else below)
 
 
-def _best_over_answers(text, answers):
+def _best_over_answers(text, gold):
     """(F1, exact match), each 0 to 1; answers of nothing but articles and punctuation do not count, as in evaluate-v2.0.py."""
-    answers = [answer for answer in answers if _normal(answer)]
-    if not answers:
-        return (float(not _normal(text)),) * 2
-    return max(_word_f1(text, answer) for answer in answers), max(_normal(text) == _normal(a) for a in answers)
+    words, gold = squad_words(text), [words for words in map(squad_words, gold) if words]
+    if not gold:
+        return (float(not words),) * 2
+    return max(bag_f1(words, answer) for answer in gold), float(words in gold)
 
 
 def _squad_v2_scores(scores, answered):
@@ -193,22 +253,6 @@ def _squad_v2_scores(scores, answered):
         has_f1, has_exact = map(float, scores[answered].mean(0))
         named |= {"has_answer_f1": has_f1, "has_answer_exact_match": has_exact}
     return named if answered.all() else {**named, "no_answer_accuracy": float(scores[~answered].mean())}
-
-
-def _normal(answer):
-    """Lower case, without ASCII punctuation, English articles and extra white space."""
-    answer = "".join(character for character in answer.lower() if character not in string.punctuation)
-    return " ".join(re.sub(r"\b(a|an|the)\b", " ", answer).split())
-
-
-def _word_f1(prediction, answer):
-    """F1 of the two bags of words, 0 to 1; 0 when they share none."""
-    prediction, answer = _normal(prediction).split(), _normal(answer).split()
-    shared = sum((collections.Counter(prediction) & collections.Counter(answer)).values())
-    if shared == 0:
-        return 0.0
-    precision, recall = shared / len(prediction), shared / len(answer)
-    return 2 * precision * recall / (precision + recall)
 
 
 class MaskedPieces(_Metric):

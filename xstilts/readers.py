@@ -5,8 +5,15 @@ import io
 import json
 import os
 import re
+from typing import NamedTuple
 
 from xstilts.errors import UserError
+
+
+class Dropped(NamedTuple):
+    """What a reader gives in the place of something it leaves out; `reason` is a plural noun, as "words without a form"."""
+
+    reason: str
 
 
 def numbered_lines(path):
@@ -138,36 +145,6 @@ def _squad_row(article, paragraph, question, features):
         "answers": {"text": [a["text"] for a in answers], "answer_start": [a["answer_start"] for a in answers]},
     }
     return {column: row[column] for column in features}
-
-
-def conllu(path, features):
-    """CoNLL-U -> one row per sentence: `tokens` and `pos_tags` (UPOS, as indices of the hub's ClassLabel).
-
-    Multiword-token ranges (3-4) and empty nodes (5.1) are not words and are left out; a sentence whose tags are all `_` has
-    no annotation and is left out too, as the benchmark does.
-    """
-    tags = features["pos_tags"].feature
-    words = []
-    for number, line in [*numbered_lines(path), (0, "")]:
-        if not line.strip():
-            if any(tag != "_" for _, _, tag in words):
-                yield _tagged_row(path, words, tags)
-            words = []
-        elif not line.startswith("#"):
-            fields = line.split("\t")
-            if len(fields) != 10:
-                raise UserError(f"{path}, line {number}: {len(fields)} columns instead of CoNLL-U's 10")
-            if not re.fullmatch(r"[0-9]+([-.][0-9]+)?", fields[0]):
-                raise UserError(f"{path}, line {number}: '{fields[0]}' is not the number of a word (5, 5-6 or 5.1)")
-            if fields[0].isdigit():
-                words.append((number, fields[1], fields[3]))
-
-
-def _tagged_row(path, words, tags):
-    for number, _, tag in words:
-        if tag not in tags.names:
-            raise UserError(f"{path}, line {number}: tag '{tag}' is not one of {', '.join(tags.names)}")
-    return {"tokens": [word for _, word, _ in words], "pos_tags": [tags.str2int(tag) for _, _, tag in words]}
 
 
 # A node opens, a leaf (category, two parts of speech, word, category), a node closes; words may be brackets themselves.

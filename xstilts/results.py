@@ -149,6 +149,8 @@ class Run:
             "hardware": hardware(self.training_args.device),
             "identity": self.identity,
         }
+        for warning in results.get("warnings", ()):
+            say(f"warning: {warning}")
         write_json(self.output_dir / "run.json", content)
         for checkpoint in self.output_dir.glob("checkpoint-*"):
             shutil.rmtree(checkpoint)

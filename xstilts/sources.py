@@ -7,14 +7,25 @@ so that a task needs one `to_example` for both. With `--data_dir` nothing touche
 import glob
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from datasets import Dataset, Features, load_dataset
 
 from xstilts.errors import UserError
+from xstilts.readers import Dropped
 
 ENGLISH = "en"  # the language of rows whose files name none
+
+
+@dataclass(frozen=True)
+class FirstOf:
+    """Official files in several forms: of these templates the first that `data_dir` has a file of, in whatever language, is read.
+    So rows of two collections are never mixed, and a copy of the same rows in another form does not double them."""
+
+    templates: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,15 +33,18 @@ class Source:
     """Where the rows of a task lie.
 
     hub       namespaced id on the Hugging Face hub, None for rows that are in files only
-    config    its configuration; `{language}` and `{name}` are filled in
+    config    its configuration; what `files` may hold in braces is filled in
     revision  a commit or branch; None is the hub's default branch
     features  the hub's schema, which rows from files are cast to
     splits    our split -> the hub's split
     files     our split -> official file below `--data_dir`, a glob pattern in which `{language}` and `{name}` are filled in, or
-              several of them, of which every file is read. Translated rows of an English file DATASET/FILE are looked for in
-              DATASET/translated/<language>/FILE
-    read      (path, features) -> dictionaries with the columns of `features`
+              several of them, of which every file is read, or `FirstOf` several. `{context}` and `{question}` are the two
+              languages of a pair such as de-en, the same one where the language is not a pair. Translated rows of an English
+              file DATASET/FILE are looked for in DATASET/translated/<language>/FILE
+    read      (path, features) -> dictionaries with the columns of `features`, and a `Dropped` for each row that is left out
     names     language code -> how the publisher writes it, where that is not the code itself
+    language_of  row -> its language as `names` writes it, or None where the row does not say: for configurations and files
+              that hold all languages. In a file whose name has a language, rows that do not say theirs are in that one
     """
 
     hub: str | None = None
@@ -38,9 +52,18 @@ class Source:
     revision: str | None = None
     features: Features
     splits: Mapping[str, str]
-    files: Mapping[str, str | tuple[str, ...]]
+    files: Mapping[str, str | tuple[str, ...] | FirstOf]
     read: Callable
     names: Mapping[str, str] = field(default_factory=dict)
+    language_of: Callable[[dict], str | None] | None = None
+
+
+class Raw(NamedTuple):
+    """Raw rows: a Dataset with `source.features`, where they came from, and {reason: how many were left out}."""
+
+    rows: Dataset
+    files: list[str]
+    dropped: Mapping[str, int] = {}
 
 
 class MissingData(UserError):
@@ -48,7 +71,12 @@ class MissingData(UserError):
 
 
 def load_rows(source, split, language, data_dir=None):
-    """Rows of one split in one language: (Dataset with `source.features`, where they came from).
+    """Rows of one split in one language, and where they came from: `load_raw` without what was left out."""
+    return load_raw(source, split, language, data_dir)[:2]
+
+
+def load_raw(source, split, language, data_dir=None):
+    """`Raw` rows of one split in one language.
 
     Raises MissingData when the split or the language has no rows there, UserError when a file cannot be read.
     """
@@ -60,44 +88,91 @@ def load_rows(source, split, language, data_dir=None):
         raise UserError(
             f"the rows are not on the hub; give --data_dir DIR with DIR/{patterns(source, split, language)[0]}"
         )
-    if data_dir is None:
-        return _hub_rows(source, split, language)
+    return _hub_rows(source, split, language) if data_dir is None else _file_rows(source, split, language, data_dir)
+
+
+def _file_rows(source, split, language, data_dir):
     paths = find_files(source, split, language, data_dir)
-    rows = [row for path in paths for row in source.read(path, source.features)]
-    if not rows:
-        raise UserError(f"{', '.join(paths)}: the file is empty")
+    where = ", ".join(paths)
+    rows, dropped = _read(source, paths, where)
+    if source.language_of:
+        named = any(map(_names_language, _templates(source, split, data_dir)))
+        kept = _of_language(rows, source, language, where, named)
+        dropped += Counter({"rows in another language than the file's": named * (len(rows) - len(kept))})
+        rows = [rows[index] for index in kept]
     try:
-        return Dataset.from_list(rows, features=source.features), [os.path.relpath(path, data_dir) for path in paths]
+        found = Dataset.from_list(rows, features=source.features)
     except (TypeError, ValueError) as error:
-        raise UserError(f"{', '.join(paths)}: a value does not fit its column: {_first_line(error)}") from error
+        raise UserError(f"{where}: a value does not fit its column: {_first_line(error)}") from error
+    return Raw(found, [os.path.relpath(path, data_dir) for path in paths], dropped)
+
+
+def _read(source, paths, where):
+    """(rows of some files, {reason: how many were left out})."""
+    read = [row for path in paths for row in source.read(path, source.features)]
+    dropped = Counter(row.reason for row in read if isinstance(row, Dropped))
+    rows = [row for row in read if not isinstance(row, Dropped)]
+    if not rows:
+        reasons = "".join(f"; left out: {count:,} {reason}" for reason, count in dropped.items())
+        raise UserError(f"{where}: the file is empty{reasons}")
+    return rows, dropped
+
+
+def _of_language(rows, source, language, where, named=False):
+    """Indices of the rows in a language, among rows in several; where `named`, rows that do not say theirs count. Raises
+    MissingData if there are none."""
+    spoken, wanted = [source.language_of(row) for row in rows], source.names.get(language, language)
+    if None in spoken and not named:
+        raise UserError(f"{where}: row {spoken.index(None) + 1} does not say its language")
+    kept = [index for index, own in enumerate(spoken) if own in (wanted, None)]
+    if not kept:
+        raise MissingData(f"no rows in '{language}' in {where}")
+    return kept
 
 
 def find_files(source, split, language, data_dir):
     """Official files of one split and language, sorted by path. Raises MissingData with the expected path."""
-    expected = [os.path.join(data_dir, pattern) for pattern in patterns(source, split, language)]
-    places = (os.path.join(glob.escape(data_dir), pattern) for pattern in patterns(source, split, language))
+    relative = patterns(source, split, language, data_dir)
+    places = (os.path.join(glob.escape(data_dir), pattern) for pattern in relative)
     paths = sorted({path for place in places for path in glob.glob(place)})
     if not paths:
-        raise MissingData(
-            f"no file {' or '.join(expected)} ({split} rows in '{language}'); put it there or check --data_dir"
-        )
+        expected = " or ".join(os.path.join(data_dir, pattern) for pattern in relative)
+        raise MissingData(f"no file {expected} ({split} rows in '{language}'); put it there or check --data_dir")
     return paths
 
 
-def patterns(source, split, language):
-    """The glob patterns of a split in one language, below `--data_dir`."""
-    found = _templates(source, split)
+def patterns(source, split, language, data_dir=None):
+    """The glob patterns of a split in one language, below `--data_dir`; of `FirstOf` the one that is read, if any is there."""
+    found = _templates(source, split, data_dir)
     if language != ENGLISH:
-        found = [template if _names_language(template) else _translated(template) for template in found]
+        found = [template if _holds_languages(template, source) else _translated(template) for template in found]
     return [_fill(template, source, language) for template in found]
 
 
-def _templates(source, split):
-    return [source.files[split]] if isinstance(source.files[split], str) else list(source.files[split])
+def _templates(source, split, data_dir=None):
+    files = source.files[split]
+    if isinstance(files, str):
+        return [files]
+    if isinstance(files, FirstOf):
+        first = next((template for template in files.templates if data_dir and _files_of(template, data_dir)), None)
+        return [first] if first else [*files.templates]
+    return [*files]
+
+
+def _files_of(template, data_dir):
+    """Files of a template in any language."""
+    return glob.glob(os.path.join(glob.escape(data_dir), template.format(**dict.fromkeys(FIELDS, "*"))))
+
+
+def _holds_languages(template, source):
+    return source.language_of is not None or _names_language(template)
+
+
+FIELDS = ("language", "name", "context", "question")  # what templates may hold in braces
 
 
 def _names_language(template):
-    return "{language}" in template or "{name}" in template
+    return any(f"{{{part}}}" in template for part in FIELDS)
 
 
 def _translated(template):
@@ -107,31 +182,45 @@ def _translated(template):
 
 def languages_in(source, split, data_dir):
     """Codes of the languages that `data_dir` holds files of: published ones by their code, others as they are spelt."""
-    here, found = glob.escape(data_dir), set()
-    for template in _templates(source, split):
-        found |= {ENGLISH} if glob.glob(os.path.join(here, template)) else set()
-        found |= set(_codes(template if _names_language(template) else _translated(template), source, data_dir))
+    found = set()
+    for template in _templates(source, split, data_dir):
+        if _names_language(template):
+            found |= set(_codes(template, source, data_dir))
+        elif source.language_of:
+            found |= set(source.names) if _files_of(template, data_dir) else set()
+        else:
+            found |= {ENGLISH} if _files_of(template, data_dir) else set()
+            found |= set(_codes(_translated(template), source, data_dir))
     return sorted(found)
 
 
 def _codes(template, source, data_dir):
     """Languages of the files that a template with a language in it matches."""
     spelling = re.escape(template).replace(r"\*", "[^/]*").replace(r"\[", "[").replace(r"\]", "]").replace(r"\-", "-")
-    spelling = spelling.replace(r"\{language\}", "(?P<language>[^/_]+)", 1)
-    spelling = spelling.replace(r"\{name\}", "(?P<name>[^/_]+)", 1).replace(r"\{name\}", "(?P=name)")
+    for part in FIELDS:
+        spelling = spelling.replace(rf"\{{{part}\}}", f"(?P<{part}>[^/_]+)", 1)
+        spelling = spelling.replace(rf"\{{{part}\}}", f"(?P={part})")
     codes = {name: code for code, name in source.names.items()}
-    anywhere = os.path.join(glob.escape(data_dir), template.format(language="*", name="*"))
-    for path in glob.glob(anywhere):
+    for path in _files_of(template, data_dir):
         if match := re.fullmatch(spelling, os.path.relpath(path, data_dir)):
-            yield codes.get(match[1], match[1])
+            parts = dict.fromkeys(match.groups())
+            yield "-".join(codes.get(part, part) for part in parts)
+
+
+def pair_of(language):
+    """The languages of context and question: ("de", "en") of `de-en`, ("de", "de") of `de`."""
+    context, _, question = language.partition("-")
+    return context, question or context
 
 
 def _fill(template, source, language):
-    return template.format(language=language, name=source.names.get(language, language))
+    context, question = pair_of(language)
+    name = source.names.get(language, language)
+    return template.format(language=language, name=name, context=context, question=question)
 
 
 def _hub_rows(source, split, language):
-    if language != ENGLISH and not _names_language(source.config or ""):
+    if language != ENGLISH and not _holds_languages(source.config or "", source):
         raise MissingData(
             f"the hub has {source.hub} in English only; translated rows go to DIR/{patterns(source, split, language)[0]} and "
             "are found with --data_dir DIR"
@@ -157,18 +246,33 @@ def _hub_rows(source, split, language):
         raise UserError(
             f"{where} lacks the columns {', '.join(sorted(missing))}; pin an older revision in the task's file"
         )
+    rows = rows.select_columns(list(source.features))
     for column, feature in source.features.items():
-        if _label_names(feature) != _label_names(rows.features[column]):
-            raise UserError(
-                f"{where} numbers the labels of '{column}' as {_label_names(rows.features[column])}, not as "
-                f"{_label_names(feature)}; pin an older revision in the task's file"
-            )
-    return rows.select_columns(list(source.features)), [where]
+        rows = _with_numbers(rows, column, feature, where)
+    if source.language_of:
+        rows = rows.select(_of_language(rows, source, language, where))
+    return Raw(rows, [where])
 
 
-def _label_names(feature):
-    """Names of a ClassLabel column or a column of lists of them; None for any other."""
-    return getattr(getattr(feature, "feature", feature), "names", None)
+def _with_numbers(rows, column, declared, where):
+    """Rows whose labels are numbered as the column is declared; labels as text get their numbers. Raises UserError otherwise."""
+    names, found = _single(declared), _single(rows.features[column])
+    if names == found or not isinstance(names, list):
+        return rows
+    if found == "string":
+        try:
+            return rows.cast_column(column, declared)
+        except ValueError as error:
+            raise UserError(f"{where}: a label of '{column}' is not declared: {_first_line(error)}") from error
+    raise UserError(
+        f"{where} numbers the labels of '{column}' as {found}, not as {names}; pin an older revision in the task's file"
+    )
+
+
+def _single(feature):
+    """Names of a ClassLabel column or of a column of lists of them; the type of any other."""
+    each = getattr(feature, "feature", feature)
+    return getattr(each, "names", None) or getattr(each, "dtype", None)
 
 
 def _first_line(error):

@@ -63,7 +63,9 @@ class Task:
     open_labels  the labels are those that occur in the training rows (supertags); `labels` stays empty in the declaration
     metric       an `evaluate.Metric` class of `xstilts/metrics.py`; its `headline` names the score that selects
     languages    the languages of XTREME and XTREME-R it is evaluated in, English first where it is among them
+    on_request   further ones, evaluated where --languages names them: pairs of languages (MLQA's de-en)
     train_on     the task whose training rows a target task learns from, where that is another one
+    after        name of a task that the benchmark's protocol trains on before this one, with the same head (XCOPA: Social IQa)
     held_out_by  a column of the raw rows: the selection set is not the `validation` split but a part of the training rows, by
                  whole groups of this column (see `xstilts/examples.py`), of which it takes `held_out_share`
     sizes        published number of rows, checked: by split where all languages agree, else by `split-language`
@@ -79,7 +81,9 @@ class Task:
     open_labels: bool = False
     metric: type
     languages: tuple[str, ...] = ("en",)
+    on_request: tuple[str, ...] = ()
     train_on: "Task | None" = None
+    after: str | None = None
     held_out_by: str | None = None
     held_out_share: float = 1 / 20
     sizes: Mapping[str, int] = field(default_factory=dict)

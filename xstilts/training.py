@@ -14,8 +14,10 @@ import json
 import math
 import os
 import shutil
+from itertools import accumulate, pairwise
 
 import torch
+from datasets import concatenate_datasets
 from torch.utils.data import SequentialSampler
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback
 from transformers.trainer_callback import TrainerState
@@ -25,7 +27,7 @@ from xstilts.complexity import CodeLength
 from xstilts.errors import UserError, is_main_process, say
 from xstilts.evaluation import kept_outputs
 from xstilts.layer_rates import rate_factors, split_by_rate
-from xstilts.metrics import score
+from xstilts.metrics import score_by_language
 from xstilts.order import EpochSampler, TrainingRows
 
 
@@ -143,7 +145,7 @@ class StiltsTrainer(Trainer):
     def score(self, examples, features, outputs):
         """The task's scores, 0 to 100."""
         gold = [self.task.type.gold(example) for example in examples.rows]
-        return score(self.task.metric, self.decode(examples, features, outputs), gold)
+        return score_by_language(self.task.metric, self.decode(examples, features, outputs), gold, examples.records)
 
     def dev_scores(self):
         """Scores of the model as it is on the selection set, without the timings that `evaluate` adds."""
@@ -164,9 +166,11 @@ class StiltsTrainer(Trainer):
         """{task: (bits, model inputs)} of the training inputs seen for the first time, before the update they led to."""
         return self.code.read(self.state.log_history)
 
-    def predictions(self, examples, features):
-        """Predictions, one per example, in their order."""
-        return self.decode(examples, features, self.predict(features).predictions)
+    def outputs(self, features):
+        """{language: features} -> {language: what `decode` takes}, from one pass over all rows."""
+        found, ends = self.predict(concatenate_datasets([*features.values()])).predictions, [0]
+        ends += accumulate(map(len, features.values()))
+        return {language: found[a:b] for language, (a, b) in zip(features, pairwise(ends), strict=True)}
 
 
 def summed_loss(logits, labels):

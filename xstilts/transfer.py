@@ -4,7 +4,7 @@ import os
 
 import torch
 
-from xstilts.checkpoint import depth_of, load_model, model_fingerprint, stored_encoder
+from xstilts.checkpoint import check_head, depth_of, load_model, model_fingerprint, stored_encoder
 from xstilts.errors import UserError, say
 from xstilts.json_files import read_json
 from xstilts.layers import encoder_of, layers_of, modules_of, parse_layers
@@ -43,6 +43,8 @@ def base_model_of(path, lineage):
 
 def load_for_target(args, task):
     """The model that `load_model` gives; with `args.transfer_layers`, of the base model and these layers of the checkpoint."""
+    if args.keep_head:
+        check_head(args.model_name_or_path, task, "--keep_head false gives it a fresh one")
     if args.transfer_layers is None:
         return load_model(args.model_name_or_path, task, args.keep_head)
     return bring_layers(args, load_model(args.base_model_name_or_path, task))

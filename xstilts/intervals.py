@@ -1,0 +1,26 @@
+"""How sure a score is: 95 percent bootstrap intervals over the examples of a test set (percentiles, Efron & Tibshirani 1993)."""
+
+import numpy as np
+
+RESAMPLES = 1000
+SEED = 0  # of the draws: an interval is a function of the predictions
+
+
+def interval(metric, predictions, references, language=None):
+    """[low, high] of the headline score of a metric class, 0 to 100; None for a metric that does not say what an example adds."""
+    if metric.ratio is None:
+        return None
+    return bootstrap([metric.ratio(p, r, language) for p, r in zip(predictions, references, strict=True)])
+
+
+def bootstrap(ratios):
+    """[low, high], the 2.5th and the 97.5th percentile of a score over examples drawn again with replacement.
+
+    ratios    (examples, 2) array: what each example adds to the numerator and to the denominator of the score
+    Examples that add the same are drawn together, which is the same distribution: of right and wrong there are two kinds only.
+    """
+    kinds, sizes = np.unique(np.asarray(ratios, np.float64), axis=0, return_counts=True)
+    drawn = np.random.default_rng(SEED).multinomial(sizes.sum(), sizes / sizes.sum(), size=RESAMPLES)
+    above, below = (drawn @ kinds).T
+    scores = np.divide(above, below, out=np.zeros_like(above), where=below > 0)
+    return [round(float(edge), 4) for edge in np.percentile(scores, [2.5, 97.5])]

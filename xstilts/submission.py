@@ -1,0 +1,253 @@
+"""A submission in the benchmark's layout, `<task>/test-<language>.<suffix>`: its files read strictly and scored one by one.
+
+What XTREME's scorer takes without a word (a question without an answer) is scored as it does and noted; what it stumbles over, or
+would pair wrongly, is a UserError with the file and the line. Label files have the same layout and formats.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from xstilts import answers, scoring
+from xstilts.errors import UserError
+from xstilts.placeholders import ADVICE, Placeholders
+
+WORD, TAG, ENTITY = (
+    r"\S+",
+    "ADJ|ADP|ADV|AUX|CCONJ|DET|INTJ|NOUN|NUM|PART|PRON|PROPN|PUNCT|SCONJ|SYM|VERB|X|_",
+    r"O|[BI]-\w+",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """How a task's files are read and scored.
+
+    suffixes     of its files, the benchmark's first
+    read, gold   path -> predictions, path -> labels
+    score        (predictions, labels, language) -> ({metric: 0 to 100}, [notes])
+    """
+
+    suffixes: tuple[str, ...]
+    read: Callable
+    gold: Callable
+    score: Callable
+
+
+def file_of(task, language, folder):
+    """Path of a language's file in a task's folder, or None."""
+    paths = (folder / f"test-{language}{suffix}" for suffix in FORMATS[task].suffixes)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def score_files(task, language, predictions, labels):
+    """({metric: score}, [notes]) of the files of one language of a task.
+
+    Raises UserError if a file is malformed or the two do not pair, and Placeholders if the labels are none.
+    """
+    form = FORMATS[task]
+    found, gold = form.read(predictions), form.gold(labels)
+    if not gold:
+        raise Placeholders(f"{labels} holds no labels; {ADVICE}")
+    return form.score(found, gold, language)
+
+
+# ---- text -----------------------------------------------------------------------------------------------------------
+
+
+def read_text(path):
+    """Text of a UTF-8 file, without a byte-order mark. Raises UserError with the line of what is not UTF-8."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}, line {error.object.count(10, 0, error.start) + 1}: not UTF-8") from error
+
+
+def read_lines(path):
+    """Lines without white space around them, and without empty ones at the end."""
+    lines = [line.strip() for line in read_text(path).split("\n")]
+    while lines and not lines[-1]:
+        lines.pop()
+    return lines
+
+
+def check_line(path, number, text, pattern, gold):
+    """Raise UserError for a line that is not a label; Placeholders, where it should be a gold label."""
+    if not re.fullmatch(pattern, text):
+        wrong = f"{path}, line {number}: {text[:40]!r} is not a label"
+        raise Placeholders(f"{wrong}; {ADVICE}") if gold else UserError(wrong)
+
+
+def parse_json(path, text, line=1):
+    """Content of a JSON object that begins at `line` of a file."""
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}, line {line + error.lineno - 1}: not valid JSON ({error.msg})") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}, line {line}: not a JSON object")
+    return content
+
+
+# ---- labels and tags ------------------------------------------------------------------------------------------------
+
+
+def read_labels(path, pattern=WORD, gold=False):
+    """One label a line, or in XCOPA's .jsonl files one object with a `label`."""
+    labels = read_lines(path)
+    if path.suffix == ".jsonl":
+        rows = [parse_json(path, line, number) for number, line in enumerate(labels, start=1)]
+        labels = [str(row.get("label", "")) for row in rows]
+    for number, label in enumerate(labels, start=1):
+        check_line(path, number, label, pattern, gold)
+    return labels
+
+
+def score_labels(predictions, labels, language):
+    """Accuracy, with a note on predictions that are labels of another kind (numbers for names)."""
+    _check_count(predictions, labels, "labels")
+    kinds = [sorted({*each})[:3] for each in (predictions, labels)]
+    apart = {*predictions}.isdisjoint(labels)
+    notes = (
+        [f"no prediction is among the labels ({', '.join(kinds[0])} against {', '.join(kinds[1])})"] if apart else []
+    )
+    return scoring.accuracy(predictions, labels), notes
+
+
+def read_sentences(path, pattern=WORD, gold=False):
+    """One tag a line and empty lines between sentences -> [(line of its first tag, tags)], one a sentence."""
+    sentences, tags = [], []
+    for number, tag in enumerate([*read_lines(path), ""], start=1):
+        if tag:
+            check_line(path, number, tag, pattern, gold)
+            tags.append(tag)
+        elif tags:
+            sentences.append((number - len(tags), tags))
+            tags = []
+    return sentences
+
+
+def score_sentences(predictions, labels, language, metric):
+    """Scores of tags. Raises UserError for the first sentence that has more or fewer than words."""
+    _check_count(predictions, labels, "sentences")
+    for number, ((line, tags), (_, gold)) in enumerate(zip(predictions, labels, strict=True), start=1):
+        if len(tags) != len(gold):
+            raise UserError(
+                f"sentence {number} (line {line} of the predictions): {len(tags)} tags for {len(gold)} words"
+            )
+    return metric(*([tags for _, tags in each] for each in (predictions, labels))), []
+
+
+def _check_count(predictions, labels, things):
+    if len(predictions) != len(labels):
+        raise UserError(f"{len(predictions)} predictions for {len(labels)} {things}")
+
+
+# ---- answers, pairs, rankings ---------------------------------------------------------------------------------------
+
+
+def read_answers(path):
+    """JSON: {question id: answer}."""
+    return _values_of(path, str, "an answer as text")
+
+
+def read_questions(path):
+    """SQuAD's JSON -> [(question id, [reference answers])]."""
+    content = parse_json(path, read_text(path))
+    try:
+        questions = [q for article in content["data"] for paragraph in article["paragraphs"] for q in paragraph["qas"]]
+        return [(question["id"], [answer["text"] for answer in question["answers"]]) for question in questions]
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path}: not SQuAD JSON (missing {error})") from error
+
+
+def score_answers(predictions, questions, language, metric):
+    """Scores of answers; a question without one scores 0, as in the benchmark, and is noted."""
+    ids = [id for id, _ in questions]
+    found = [predictions.get(id) for id in ids]
+    return metric(found, [gold for _, gold in questions], language), _id_notes(predictions, ids)
+
+
+def read_pairs(path, gold=False):
+    """Lines of two ids with a tab between them -> tuples."""
+    lines = read_lines(path)
+    for number, line in enumerate(lines, start=1):
+        check_line(path, number, line, r"[^\t]+\t[^\t]+", gold)
+    return [tuple(line.split("\t")) for line in lines]
+
+
+def read_rankings(path):
+    """JSON: {query id: [ids, the best first]}; labels: {query id: [right ids]}."""
+    return _values_of(path, list, "a list of ids")
+
+
+def read_entities(path):
+    """Mewsli-X's labels: the scorer takes the first id of each list for the right one, without white space around it."""
+    return {id: [right.strip() for right in ids[:1]] for id, ids in read_rankings(path).items()}
+
+
+def score_rankings(predictions, labels, language):
+    """mAP@20; a query without a ranking scores 0, as in the benchmark, and is noted."""
+    if none := [id for id, right in labels.items() if not right]:
+        raise Placeholders(f"query {none[0]} has no right id; {ADVICE}")
+    found = [predictions.get(id, []) for id in labels]
+    return scoring.ranking(found, list(labels.values())), _id_notes(predictions, list(labels))
+
+
+def _values_of(path, kind, named):
+    content = parse_json(path, read_text(path))
+    for id, value in content.items():
+        if not isinstance(value, kind):
+            raise UserError(f"{path}: '{id}' has {value!r:.40}, not {named}")
+    return content
+
+
+def _id_notes(predictions, ids):
+    """What to say of ids that only one side has."""
+    missing, extra = [id for id in ids if id not in predictions], [*predictions.keys() - {*ids}]
+    notes = [f"{len(missing)} of {len(ids)} have no prediction and score 0, e.g. {missing[0]}"] if missing else []
+    return notes + ([f"{len(extra)} predictions are for unknown ids, e.g. {min(extra)}"] if extra else [])
+
+
+# ---- which task has which -------------------------------------------------------------------------------------------
+
+
+def _labels(pattern=WORD, suffixes=(".tsv",)):
+    gold = partial(read_labels, pattern=pattern, gold=True)
+    return Format(suffixes=suffixes, read=read_labels, gold=gold, score=score_labels)
+
+
+def _sentences(pattern, metric):
+    gold = partial(read_sentences, pattern=pattern, gold=True)
+    return Format(suffixes=(".tsv",), read=read_sentences, gold=gold, score=partial(score_sentences, metric=metric))
+
+
+def _answers(metric):
+    score = partial(score_answers, metric=metric)
+    return Format(suffixes=(".json",), read=read_answers, gold=read_questions, score=score)
+
+
+SQUAD = _answers(lambda predictions, references, language: answers.squad_scores(predictions, references))
+FORMATS = {
+    "xnli": _labels(),
+    "pawsx": _labels(),
+    "xcopa": _labels("[01]", (".jsonl", ".tsv")),  # the second is what run_zeroshot_eval.py writes
+    "tatoeba": _labels(r"\d+"),
+    "udpos": _sentences(TAG, scoring.part_of_speech),
+    "panx": _sentences(ENTITY, scoring.entities),
+    "xquad": SQUAD,
+    "tydiqa": SQUAD,
+    "mlqa": _answers(answers.mlqa_scores),
+    "bucc2018": Format(
+        suffixes=(".tsv",),
+        read=read_pairs,
+        gold=partial(read_pairs, gold=True),
+        score=lambda predictions, labels, language: (scoring.mined_pairs(predictions, labels), []),
+    ),
+    "mewslix": Format(suffixes=(".json",), read=read_rankings, gold=read_entities, score=score_rankings),
+    "lareqa": Format(
+        suffixes=(".json",), read=read_rankings, gold=read_rankings, score=score_rankings
+    ),  # a layout of ours
+}

@@ -1,0 +1,88 @@
+"""Files of tagged words -> rows in the columns of the hub: CoNLL-U for parts of speech, IOB2 for named entities."""
+
+import re
+
+from xstilts.errors import UserError
+from xstilts.readers import Dropped, numbered_lines
+
+NUMBER = re.compile(r"[0-9]+([-.][0-9]+)?")  # 5, the range 5-6 of a multiword token, the empty node 5.1
+
+
+def conllu(path, features):
+    """CoNLL-U -> one row per sentence: `tokens` and `pos_tags` (UPOS, as indices of the hub's ClassLabel).
+
+    Multiword-token ranges (3-4) and empty nodes (5.1) are not words. Words without a form (`_`: parts of a Marathi multiword
+    token, treebanks whose texts are not free) are `Dropped`, as in the hub's rows; so is a sentence without any other word, or
+    whose tags are all `_`.
+    """
+    words = []
+    for number, line in [*numbered_lines(path), (0, "")]:
+        if not line.strip():
+            yield from _annotated(path, words, features["pos_tags"].feature)
+            words = []
+        elif not line.startswith("#"):
+            fields = line.split("\t")
+            if len(fields) != 10:
+                raise UserError(f"{path}, line {number}: {len(fields)} columns instead of CoNLL-U's 10")
+            if not NUMBER.fullmatch(fields[0]):
+                raise UserError(f"{path}, line {number}: '{fields[0]}' is not the number of a word (5, 5-6 or 5.1)")
+            if fields[0].isdigit():
+                words.append((number, fields[1], fields[3]))
+
+
+def _annotated(path, words, tags):
+    """The row of a sentence's words, if there is anything to learn from it, and what is left out of it."""
+    if words and all(tag == "_" for *_, tag in words):
+        yield Dropped("sentences without tags")
+        return
+    written = [word for word in words if word[1] != "_"]
+    yield from [Dropped("words without a form")] * (len(words) - len(written))
+    if written:
+        yield {"tokens": [word for _, word, _ in written], "pos_tags": _numbers(path, written, tags)}
+    elif words:
+        yield Dropped("sentences without words")
+
+
+def iob2(path, features):
+    """Named entities -> one row per sentence: `tokens` and `ner_tags` (as indices of the hub's ClassLabel).
+
+    Lines are `token TAB tag`, as XTREME writes PAN-X; `de:token TAB tag`, with the same prefix on every line, as its authors do;
+    or `number TAB token TAB tag TAB ...`, as Universal NER does, with comments. One or more empty lines end a sentence. Words
+    stay as they are (no-break spaces, `_`, `#`), and so do entities that begin with I-.
+    """
+    lines = [(number, _word_and_tag(path, number, line)) for number, line in numbered_lines(path)]
+    starts = {word.partition(":")[:2] for _, (word, _) in filter(all, lines)}
+    prefix = "".join(*starts) if len(starts) == 1 and not any("" in start for start in starts) else ""
+    words = []
+    for number, found in [*lines, (0, None)]:
+        if found:
+            words.append((number, found[0].removeprefix(prefix), found[1]))
+        elif found is None and words:
+            tags = _numbers(path, words, features["ner_tags"].feature)
+            yield {"tokens": [word for _, word, _ in words], "ner_tags": tags}
+            words = []
+
+
+def _word_and_tag(path, number, line):
+    """(word, tag) of a line of named entities; None for an empty line, () for a comment and a multiword token's range."""
+    fields = line.split("\t")
+    if not line.strip():
+        return None
+    if len(fields) == 1 and line.startswith("#"):
+        return ()
+    if len(fields) == 1:
+        raise UserError(
+            f"{path}, line {number}: {line[:40]!r} has no tag; XTREME's own download leaves those of tests out"
+        )
+    if len(fields) == 2:
+        return fields[0], fields[1].strip()
+    if not NUMBER.fullmatch(fields[0]):
+        raise UserError(f"{path}, line {number}: {len(fields)} columns, but '{fields[0]}' is not the number of a word")
+    return (fields[1], fields[2]) if fields[0].isdigit() else ()
+
+
+def _numbers(path, words, tags):
+    for number, _, tag in words:
+        if tag not in tags.names:
+            raise UserError(f"{path}, line {number}: tag '{tag}' is not one of {', '.join(tags.names)}")
+    return [tags.str2int(tag) for *_, tag in words]
