@@ -16,7 +16,7 @@ from statistics import mean
 
 from tasks import INTERMEDIATE, RETRIEVAL, TARGET
 from xstilts.errors import UserError, run_script
-from xstilts.report import collect, in_order, scored, vectors_moved, weights_moved
+from xstilts.report import collect, in_order, remarks, scored, vectors_moved, weights_moved
 
 ROWS = ("none", *INTERMEDIATE)
 CONFOUNDS = ("examples", "subwords_per_word", "subwords_per_character", "unknown_share", "too_long_share")
@@ -48,7 +48,7 @@ def main(argv=None):
 
     # 3. Tables: one overview per base model, one table of languages per target.
     args.output_dir.mkdir(parents=True, exist_ok=True)
-    title, overviews, details = ["# Zero-shot cross-lingual transfer", counted(runs)], [], []
+    title, overviews, details = ["# Zero-shot cross-lingual transfer", counted(runs), *remarks(runs.values())], [], []
     overview_rows = [["base_model", "intermediate", "target", "seeds", "languages", "score", "gain", "paired_seeds"]]
     for base in sorted({key[0] for key in runs}):
         own = {key[1:]: run for key, run in runs.items() if key[0] == base}

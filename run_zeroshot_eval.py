@@ -43,6 +43,7 @@ from xstilts.placeholders import Placeholders
 from xstilts.results import Run, save_examples
 from xstilts.sources import pair_of
 from xstilts.training import StiltsTrainer
+from xstilts.xtreme import benchmark_averages
 
 
 @dataclass
@@ -145,7 +146,7 @@ def main(argv=None):
         results = {"split": args.split, "benchmark": args.benchmark, "metric": headline, "scores": scores}
         results |= {"source_language": source, "gaps": gaps, "zero_shot_languages": zero_shot}
         results |= {
-            "averages": averages(single, headline, zero_shot, gaps),
+            "averages": averages(single, headline, zero_shot, gaps) | benchmark_averages(task.name, single),
             "factors": [args.benchmark] * bool(args.benchmark),
         }
         results |= {"warnings": departures(task, lineage)}

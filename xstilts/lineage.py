@@ -104,7 +104,8 @@ def training_factors(args, several=False, variants=()):
         "frozen-dropout": options.get("frozen_dropout"),
         f"lr-decay-{rate:g}": rate != 1,
         options.get("benchmark"): options.get("benchmark") in variants,
-        selection.replace("_k", f"-{options.get('average_last_k')}").replace("_", "-"): selection != "english_dev",
+        f"selection-{selection}".replace("_k", f"-{options.get('average_last_k')}").replace("_", "-"): selection
+        != "english_dev",
         "all-languages" if languages == "all" else languages.replace(",", "-"): languages != "en",
         "equal-languages": options.get("language_mixing") == "equal" and languages != "en",
         "uniform": mixing == "uniform",

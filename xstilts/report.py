@@ -8,6 +8,7 @@ from xstilts.errors import UserError
 from xstilts.json_files import read_json
 
 TRANSFER = "transfer-"
+LEAKY = {"benchmark": "rows that are reported", "oracle": "the target languages' own dev sets"}
 
 
 def collect(folders):
@@ -61,6 +62,17 @@ def vectors_moved(runs):
     return moved
 
 
+def remarks(runs):
+    """What a reader has to know of some of the runs, a line each: other protocols, and checkpoints chosen on what is reported."""
+    found = {f"{row_of(run)}: {warning}." for run in runs for warning in run.get("warnings", ())}
+    for run in runs:
+        if (selection := (_target_record(run) or {}).get("selection")) in LEAKY:
+            found.add(
+                f"{column_of(run)}: the checkpoint was chosen on {LEAKY[selection]}, so this is no zero-shot result."
+            )
+    return sorted(found)
+
+
 # ---- labels ---------------------------------------------------------------------------------------------------------
 
 
@@ -90,7 +102,8 @@ def column_of(run):
         return f"{run['task']} (layer {run['layer']})"
     target, split = _target_record(run), run.get("split", "test")
     factors = [factor for factor in target["factors"] if not factor.startswith(TRANSFER)] if target else []
-    return _label(run["task"], factors + [split] * (split != "test"))
+    evaluated = [factor for factor in run.get("factors", ()) if run["phase"] == "eval" and factor not in factors]
+    return _label(run["task"], factors + evaluated + [split] * (split != "test"))
 
 
 def trained_in(run):

@@ -143,6 +143,16 @@ def task_averages(benchmark, task, scores):
     }
 
 
+def benchmark_averages(task, scores):
+    """{benchmark: the task's score in it} of {language: {metric: score, ...}}; None where it lacks the task or a language."""
+    found = dict.fromkeys(BENCHMARKS)
+    for name in (name for name, tasks in BENCHMARKS.items() if task in tasks):
+        metrics = BENCHMARKS[name][task].metrics
+        own = {language: {metric: each[metric] for metric in metrics} for language, each in scores.items()}
+        found[name] = task_averages(name, task, own)["avg_metric"]
+    return found
+
+
 def _mean(values):
     """Mean, or None where there is no value or one of them is None."""
     values = list(values)
