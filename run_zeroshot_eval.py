@@ -85,8 +85,9 @@ def main(argv=None):
     check_trained_for(task, lineage, args.model_name_or_path)
     if lineage[-1].get("phase") != "target":
         say(f"{args.model_name_or_path} did not go through run_target.py; its own head is evaluated as it is")
+    factors = [args.benchmark] if args.benchmark else []
     training_args.output_dir = training_args.output_dir or default_output_dir(
-        "eval", lineage, task.name, training_args.seed, [args.benchmark] if args.benchmark else []
+        "eval", lineage, task.name, training_args.seed, factors
     )
 
     # 2. Data: every language that has any.
@@ -111,46 +112,61 @@ def main(argv=None):
     features = {language: featurize(task, examples, tokenizer, vars(args)) for language, examples in tests.items()}
     outputs = trainer.outputs(features)
 
-    # 6. Language by language: predictions -> scores and files.
+    # 6. Language by language: predictions -> files and scores.
     scores, unscored = {}, {}
     for language, examples in tests.items():
         predictions = trainer.decode(examples, features[language], outputs[language])
-        gold = [task.type.gold(example) for example in examples.rows]
         if trainer.is_world_process_zero():
             name = f"{args.split}-{language}"
             task.type.write(run.folder("predictions", task.name) / name, predictions, examples.rows)
             if args.save_examples:
                 confidence = task.type.confidence(outputs[language], features[language], examples.rows)
-                columns = {"gold": gold, "prediction": predictions, "confidence": confidence}
-                save_examples(run.folder("examples", task.name) / f"{name}.jsonl", examples.rows, columns)
+                save_examples(
+                    run.folder("examples", task.name) / f"{name}.jsonl", task, examples.rows, predictions, confidence
+                )
         try:
-            answers = pair_of(language)[0]  # the language of the context, where questions are in another one
-            scores[language] = score(task.metric, predictions, gold, answers)
+            scores[language] = scored(task, language, examples, predictions)
         except Placeholders as error:
             unscored[language] = str(error)
             say(f"{task.name} {language}: not scored, {error}")
             continue
-        scores[language] |= {"interval": interval(task.metric, predictions, gold, answers), "examples": len(examples)}
         scores[language] |= coverage(inputs_of(task, examples), tokenizer, args.max_seq_length)
-        low, high = scores[language]["interval"] or (None, None)
-        sure = "" if low is None else f" ({low:.1f} to {high:.1f})"
-        say(f"{task.name} {language}: {task.metric.headline} {scores[language][task.metric.headline]:.1f}{sure}")
     if not scores:
         raise UserError(f"{task.name}: no language can be scored; {next(iter(unscored.values()))}")
 
     # 7. run.json: what the report reads.
     if trainer.is_world_process_zero():
-        single = {language: own for language, own in scores.items() if language not in task.on_request}
-        headline, zero_shot = task.metric.headline, zero_shot_languages(single, lineage)
-        source, gaps = source_language(lineage), gaps_to_source(single, headline, source_language(lineage))
-        results = {"split": args.split, "benchmark": args.benchmark, "metric": headline, "scores": scores}
-        results |= {"source_language": source, "gaps": gaps, "zero_shot_languages": zero_shot}
-        results |= {
-            "averages": averages(single, headline, zero_shot, gaps) | benchmark_averages(task.name, single),
-            "factors": [args.benchmark] * bool(args.benchmark),
-        }
-        results |= {"warnings": departures(task, lineage)}
+        results = {"split": args.split, "benchmark": args.benchmark, "factors": factors, "scores": scores}
+        results |= summary(task, scores, lineage)
         run.close({**results, "missing_languages": missing, "unscored_languages": unscored})
+
+
+def scored(task, language, examples, predictions):
+    """Scores of one language with the interval of the first of them, which is also said. Raises Placeholders."""
+    gold, headline = [task.type.gold(example) for example in examples.rows], task.metric.headline
+    answers = pair_of(language)[0]  # the language of the context, where questions are in another one
+    scores = score(task.metric, predictions, gold, answers)
+    sure = interval(task.metric, predictions, gold, answers)
+    say(
+        f"{task.name} {language}: {headline} {scores[headline]:.1f}"
+        + (" ({:.1f} to {:.1f})".format(*sure) if sure else "")
+    )
+    return {**scores, "interval": sure, "examples": len(examples)}
+
+
+def summary(task, scores, lineage):
+    """What follows from the scores of all languages. Pairs of languages (MLQA) count in no average."""
+    single = {language: own for language, own in scores.items() if language not in task.on_request}
+    headline, source, zero_shot = task.metric.headline, source_language(lineage), zero_shot_languages(single, lineage)
+    gaps = gaps_to_source(single, headline, source)
+    return {
+        "metric": headline,
+        "averages": averages(single, headline, zero_shot, gaps) | benchmark_averages(task.name, single),
+        "source_language": source,
+        "gaps": gaps,
+        "zero_shot_languages": zero_shot,
+        "warnings": departures(task, lineage),
+    }
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def default_output_dir(phase, lineage, task, seed, factors=()):
     before = THEN.join(
         _with_factors(record["task"], record.get("factors", ())) for record in lineage[1:] if record is not evaluated
     )
-    own = _with_factors(task, [*(evaluated.get("factors", ()) if evaluated else ()), *factors])
+    own = _with_factors(task, dict.fromkeys([*(evaluated.get("factors", ()) if evaluated else ()), *factors]))
     slug = THEN.join(filter(None, (before, own))) if phase == "intermediate" else f"{before or 'none'}/{own}"
     base = lineage[0]["base_model"]
     return os.path.join("runs", phase, slug if base == "xlm-roberta-large" else f"{base}--{slug}", f"seed{seed}")

@@ -157,11 +157,11 @@ class Run:
         say(f"{lineage_text(lineage)}: {_summary(content)}, {self.output_dir / 'run.json'}")
 
 
-def save_examples(path, rows, columns):
-    """Write a JSON line per example: its columns, then `columns`, {name: a value per example}."""
+def save_examples(path, task, rows, predictions, confidence):
+    """Write a JSON line per example: its columns, `gold`, `prediction`, and `confidence` in that."""
     with open(path, "w", encoding="utf-8") as file:
-        for row, *values in zip(rows, *columns.values(), strict=True):
-            line = {**row, **dict(zip(columns, values, strict=True))}
+        for row, prediction, share in zip(rows, predictions, confidence, strict=True):
+            line = {**row, "gold": task.type.gold(row), "prediction": prediction, "confidence": share}
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
