@@ -113,8 +113,9 @@ def main(argv=None):
     check_layerwise(args, training_args)
     check_transfer(args, lineage)
     tokenizer = load_tokenizer(args.model_name_or_path)
+    factors = training_factors(args, variants=task.variants)
     training_args.output_dir = training_args.output_dir or default_output_dir(
-        "target", lineage, task.name, training_args.seed, training_factors(args, variants=task.variants)
+        "target", lineage, task.name, training_args.seed, factors
     )
 
     # 2. Data: raw rows -> examples, English. Only the source language is seen before evaluation, for selection too.
@@ -154,22 +155,17 @@ def main(argv=None):
 
     # 6. Save what the next phase needs, then what the report needs.
     if trainer.is_world_process_zero():
-        record = {"phase": "target", "task": task.name, "trained_on": task.trained_on, "languages": train.languages}
-        record |= {"seed": training_args.seed, "head": "kept" if args.keep_head else "fresh"}
-        record |= {
-            "selection": args.selection,
-            "benchmark": args.benchmark if args.benchmark in task.variants else None,
-        }
-        record |= {
-            "frozen": trained["frozen"],
-            "factors": training_factors(args, variants=task.variants),
-            **transfer_record(args),
-        }
+        record = {
+            "phase": "target", "task": task.name, "trained_on": task.trained_on, "languages": train.languages,
+            "seed": training_args.seed, "head": "kept" if args.keep_head else "fresh", "selection": args.selection,
+            "benchmark": args.benchmark if args.benchmark in task.variants else None, "frozen": trained["frozen"],
+            "factors": factors, **transfer_record(args),
+        }  # fmt: skip
         record["fingerprint"] = save_checkpoint(trainer.model, tokenizer, run.output_dir)
         results = {"metric": task.metric.headline, "dev_scores": scores, **trainer.training_record()}
-        results |= {"warnings": departures(task, lineage)}
-        moved = encoder_changes(starting_encoder(args), run.output_dir)
-        run.close(results | trained | {"weight_change": moved}, record)
+        results |= {"warnings": departures(task, lineage), **trained}
+        results["weight_change"] = encoder_changes(starting_encoder(args), run.output_dir)
+        run.close(results, record)
 
 
 if __name__ == "__main__":
