@@ -115,20 +115,21 @@ def treebank_recipe(language, english):
 
 
 def write_recipes(out, seed, recipes, size, held_out, seen):
-    """Draw and write all dev sets, then all training sets; `size(count)` scales a count, `held_out` grows."""
+    """Draw and write all dev sets, then all training sets; `size(count)` scales a count, both sets of sentences grow."""
     for split, index in (("dev", 1), ("train", 0)):
         for recipe in recipes:
             rng, count = random.Random(f"{seed} {recipe.files[index]}"), size(recipe.sizes[index])
             items = draw_items(rng, recipe, split, count, held_out, seen if split == "dev" else recipe.apart)
+            seen.update(sentence for item in items for sentence in said(item))
             recipe.write(out / recipe.files[index], items, split)
 
 
 def draw_items(rng, recipe, split, count, held_out, others):
-    """`count` items clear of both sets of sentences; the sentences of dev items are held out from then on."""
+    """`count` items clear of both sets of sentences; the sentences of dev and test items are held out from then on."""
     items = []
     for i in range(count):
         item, sentences = unlike(lambda i=i: recipe.draw(rng, i, split), held_out, others)
-        if split == "dev":
+        if split != "train":
             held_out.update(sentences)
         items.append(item)
     rng.shuffle(items)

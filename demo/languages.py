@@ -17,6 +17,7 @@ ORDER_RULES = (
     "adjective_after", "time_first", "question_in_place", "verb_final", "postpositions", "auxiliary_after",
 )  # fmt: skip
 SUFFIX_SLOTS = ("plural", "past", "object", "adjective")
+ENGLISH_ENDINGS = {"plural": "s", "past": "ed"}
 # distance letter -> share of words kept from English, how many of the rules and how many of the suffixes differ
 LEVELS = {"n": (0.6, 1, 1), "m": (0.3, 3, 2), "f": (0.0, 6, 4)}
 # last letter -> amount of pretraining text, script
@@ -124,9 +125,11 @@ def make_token(language, word, upos, deprel, slot=None):
     own = language.words.get(word)
     if own is None:
         return Token(word, word, upos, deprel)
-    english = {"plural": "s", "past": "ed"}.get(slot, "")
-    form = inflect(own, language.suffixes.get(slot, ""), english) if slot else own
-    return Token(language.write(form), language.write(own), upos, deprel)
+    lemma = language.write(own)
+    if slot is None:
+        return Token(lemma, lemma, upos, deprel)
+    form = inflect(own, language.suffixes.get(slot, ""), ENGLISH_ENDINGS.get(slot, ""))
+    return Token(language.write(form), lemma, upos, deprel)
 
 
 def phrase_tokens(phrase, language, role):
@@ -171,15 +174,15 @@ def clause_parts(clause, language):
     return parts
 
 
-def role_order(language):
-    """The order in which a language says the parts of a clause."""
+def role_order(language, time_moved):
+    """The order in which a language says the parts of a clause, and with `time_moved` the other one that it allows."""
     order = ["subject", "auxiliary", "verb", "object", "manner", "place", "time"]
     if "verb_final" in language.order:
         order = ["subject", "object", "manner", "place", "time", "auxiliary", "verb"]
     if "auxiliary_after" in language.order:
         order.remove("auxiliary")
         order.insert(order.index("verb") + 1, "auxiliary")
-    if "time_first" in language.order:
+    if ("time_first" in language.order) != time_moved:
         order.remove("time")
         order.insert(0, "time")
     return order
@@ -201,7 +204,7 @@ def ask(parts, order, clause, role, language):
 
 def clause_tokens(clause, language, asked=None):
     """The tokens of a clause; `asked` is the role a question asks for. Each token knows its role and its head."""
-    parts, order = clause_parts(clause, language), role_order(language)
+    parts, order = clause_parts(clause, language), role_order(language, clause.time_moved)
     if asked:
         order = ask(parts, order, clause, asked, language)
     root = parts["verb"][0]

@@ -28,7 +28,8 @@ class Phrase:
 
 @dataclass(frozen=True)
 class Clause:
-    """`subject verb object`, or `subject was quality` where `verb` is None; the other roles may be missing."""
+    """`subject verb object`, or `subject was quality` where `verb` is None; the other roles may be missing. A time that is
+    `time_moved` stands first where the language says it late, and late where it says it first."""
 
     subject: Phrase | None
     verb: str | None = None
@@ -39,6 +40,7 @@ class Clause:
     manner: str | None = None
     auxiliary: str | None = None
     negated: bool = False
+    time_moved: bool = False
     topic: Topic | None = field(default=None, compare=False, repr=False)
 
 
