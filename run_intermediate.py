@@ -46,6 +46,7 @@ from xstilts.prefix_cache import cache_prefix, check_prefix_cache
 from xstilts.results import Run
 from xstilts.similarity import encoder_changes
 from xstilts.training import StiltsTrainer, fit, select_by
+from xstilts.unfreezing import stages_after
 
 
 @dataclass
@@ -188,7 +189,9 @@ def main(argv=None):
         record["fingerprint"] = save_parts(trainer.model, parts, tokenizer, run.output_dir)
         results = {"metric": headline_of(parts), "dev_scores": scores, **trainer.training_record()}
         moved = encoder_changes(stored_encoder(args.model_name_or_path), run.output_dir)
-        run.close(results | trained | describe(parts, trainer, args) | {"weight_change": moved}, record)
+        warnings = stages_after(args.unfreeze_schedule, results["selected_step"])
+        results |= {"weight_change": moved, "warnings": warnings, **trained}
+        run.close(results | describe(parts, trainer, args), record)
 
 
 def load_part(task, argv, training_args, several):

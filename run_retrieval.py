@@ -14,6 +14,7 @@ Writes  --output_dir (runs/retrieval/<tasks behind the encoder or none>/<task>/s
         run.json with the accuracy per language, the layer and the pooling, and, compared, `cka`: {language: [layer 0, 1, ...]}.
 """
 
+import os
 import time
 from dataclasses import dataclass
 
@@ -77,6 +78,7 @@ def main(argv=None):
     check_transfer(args, lineage)
     tokenizer = load_tokenizer(args.model_name_or_path)
     factors = transfer_factors(args) + ([] if args.layer is None else [f"layer{args.layer}"])
+    factors += [f"compared-with-{os.path.basename(os.path.normpath(args.compare_with))}"] if args.compare_with else []
     training_args.output_dir = training_args.output_dir or default_output_dir(
         "retrieval", lineage, task.name, training_args.seed, factors
     )

@@ -33,6 +33,7 @@ from xstilts.selection import average_last, check_selection, load_dev, training_
 from xstilts.similarity import encoder_changes
 from xstilts.training import StiltsTrainer, early_stopping, fit, select_by
 from xstilts.transfer import check_transfer, load_for_target, starting_encoder, transfer_record
+from xstilts.unfreezing import stages_after
 
 
 @dataclass
@@ -163,7 +164,8 @@ def main(argv=None):
         }  # fmt: skip
         record["fingerprint"] = save_checkpoint(trainer.model, tokenizer, run.output_dir)
         results = {"metric": task.metric.headline, "dev_scores": scores, **trainer.training_record()}
-        results |= {"warnings": departures(task, lineage), **trained}
+        warnings = departures(task, lineage) + stages_after(args.unfreeze_schedule, results["selected_step"])
+        results |= {"warnings": warnings, **trained}
         results["weight_change"] = encoder_changes(starting_encoder(args), run.output_dir)
         run.close(results, record)
 

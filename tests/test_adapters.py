@@ -155,7 +155,7 @@ def test_adapters_beside_frozen_layers(world, encoder, tmp_path):
         f"roberta.encoder.layer.1.attention.self.{name}.weight" for name in ("query", "value")
     }
     assert done["parameters"]["layers 0-0"][1] == 0 < done["parameters"]["layers 1-1"][1]
-    assert done["lineage"][-1]["factors"] == ["lora", "freeze-1"]
+    assert done["lineage"][-1]["factors"] == ["lora-query-value", "freeze-1"]
 
 
 @pytest.mark.parametrize("task", ["mnli", "mnli+squad"])
@@ -165,11 +165,26 @@ def test_chosen_layers_are_recorded(task, world, encoder, tmp_path):
     assert done["parameters"]["layers 0-0"][1] == 0 < done["parameters"]["layers 1-1"][1]
 
 
+def test_one_spelling_of_module_names(world, encoder, tmp_path, capsys):
+    line = "--task mnli --peft lora --max_steps 1 --lora_target_modules"
+    done = intermediate(tmp_path, world, encoder, f"{line} value query value")
+    assert done["arguments"]["lora_target_modules"] == ["query", "value"]
+    intermediate(tmp_path, world, encoder, f"{line} query,value")
+    assert "nothing to do" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
         ("--peft prefix", "--peft prefix is not offered; it can be lora"),
-        ("--lora_layers 1-1", "have an effect with --peft lora only"),
+        ("--lora_layers 1-1", "--lora_layers has an effect with --peft lora only"),
+        ("--lora_r 8", "--lora_r has an effect with --peft lora only"),
+        ("--lora_dropout 0", "--lora_dropout has an effect with --peft lora only"),
+        ("--peft lora --lora_r 0", "--lora_r 0 must be 1 or more"),
+        ("--peft lora --lora_alpha 0", "--lora_alpha 0 must be 1 or more"),
+        ("--peft lora --lora_dropout 1.5", "--lora_dropout 1.5 must be 0 or more and below 1"),
+        ("--peft lora --lora_dropout -0.1", "--lora_dropout -0.1 must be 0 or more and below 1"),
+        ("--peft lora --lora_layers=", "--lora_layers : '' is none of"),
         ("--peft lora --lora_layers 0-1 --freeze_layers 1", "overlap"),
         ("--peft lora --lora_target_modules q_proj", "there are dense, key, query, value"),
         ("--peft lora --freeze_layers all", "have no linear layer"),

@@ -30,6 +30,7 @@ def test_every_parameter_has_the_rate_of_its_layer(family, head):
     assert factors == expected_factors(model, 0.5)
     optimizer = torch.optim.AdamW([{"params": [*model.parameters()], "weight_decay": 0.1}], lr=0.4)
     split_by_rate(optimizer, factors)
+    assert optimizer.param_groups[0]["lr"] == 0.4  # what the Trainer logs
     rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
     assert rates == {key: 0.4 * factor for key, factor in factors.items()}
     assert sum(len(group["params"]) for group in optimizer.param_groups) == len([*model.parameters()])

@@ -146,6 +146,30 @@ def test_vectors_stand_by_comparison_and_row(runs):
     }
 
 
+def test_one_encoder_may_be_compared_with_several(runs, tmp_path):
+    base, other = ({"model": name, "fingerprint": BASE["fingerprint"]} for name in ("encoder", "other"))
+    runs("retrieval", "tatoeba", [HELLASWAG], layer=1)
+    for compared_with in (base, other):
+        runs("retrieval", "tatoeba", [HELLASWAG], layer=1, compared_with=compared_with, cka={"en": [1, 0.5]})
+    assert cells(runs, tmp_path)["hellaswag", "tatoeba (layer 1)"] == (50.5, None)
+    assert len(vectors_moved(collect([runs.folder]))) == 2
+    runs("retrieval", "tatoeba", [HELLASWAG], layer=1, factors=["transfer-1"])  # finds the same
+    assert cells(runs, tmp_path)["hellaswag (transfer-1)", "tatoeba (layer 1)"] == (50.5, None)
+    runs("retrieval", "tatoeba", [HELLASWAG], 51.0, layer=1)  # which found something else
+    with pytest.raises(UserError, match=r"are both encoder .* > hellaswag > tatoeba \(layer 1\) > 1"):
+        scored(collect([runs.folder]))
+
+
+@pytest.mark.parametrize("cka", [{"de": [1, 0.5]}, {"en": [1, 0.6]}, {"en": [1, 0.5], "de": [1, 0.5]}])
+def test_comparisons_that_differ_are_refused(cka, runs):
+    """Other languages, or other sentences of one."""
+    base = {"model": "encoder", "fingerprint": BASE["fingerprint"]}
+    for layer, found in ((1, {"en": [1, 0.5]}), (2, {"en": [1, 0.5 + 1e-7]}), (3, cka)):
+        runs("retrieval", "tatoeba", [HELLASWAG], layer=layer, compared_with=base, cka=found)
+    with pytest.raises(UserError, match=r"003/run.json and .*001/run.json are both tatoeba, compared with .* > 1"):
+        vectors_moved(collect([runs.folder]))
+
+
 # ---- plots ----------------------------------------------------------------------------------------------------------
 
 

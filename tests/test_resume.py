@@ -89,3 +89,16 @@ def test_a_finished_run_changes_nothing(encoder, world, uninterrupted):
     assert "nothing to do" in again.stdout
     assert {path: path.read_bytes() for path in uninterrupted.rglob("*") if path.is_file()} == before
     assert not any(name.startswith("checkpoint-") for name in os.listdir(uninterrupted))
+
+
+def test_a_run_that_keeps_its_last_step_keeps_it_after_a_kill(encoder, world, tmp_path):
+    """Killed after its last checkpoint, where an earlier one was better: `--load_best_model_at_end false` wants the last."""
+    extra = "--load_best_model_at_end false --learning_rate 1e-2".split()
+    whole, killed = (command(encoder, world, tmp_path / name, extra) for name in ("whole", "killed"))
+    subprocess.run(whole, check=True, timeout=300)
+    killed_after(STEPS, killed, tmp_path / "killed")
+    state = read_json(tmp_path / "killed" / f"checkpoint-{STEPS}" / "trainer_state.json")
+    assert state["best_global_step"] < STEPS
+    subprocess.run(killed, check=True, timeout=300)
+    files = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "killed")]
+    assert files[0] == files[1]

@@ -133,9 +133,24 @@ def test_the_base_model_is_found_through_the_lineage(base, trained, world, tmp_p
         target(tmp_path / "given", world, moved, f"--transfer_layers 0-1 --base_model_name_or_path {changed}")
 
 
+def test_a_base_model_that_lies_elsewhere_is_said(world, tmp_path, monkeypatch):
+    """Recorded as it was given, relative to another folder."""
+    save_tiny_encoder(tmp_path / "tiny")
+    monkeypatch.chdir(tmp_path)
+    intermediate(tmp_path / "trained", world, "tiny", "--task mnli")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="trained goes back to tiny, which is not there; say where"):
+        target(tmp_path / "run", world, tmp_path / "trained", "--transfer_layers 0-1")
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
+        (
+            "--transfer_layers 0-1 --base_model_name_or_path a/b/c",
+            "--base_model_name_or_path a/b/c: no such checkpoint",
+        ),
         ("--base_model_name_or_path somewhere", "has an effect with --transfer_layers only"),
         ("--transfer_layers 0-1 --keep_head", "exclude each other"),
         ("--transfer_layers 5", "--transfer_layers 5 is more layers than the encoder has, which are 4"),

@@ -165,6 +165,7 @@ def test_a_schedule_of_one_stage_is_freezing(world, encoder, tmp_path):
 
 def test_a_killed_run_goes_on_in_its_stage(encoder, world, tmp_path):
     schedule = ["--unfreeze_schedule", "0:all; 6:1; 14:none", "--layerwise_lr_decay", "0.8"]
+    schedule += ["--load_best_model_at_end", "false"]  # the last weights, which all stages have gone into
     whole, killed = (command(encoder, world, tmp_path / name, schedule) for name in ("whole", "killed"))
     subprocess.run(whole, check=True, timeout=300)
     killed_after(8, killed, tmp_path / "killed")
@@ -174,6 +175,7 @@ def test_a_killed_run_goes_on_in_its_stage(encoder, world, tmp_path):
     ours, theirs = (read_json(tmp_path / name / "run.json") for name in ("whole", "killed"))
     assert ours["loss_curve"] == theirs["loss_curve"]
     assert ours["frozen"] == "0:all;6:1;14:none"
+    assert min(ours["weight_change"].values()) > 0
     assert ours["lineage"][-1]["factors"] == ["unfreeze-0=all_6=1_14=none", "lr-decay-0.8"]
 
 
@@ -200,3 +202,15 @@ def test_two_processes_unfreeze_together(world, tmp_path):
 def test_a_stage_beyond_the_end_is_said(world, encoder, tmp_path):
     with pytest.raises(UserError, match="step 500 is never reached, training has 2 steps"):
         intermediate(tmp_path, world, encoder, "--task mnli --unfreeze_schedule 0:1;500:none")
+
+
+def test_a_checkpoint_from_before_a_stage_is_said(world, encoder, tmp_path, capsys):
+    """A learning rate of 0 never gets better: the first of three checkpoints is kept."""
+    line = "--task mnli --learning_rate 0 --unfreeze_schedule 0:all;1:1;2:none --max_steps 6 --load_best_model_at_end"
+    line += " --eval_strategy steps --eval_steps 2 --save_strategy steps --save_steps 2"
+    done = intermediate(tmp_path / "best", world, encoder, line)
+    assert done["selected_step"] == 2
+    said = "the weights of step 2 are kept, from before its stage 2:none"
+    assert said in capsys.readouterr().out
+    intermediate(tmp_path / "last", world, encoder, line.replace("at_end", "at_end false"))
+    assert "are kept, from before" not in capsys.readouterr().out

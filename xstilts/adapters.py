@@ -48,7 +48,7 @@ def adapted(model, args, frozen):
     linear = [name for name, module in modules if module in inside and isinstance(module, Linear)]
     if not linear:
         raise UserError(f"--peft lora: the layers to adapt, {selection}, have no linear layer")
-    targets = [target for item in args.lora_target_modules or () for target in item.split(",")]
+    targets = asked_modules(args) or ()
     known = sorted({name.split(".")[-1] for name in linear})
     for target in targets:
         if not any(_is_called(name, target) for name in linear):
@@ -56,10 +56,15 @@ def adapted(model, args, frozen):
     return [name for name in linear if not targets or any(_is_called(name, target) for target in targets)]
 
 
+def asked_modules(args):
+    """`args.lora_target_modules`, `query value` or `query,value`, as a sorted list of names; None without."""
+    return sorted({name for item in args.lora_target_modules or () for name in item.split(",")}) or None
+
+
 def lora_selection(args, count, frozen):
     """The parts of an encoder of `count` layers that get adapters, a Selection without its top."""
     free = Selection(not frozen.embeddings, frozenset(range(count)) - frozen.layers)
-    asked = parse_layers(args.lora_layers, count, "--lora_layers") if args.lora_layers else free
+    asked = parse_layers(args.lora_layers, count, "--lora_layers") if args.lora_layers is not None else free
     if (asked.embeddings and frozen.embeddings) or asked.layers & frozen.layers:
         raise UserError(
             f"--lora_layers {asked} and what is always frozen, {frozen}, overlap: adapters would train there"

@@ -25,7 +25,17 @@ def load_tokenizer(path):
     """The tokenizer of a checkpoint. Raises UserError where there is none: transformers would make up an empty one."""
     if os.path.isdir(path) and not any(glob.glob(os.path.join(glob.escape(path), name)) for name in TOKENIZER_FILES):
         raise UserError(f"--model_name_or_path {path} holds no tokenizer ({', '.join(TOKENIZER_FILES)})")
-    return _loaded(AutoTokenizer, path)
+    # Checkpoints of others may bring the side that their last inputs were cut on (`save_tokenizer`).
+    return _loaded(AutoTokenizer, path, truncation_side="right")
+
+
+def save_tokenizer(tokenizer, output_dir):
+    """Write a tokenizer without the truncation and padding of its last call: it would begin with them when it is loaded, and cut
+    the inputs of every later phase on the side where those of multiple choice are cut."""
+    if backend := getattr(tokenizer, "backend_tokenizer", None):
+        backend.no_truncation()
+        backend.no_padding()
+    tokenizer.save_pretrained(output_dir)
 
 
 def load_model(path, task, keep_head=False, report=say):
@@ -143,7 +153,7 @@ def save_checkpoint(model, tokenizer, output_dir):
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
     model.save_pretrained(output_dir)
-    tokenizer.save_pretrained(output_dir)
+    save_tokenizer(tokenizer, output_dir)
     return model_fingerprint(output_dir)
 
 

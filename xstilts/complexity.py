@@ -7,7 +7,7 @@ from itertools import chain
 import pyarrow as pa
 import torch
 
-from xstilts.metrics import score
+from xstilts.metrics import score_by_language
 
 
 def complexity(task, train, features, dev, code=None):
@@ -36,7 +36,8 @@ def complexity(task, train, features, dev, code=None):
 def chance_scores(task, train, dev):
     """Scores on the selection set of who knows the most frequent training label only."""
     guesses = task.type.constant(train.rows, dev.rows)
-    return score(task.metric, guesses, [task.type.gold(example) for example in dev.rows])
+    gold = [task.type.gold(example) for example in dev.rows]
+    return score_by_language(task.metric, guesses, gold, dev.records)
 
 
 def count_tokens(features):

@@ -14,6 +14,7 @@ from xstilts.checkpoint import (
     load_mlm,
     load_model,
     model_fingerprint,
+    save_tokenizer,
     stored_labels,
     task_config,
 )
@@ -154,7 +155,7 @@ def save_mixture(model, tasks, tokenizer, output_dir):
     fingerprint of the encoder."""
     encoder = model.adapters[0].merge_and_unload() if model.adapters else model.encoder
     encoder.save_pretrained(output_dir)
-    tokenizer.save_pretrained(output_dir)
+    save_tokenizer(tokenizer, output_dir)
     os.makedirs(os.path.join(output_dir, HEADS), exist_ok=True)
     shared = {id(weights) for weights in encoder.parameters()}
     for task in tasks:

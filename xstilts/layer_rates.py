@@ -23,10 +23,13 @@ def rate_factors(model, decay):
 
 
 def split_by_rate(optimizer, factors):
-    """Split the groups of a new optimizer by `factors`, {id of a parameter: factor of its learning rate}."""
+    """Split the groups of a new optimizer by `factors`, {id of a parameter: factor of its learning rate}.
+
+    The largest comes first: the Trainer logs the rate of the first group.
+    """
     groups = []
     for group in optimizer.param_groups:
-        ordered = sorted(group["params"], key=lambda parameter: factors[id(parameter)])
+        ordered = sorted(group["params"], key=lambda parameter: -factors[id(parameter)])
         for factor, own in groupby(ordered, key=lambda parameter: factors[id(parameter)]):
             groups.append({**group, "params": [*own], "lr": group["lr"] * factor})
     optimizer.param_groups = groups

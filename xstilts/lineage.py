@@ -95,9 +95,9 @@ def training_factors(args, several=False, variants=()):
     )
     selection = options.get("selection", "english_dev")
     frozen, rate = options.get("freeze_layers", "none"), options.get("layerwise_lr_decay", 1)
-    schedule, adapted = options.get("unfreeze_schedule") or "", options.get("lora_layers")
+    schedule = options.get("unfreeze_schedule") or ""
     found = {
-        f"lora-{_in_a_name(adapted)}" if adapted else args.peft: args.peft,
+        lora_factor(args) if args.peft else "": args.peft,
         "kept-head": options.get("keep_head"),
         f"freeze-{_in_a_name(frozen)}": frozen != "none",
         f"unfreeze-{_in_a_name(schedule)}": schedule,
@@ -115,6 +115,14 @@ def training_factors(args, several=False, variants=()):
         f"mlm{options.get('mlm_ratio', 1):g}": options.get("mlm_text_files") or options.get("mlm_dataset_name"),
     }
     return transfer_factors(args) + [factor for factor, holds in found.items() if holds]
+
+
+def lora_factor(args):
+    """`lora`, with what of it is not the default: layers, modules, rank, alpha, dropout."""
+    others = (("r", args.lora_r, 16), ("alpha", args.lora_alpha, 32), ("dropout", args.lora_dropout, 0.05))
+    own = [f"{name}{value:g}" for name, value, default in others if value != default]
+    layers = [_in_a_name(args.lora_layers)] if args.lora_layers else []
+    return "-".join([args.peft, *layers, *(args.lora_target_modules or ()), *own])
 
 
 def transfer_factors(args):

@@ -4,10 +4,13 @@ A run has a *row*, what its encoder went through before the target, and a *colum
 checkpoint that a target run or a retrieval took over (`transfer-...`) belong to the row: they say which encoder it was.
 """
 
+import json
+
 from xstilts.errors import UserError
 from xstilts.json_files import read_json
 
 TRANSFER = "transfer-"
+ROUNDING = 1e-4  # of CKA, from batches of another size
 LEAKY = {"benchmark": "rows that are reported", "oracle": "the target languages' own dev sets"}
 
 
@@ -23,16 +26,31 @@ def unique(runs, place_of):
     for path, run in runs.items():
         place = place_of(run)
         if place in found:
-            both = f"{path} and {paths[place]} are both {' > '.join(map(str, place))}"
-            raise UserError(f"{both}; give folders that hold one of them")
+            raise UserError(_both(path, paths[place], place))
         found[place], paths[place] = run, path
     return found
 
 
+def _both(path, other, place):
+    return f"{path} and {other} are both {' > '.join(map(str, place))}; give folders that hold one of them"
+
+
 def scored(runs):
-    """Evaluations and retrievals: {(base model, row, column, seed): content}. Raises UserError as `unique`."""
-    runs = {path: run for path, run in runs.items() if run.get("phase") in ("eval", "retrieval")}
-    return unique(runs, lambda run: (base_of(run), row_of(run), column_of(run), run["seed"]))
+    """Evaluations and retrievals: {(base model, row, column, seed): content}. Raises UserError as `unique`.
+
+    Of retrievals that found the same, and only compare their encoder with different ones, one counts.
+    """
+    found = {}
+    for path, run in runs.items():
+        if run.get("phase") in ("eval", "retrieval"):
+            found.setdefault(_found(run) if run["phase"] == "retrieval" else path, path)
+    own = {path: runs[path] for path in found.values()}
+    return unique(own, lambda run: (base_of(run), row_of(run), column_of(run), run["seed"]))
+
+
+def _found(run):
+    """What a retrieval found with which encoder and layer, as text."""
+    return json.dumps([run["lineage"], run["seed"], row_of(run), column_of(run), run["scores"]], sort_keys=True)
 
 
 def weights_moved(runs):
@@ -50,13 +68,16 @@ def weights_moved(runs):
 def vectors_moved(runs):
     """Retrievals that compared encoders: {comparison: {row: {language: [[CKA by layer], one a seed]}}}.
 
-    Of runs that search with different layers any will do: their comparison is the same.
+    Of runs that search with different layers any will do: their comparison is the same. Raises UserError where it is not.
     """
     compared, moved = {}, {}
-    for run in runs.values():
+    for path, run in runs.items():
         if run.get("cka"):
-            compared[compared_in(run), row_of(run), run["seed"]] = run["cka"]
-    for (comparison, row, _), cka in compared.items():
+            place = compared_in(run), row_of(run), run["seed"]
+            first, cka = compared.setdefault(place, (path, run["cka"]))
+            if not _alike(run["cka"], cka):
+                raise UserError(_both(path, first, place))
+    for (comparison, row, _), (_, cka) in compared.items():
         for language, values in cka.items():
             moved.setdefault(comparison, {}).setdefault(row, {}).setdefault(language, []).append(values)
     return moved
@@ -71,6 +92,12 @@ def remarks(runs):
                 f"{column_of(run)}: the checkpoint was chosen on {LEAKY[selection]}, so this is no zero-shot result."
             )
     return sorted(found)
+
+
+def _alike(cka, other):
+    """Whether two comparisons are of the same languages and sentences, up to rounding."""
+    same = cka.keys() == other.keys()
+    return same and all(abs(a - b) < ROUNDING for name in cka for a, b in zip(cka[name], other[name], strict=True))
 
 
 # ---- labels ---------------------------------------------------------------------------------------------------------

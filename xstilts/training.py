@@ -230,7 +230,8 @@ def fit(trainer):
     if state and is_over(state):
         say(f"{checkpoint} is the end of training; nothing left to train")
         trainer.state = state
-        trainer._load_from_checkpoint(state.best_model_checkpoint or checkpoint)
+        best = state.best_model_checkpoint if trainer.args.load_best_model_at_end else None
+        trainer._load_from_checkpoint(best or checkpoint)
         return
     if checkpoint:
         say(f"going on from {checkpoint}")

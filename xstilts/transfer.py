@@ -23,7 +23,17 @@ def check_transfer(args, lineage):
         raise UserError(f"{OPTION} and --keep_head exclude each other: the head belongs to the whole encoder")
     path = args.model_name_or_path
     args.transfer_layers = str(parse_layers(args.transfer_layers, depth_of(path), OPTION))
+    if args.base_model_name_or_path:
+        _check_base(args.base_model_name_or_path)
     args.base_model_name_or_path = args.base_model_name_or_path or base_model_of(path, lineage)
+
+
+def _check_base(path):
+    """Raise UserError, with the option that names it, where there is no base model."""
+    try:
+        depth_of(path)
+    except UserError as error:
+        raise UserError(str(error).replace("--model_name_or_path", "--base_model_name_or_path")) from error
 
 
 def base_model_of(path, lineage):
@@ -34,9 +44,11 @@ def base_model_of(path, lineage):
         raise UserError(f"{OPTION}: {path} has no record of what it was trained from; {advice}")
     while run := read_json(os.path.join(path, "run.json")):
         path = run["arguments"]["model_name_or_path"]
-    if path.count("/") > 1 and not os.path.exists(path):
-        raise UserError(f"{OPTION}: {start} goes back to {path}, which is not there; {advice}")
-    if model_fingerprint(path) != lineage[0]["fingerprint"]:
+    try:
+        is_same = model_fingerprint(path) == lineage[0]["fingerprint"]
+    except UserError as error:
+        raise UserError(f"{OPTION}: {start} goes back to {path}, which is not there; {advice}") from error
+    if not is_same:
         raise UserError(f"{OPTION}: {start} goes back to {path}, which is no longer the same model; {advice}")
     return path
 

@@ -46,6 +46,12 @@ def always_frozen(stages):
     return reduce(Selection.both, (selection for _, selection in stages))
 
 
+def stages_after(schedule, step):
+    """Lines, for run.json, on the stages of a schedule (as `spell` writes it, or None) that the weights of a step never saw."""
+    later = [stage for stage in (schedule or "").split(";") if stage and int(stage.split(":")[0]) >= step]
+    return [f"{OPTION}: the weights of step {step} are kept, from before its stage {stage}" for stage in later]
+
+
 class GradualUnfreezing(TrainerCallback):
     """Freezes at the beginning of every stage what `stages` say, of what requires a gradient now."""
 
