@@ -2,6 +2,7 @@
 
 import torch
 from accelerate.utils import gather_object
+from datasets import Dataset
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -14,6 +15,10 @@ def kept_outputs(trainer, model, rows):
     """
     args, kept, loss, count = trainer.args, {}, 0.0, 0
     first = args.process_index
+    if isinstance(rows, Dataset):
+        # Character offsets, which only decoding reads, take longer to fetch than all that the model reads.
+        read = {*trainer.processing_class.model_input_names, "labels"}
+        rows = rows.select_columns([name for name in rows.column_names if name in read])
     batches = batches_by_length(input_lengths(rows), args.eval_batch_size)
     rounds = -(-len(batches) // args.world_size)
     own = [batches[min(i * args.world_size + first, len(batches) - 1)] for i in range(rounds)]

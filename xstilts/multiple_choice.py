@@ -56,7 +56,7 @@ def collate(rows, tokenizer):
     flat = [
         dict(zip(names, values, strict=True)) for row in rows for values in zip(*(row[n] for n in names), strict=True)
     ]
-    padded = tokenizer.pad(flat, padding_side="right", return_tensors="pt")
+    padded = classification.padded(flat, tokenizer)
     shaped = {name: tensor.view(len(rows), -1, tensor.shape[-1]) for name, tensor in padded.items()}
     return {**shaped, "labels": torch.tensor([row["labels"] for row in rows])}
 

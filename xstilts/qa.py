@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForQuestionAnswering
 
+from xstilts import classification
 from xstilts.errors import UserError
 from xstilts.task import TaskType
 
@@ -79,9 +80,7 @@ def token_span(answers, offsets):
 
 def collate(rows, tokenizer):
     """(batch, tokens) token ids; (batch, 2) start and end positions."""
-    inputs = [{name: row[name] for name in tokenizer.model_input_names} for row in rows]
-    padded = tokenizer.pad(inputs, padding_side="right", return_tensors="pt")
-    return {**padded, "labels": torch.tensor([row["labels"] for row in rows])}
+    return {**classification.padded(rows, tokenizer), "labels": torch.tensor([row["labels"] for row in rows])}
 
 
 def logits(outputs, batch):

@@ -76,8 +76,7 @@ def special_tokens(tokenizer):
 
 def collate(rows, tokenizer):
     """(batch, tokens) token ids and tag ids, padded to the longest row."""
-    inputs = [{name: row[name] for name in tokenizer.model_input_names} for row in rows]
-    batch = tokenizer.pad(inputs, padding_side="right", return_tensors="pt")
+    batch = classification.padded(rows, tokenizer)
     longest = batch["input_ids"].shape[1]
     labels = [row["labels"] + [-100] * (longest - len(row["labels"])) for row in rows]
     return {**batch, "labels": torch.tensor(labels)}
