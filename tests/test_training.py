@@ -149,6 +149,15 @@ def test_predictions_keep_the_order_of_the_rows(encoder, world, tmp_path, strate
         np.testing.assert_allclose(logits, alone.logits[0].detach(), atol=1e-6)
 
 
+@pytest.mark.parametrize(("options", "dtype"), [({}, torch.float32), ({"bf16_full_eval": True}, torch.bfloat16)])
+def test_whole_models_in_bfloat16_are_evaluated_so(encoder, world, tmp_path, options, dtype):
+    task = load_task("mnli")
+    trainer = trainer_for(task, encoder, tmp_path, **options)
+    examples = load_examples(task, "validation", "en", world, 4)
+    trainer.predict(featurize(task, examples, trainer.processing_class, {"max_seq_length": 64}))
+    assert {parameter.dtype for parameter in trainer.model.parameters()} == {dtype}
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     """A8: the Trainer shows nan as 0.0 and goes on."""
     args, state = TrainingArguments(output_dir=str(tmp_path)), TrainerState(global_step=3)

@@ -14,28 +14,28 @@ def add_lora(model, args, frozen):
     Multiple choice on XLM-R reads a pooler that pretraining never trained: frozen at random it would let nothing through.
     Raises UserError where nothing would be adapted, or frozen layers would.
     """
-    prefix, encoder = f"{model.base_model_prefix}.", encoder_of(model)
+    prefix = f"{model.base_model_prefix}."
     heads = {name.split(".")[0] for name, _ in model.named_parameters() if not name.startswith(prefix)}
-    poolers = set() if frozen.top or getattr(encoder, "pooler", None) is None else {"pooler"}
-    return get_peft_model(model, _config(model, args, frozen, prefix, heads | poolers))
+    return get_peft_model(model, _config(model, args, frozen, prefix, heads))
 
 
 def add_shared_lora(model, args, frozen):
     """The same for a MultitaskModel, whose heads stay as they are; the encoder's adapters are at `model.adapters`."""
-    poolers = set() if frozen.top or getattr(model.encoder, "pooler", None) is None else {"pooler"}
     # A tuple hides it from the modules: its parameters are those of the encoder already.
-    model.adapters = (get_peft_model(model.encoder, _config(model, args, frozen, "", poolers)),)
+    model.adapters = (get_peft_model(model.encoder, _config(model, args, frozen)),)
     return model
 
 
-def _config(model, args, frozen, prefix, trained):
-    """Adapters of the encoder whose modules are called `prefix`...; modules called as in `trained` are trained in full."""
+def _config(model, args, frozen, prefix="", heads=frozenset()):
+    """Adapters of the encoder whose modules are called `prefix`...; modules called as in `heads` are trained in full, and a
+    pooler that is not frozen."""
+    poolers = set() if frozen.top or getattr(encoder_of(model), "pooler", None) is None else {"pooler"}
     return LoraConfig(
         r=args.lora_r,
         lora_alpha=args.lora_alpha,
         lora_dropout=args.lora_dropout,
         target_modules=[prefix + name for name in adapted(model, args, frozen)],
-        modules_to_save=sorted(trained),
+        modules_to_save=sorted(heads | poolers),
     )
 
 

@@ -18,7 +18,6 @@ from itertools import accumulate, pairwise
 
 import torch
 from datasets import concatenate_datasets
-from torch.utils.data import SequentialSampler
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback
 from transformers.trainer_callback import TrainerState
 from transformers.trainer_utils import EvalLoopOutput, EvalPrediction
@@ -114,9 +113,6 @@ class StiltsTrainer(Trainer):
         groups = self.groups or [(0, rows, rows)]
         return EpochSampler(groups, self._train_batch_size * self.args.world_size, data_seed(self.args))
 
-    def _get_eval_sampler(self, eval_dataset):
-        return SequentialSampler(eval_dataset)
-
     def batch_outputs(self, model, batch):
         """(what is kept of every row until all are decoded, the summed loss, the number of labels in it) of a batch."""
         inputs = self._prepare_inputs(batch)
@@ -129,6 +125,8 @@ class StiltsTrainer(Trainer):
         model = self._wrap_model(self.model, training=False)
         if not self.accelerator._models and model is self.model:  # precision and device as in training
             model = self.accelerator.prepare_model(model, evaluation_mode=True)
+        if not self.is_in_train and (self.args.bf16_full_eval or self.args.fp16_full_eval):
+            model = model.to(torch.bfloat16 if self.args.bf16_full_eval else torch.float16)
         model.eval()
         rows = dataloader.dataset
         outputs, loss = kept_outputs(self, model, rows)
