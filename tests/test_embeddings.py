@@ -1,0 +1,194 @@
+"""Vectors of texts: right whatever the batch, kept on disk and found again, never those of something else."""
+
+import random
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from conftest import CHARACTERS, ROOT
+from transformers import AutoModel
+
+from xstilts import embeddings
+from xstilts.checkpoint import load_encoder
+from xstilts.embeddings import token_rows, vectors_of
+from xstilts.errors import UserError
+from xstilts.json_files import read_json, write_json
+from xstilts.task import Side
+
+random_text = random.Random(3)
+SENTENCES = ["the man is on the inner stone", "", "a", "the " * 40] + [
+    "".join(random_text.choices(CHARACTERS[:52] + "   ", k=random_text.randint(1, 60))) for _ in range(12)
+]
+SETTINGS = {"checkpoint": "this", "pooling": "mean", "max_length": 64, "prefix": "", "precision": "torch.float32"}
+
+
+@pytest.fixture(scope="module")
+def model(encoder):
+    """The tiny encoder."""
+    return load_encoder(encoder)
+
+
+@pytest.fixture
+def embedded(model, tokenizer, tmp_path):
+    """embedded(texts, layers, a folder's name, **settings) with the tiny encoder and tokenizer -> {layer: array}."""
+
+    def embedded(texts, layers=(1,), folder="vectors", **settings):
+        settings = {**SETTINGS, "batch_size": 5, **settings}
+        return vectors_of("side", Side(texts), model, tokenizer, list(layers), settings, tmp_path / folder)
+
+    return embedded
+
+
+@pytest.mark.parametrize("layer", [0, 1, 2])
+@pytest.mark.parametrize("chunk", [4, 2**15])
+def test_vectors_do_not_depend_on_the_batch(layer, chunk, embedded, monkeypatch):
+    monkeypatch.setattr(embeddings, "CHUNK", chunk)
+    together = embedded(SENTENCES, [layer])[layer]
+    assert together.shape == (len(SENTENCES), 16)
+    assert together.dtype == np.float32
+    alone = [embedded([sentence], [layer], str(number))[layer][0] for number, sentence in enumerate(SENTENCES)]
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    again = embedded(SENTENCES[::-1], [layer], "reversed", batch_size=3)[layer]
+    np.testing.assert_allclose(together[::-1], again, atol=1e-5)
+
+
+def test_layers_together_are_each_layer_alone(embedded):
+    together = embedded(SENTENCES, range(3))
+    assert list(together) == [0, 1, 2]
+    for layer, vectors in together.items():
+        assert np.array_equal(vectors, embedded(SENTENCES, [layer], f"alone{layer}")[layer])
+
+
+def test_a_vector_is_the_mean_over_all_tokens_or_those_of_the_text(embedded, encoder, tokenizer):
+    inputs = tokenizer([SENTENCES[0]], return_tensors="pt")
+    with torch.inference_mode():
+        states = AutoModel.from_pretrained(encoder)(**inputs, output_hidden_states=True).hidden_states[1][0]
+    texts = [text for text in SENTENCES if text]
+    np.testing.assert_allclose(embedded(texts)[1][0], states.mean(0), atol=1e-5)
+    np.testing.assert_allclose(embedded(texts, pooling="mean_no_special")[1][0], states[1:-1].mean(0), atol=1e-5)
+
+
+def test_a_pair_is_one_input_whose_second_text_is_cut_first(tokenizer):
+    settings = {"prefix": "", "max_length": 16}
+    short, long = ("on", "the " * 40), ("the " * 10, "on " * 40)
+    rows = token_rows([short, long], tokenizer, settings)
+    assert [len(row["input_ids"]) for row in rows] == [16, 16]
+    for (first, _), row in zip((short, long), rows, strict=True):
+        ids = tokenizer(first)["input_ids"]
+        assert row["input_ids"][: len(ids)] == ids
+    assert tokenizer(*short)["input_ids"][:15] == rows[0]["input_ids"][:15]
+
+
+def test_a_prefix_is_put_before_every_text(embedded):
+    prefixed = embedded(["on", "in"], prefix="the ")[1]
+    assert np.array_equal(prefixed, embedded(["the on", "the in"])[1])
+
+
+def test_a_text_without_tokens_is_named(embedded):
+    with pytest.raises(UserError, match=r"text 2 has no token to pool over: ''; --pooling mean counts specials"):
+        embedded(SENTENCES, pooling="mean_no_special")
+
+
+# ---- files ----------------------------------------------------------------------------------------------------------
+
+
+def test_vectors_are_found_again_and_only_missing_layers_computed(embedded, model, tmp_path, capsys):
+    ran = []
+    hook = model.register_forward_pre_hook(lambda *_: ran.append(1))
+    first = embedded(SENTENCES, [1])
+    batches = len(ran)
+    assert batches == 4
+    again = embedded(SENTENCES, [1])
+    assert len(ran) == batches
+    assert np.array_equal(first[1], again[1])
+    assert "vectors of layer 1 are those in" in capsys.readouterr().out
+    more = embedded(SENTENCES, [0, 1, 2])
+    assert len(ran) == 2 * batches
+    assert np.array_equal(first[1], more[1])
+    (place,) = (tmp_path / "vectors").iterdir()
+    assert sorted(path.name for path in place.iterdir()) == ["about.json", *(f"layer-{i}.npy" for i in range(3))]
+    assert read_json(place / "about.json")["layers"] == [0, 1, 2]
+    hook.remove()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"checkpoint": "other"}, {"pooling": "max"}, {"max_length": 32}, {"prefix": "a"}, {"precision": "torch.bfloat16"}],
+)
+def test_vectors_of_something_else_are_kept_apart(embedded, tmp_path, change):
+    embedded(SENTENCES[:1])
+    embedded(SENTENCES[:1], **change)
+    embedded(SENTENCES[4:5], **change)
+    assert len([*(tmp_path / "vectors").iterdir()]) == 3
+
+
+def test_a_directory_that_says_it_is_of_something_else_is_an_error(embedded, tmp_path):
+    embedded(SENTENCES)
+    (place,) = (tmp_path / "vectors").iterdir()
+    about = read_json(place / "about.json")
+    write_json(place / "about.json", {**about, "checkpoint": "another"})
+    with pytest.raises(UserError, match=r"holds vectors of another checkpoint \(another, not this\); delete it"):
+        embedded(SENTENCES)
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "smaller", "text"])
+def test_damaged_vectors_are_an_error(embedded, tmp_path, damage):
+    embedded(SENTENCES)
+    (file,) = (tmp_path / "vectors").glob("*/layer-1.npy")
+    if damage == "cut":
+        file.write_bytes(file.read_bytes()[:-4])
+    elif damage == "gone":
+        file.unlink()
+    elif damage == "text":
+        file.write_text("nothing")
+    else:
+        np.save(file, np.zeros((3, 16), np.float32))
+    with pytest.raises(UserError, match=rf"{file}.*; delete {file.parent}"):
+        embedded(SENTENCES)
+
+
+def test_what_breaks_leaves_nothing(embedded, tmp_path):
+    with pytest.raises(UserError):
+        embedded(SENTENCES, pooling="mean_no_special")
+    (place,) = (tmp_path / "vectors").iterdir()
+    assert not [*place.iterdir()]
+
+
+def test_a_full_disk_is_told_beforehand(embedded, monkeypatch, tmp_path):
+    usage = type("Usage", (), {"free": 16 * 4 * len(SENTENCES) * 3 - 1})
+    monkeypatch.setattr(embeddings.shutil, "disk_usage", lambda folder: usage)
+    with pytest.raises(UserError, match=r"the vectors take 0\.0 GiB and the disk has 0\.0 GiB left; ask for fewer --lay"):
+        embedded(SENTENCES, range(3))
+    assert not (tmp_path / "vectors").exists()
+    embedded(SENTENCES, range(2))
+
+
+SCRIPT = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from accelerate import PartialState
+from xstilts.checkpoint import load_encoder, load_tokenizer
+from xstilts.embeddings import vectors_of
+from xstilts.task import Side
+import numpy as np
+state = PartialState(cpu=True)
+assert state.num_processes == int(sys.argv[4])
+settings = {SETTINGS!r} | {{"batch_size": 5}}
+encoder, tokenizer = load_encoder(sys.argv[1]), load_tokenizer(sys.argv[1])
+found = vectors_of("side", Side({SENTENCES!r}), encoder, tokenizer, [0, 1, 2], settings, sys.argv[2])
+found = np.stack([*found.values()])
+np.save(f"{{sys.argv[3]}}-{{state.process_index}}.npy", found)
+"""
+
+
+def test_two_processes_find_what_one_finds(embedded, encoder, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    launcher = [sys.executable, *"-m torch.distributed.run --nproc_per_node 2".split(), script]
+    subprocess.run([*launcher, encoder, tmp_path / "two", tmp_path / "found", "2"], check=True, timeout=120)
+    alone = np.stack([*embedded(SENTENCES, range(3)).values()])
+    for process in range(2):
+        assert np.array_equal(np.load(tmp_path / f"found-{process}.npy"), alone)
+    assert not [*(tmp_path / "two").glob("*/.*")]

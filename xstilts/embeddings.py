@@ -1,0 +1,167 @@
+"""Texts -> vectors of any layers of an encoder, in memory-mapped files that another run can use again.
+
+Below a folder there is one directory per side of a task, named by a key of everything its vectors depend on: checkpoint, texts,
+pooling, length, prefix, precision. It holds `layer-<index>.npy`, (texts, width) float32, and `about.json`, which is written last.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+from tqdm import tqdm
+
+from xstilts.classification import padded
+from xstilts.dual_encoder import tokenized
+from xstilts.errors import UserError, is_main_process, say
+from xstilts.evaluation import batches_by_length
+from xstilts.examples import fingerprint
+from xstilts.json_files import read_json, write_json
+from xstilts.pooling import pooled_states
+
+CHUNK = 2**15  # texts that are tokenised and sorted by length at a time
+ABOUT = "about.json"
+
+
+def vectors_of(name, side, encoder, tokenizer, layers, settings, folder):
+    """{layer: (texts, width) float32 numpy.memmap, in the order of the texts} of one Side of a task.
+
+    Every text goes through the encoder once for all `layers` that the folder does not hold yet. Several processes share the
+    batches and each gets all vectors; the folder must be one that all of them see.
+
+    settings    {"checkpoint", "pooling", "max_length", "prefix", "precision", "batch_size"}; `checkpoint` identifies the weights
+    Raises UserError for a folder of other vectors or damaged ones, for too little room on the disk, and for a text without any
+    token to pool over.
+    """
+    what = {key: value for key, value in settings.items() if key != "batch_size"} | {"texts": fingerprint(side.texts)}
+    place = Path(folder) / f"{name.replace(' ', '-')}-{_key(what)}"
+    shape = (len(side.texts), encoder.config.hidden_size)
+    there = _layers_there(place, what)
+    if missing := [layer for layer in layers if layer not in there]:
+        check_room(place, len(missing) * shape[0] * shape[1] * 4)
+        with _new_files(place, missing, shape) as files:
+            _fill(files, side.texts, encoder, tokenizer, settings, name)
+        if is_main_process():
+            write_json(place / ABOUT, {**what, "rows": shape[0], "layers": sorted({*there, *missing})})
+        PartialState().wait_for_everyone()
+    if found := [layer for layer in layers if layer in there]:
+        say(f"{name}: vectors of {_listed(found)} are those in {place}")
+    return {layer: _mapped(place / f"layer-{layer}.npy", shape) for layer in layers}
+
+
+def _key(what):
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _listed(layers):
+    return f"layer {layers[0]}" if len(layers) == 1 else f"{len(layers)} layers"
+
+
+def _layers_there(place, what):
+    """Layers whose vectors a directory holds. Raises UserError if it says that they are of something else."""
+    about = read_json(place / ABOUT)
+    if about is None:
+        return []
+    if other := [key for key, value in what.items() if about.get(key) != value]:
+        raise UserError(
+            f"{place} holds vectors of another {other[0]} ({about.get(other[0])}, not {what[other[0]]}); delete it"
+        )
+    return about["layers"]
+
+
+def check_room(folder, size):
+    """Raise UserError if a folder's disk has no room for `size` bytes."""
+    existing = next(parent for parent in (Path(folder).absolute(), *Path(folder).absolute().parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
+    if size > free:
+        raise UserError(
+            f"{folder}: the vectors take {size / 2**30:,.1f} GiB and the disk has {free / 2**30:,.1f} GiB left; ask for fewer "
+            "--layers or --languages, or give --embeddings_dir on another disk"
+        )
+
+
+@contextlib.contextmanager
+def _new_files(place, layers, shape):
+    """{layer: memory-mapped array}, under names of their own until all is written; the first process makes them."""
+    state = PartialState()
+    name = broadcast_object_list([os.getpid()])[0] if state.num_processes > 1 else os.getpid()
+    partial = {layer: place / f".layer-{layer}.{name}.partial" for layer in layers}
+    try:
+        if state.is_main_process:
+            place.mkdir(parents=True, exist_ok=True)
+            for path in partial.values():
+                np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+        state.wait_for_everyone()
+        files = {layer: np.load(path, mmap_mode="r+") for layer, path in partial.items()}
+        yield files
+        for file in files.values():
+            file.flush()
+        state.wait_for_everyone()
+        if state.is_main_process:
+            for layer, path in partial.items():
+                os.replace(path, place / f"layer-{layer}.npy")
+    finally:
+        if state.is_main_process:
+            for path in partial.values():
+                path.unlink(missing_ok=True)
+
+
+def _fill(files, texts, encoder, tokenizer, settings, name):
+    """Write the vectors of all texts, batch by batch; of each only what is this process's share."""
+    state, device = PartialState(), next(encoder.parameters()).device
+    with tqdm(total=len(texts), desc=name, leave=False, disable=None if state.is_main_process else True) as bar:
+        for start in range(0, len(texts), CHUNK):
+            rows = token_rows(texts[start : start + CHUNK], tokenizer, settings)
+            batches = batches_by_length([len(row["input_ids"]) for row in rows], settings["batch_size"])
+            for batch in batches[state.process_index :: state.num_processes]:
+                inputs, counted = _batch([rows[index] for index in batch], tokenizer, settings["pooling"])
+                _check_counted(counted, texts, [start + index for index in batch])
+                inputs = {key: value.to(device) for key, value in inputs.items()}
+                with torch.inference_mode():
+                    pooled = pooled_states(encoder, [*files], settings["pooling"], inputs, counted.to(device))
+                for layer, vectors in pooled.items():
+                    files[layer][[start + index for index in batch]] = vectors.cpu().numpy()
+                bar.update(len(batch) * state.num_processes)
+
+
+def token_rows(texts, tokenizer, settings):
+    """What the encoder reads of each text, and which tokens are specials. Texts that are too long lose their end; of a pair the
+    second text does first, as in training (`dual_encoder.tokenized`)."""
+    pairs = not isinstance(texts[0], str)
+    first = [settings["prefix"] + (text[0] if pairs else text) for text in texts]
+    second = [text[1] for text in texts] if pairs else None
+    encoded = tokenized(first, second, tokenizer, settings["max_length"], return_special_tokens_mask=True)
+    return [dict(zip(encoded, values, strict=True)) for values in zip(*encoded.values(), strict=True)]
+
+
+def _batch(rows, tokenizer, pooling):
+    """(padded inputs, 1 for every token that is pooled over)."""
+    inputs = padded(rows, tokenizer)
+    counted = inputs["attention_mask"].clone()
+    if pooling == "mean_no_special":
+        for line, row in zip(counted, rows, strict=True):
+            line[: len(row["input_ids"])] -= torch.tensor(row["special_tokens_mask"])
+    return inputs, counted
+
+
+def _check_counted(counted, texts, indices):
+    empty = (counted.sum(1) == 0).nonzero().flatten().tolist()
+    if empty:
+        row = indices[empty[0]]
+        raise UserError(f"text {row + 1} has no token to pool over: {texts[row]!r}; --pooling mean counts specials too")
+
+
+def _mapped(path, shape):
+    try:
+        vectors = np.load(path, mmap_mode="c")  # copy on write: torch wants arrays that it may write to
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}); delete {path.parent}") from error
+    if vectors.shape != shape or vectors.dtype != np.float32:
+        raise UserError(f"{path} holds {vectors.dtype} {vectors.shape} instead of {shape}; delete {path.parent}")
+    return vectors
