@@ -23,7 +23,8 @@ from transformers.hf_argparser import HfArg
 
 from tasks import load_tasks
 from xstilts.arguments import SEVERAL, TEXT, check_training_arguments, parse
-from xstilts.checkpoint import check_length, load_tokenizer, stored_encoder
+from xstilts.checkpoint import check_lengths, load_tokenizer, stored_encoder
+from xstilts.dual_encoder import check_dual_encoder
 from xstilts.errors import is_main_process, run_script, say
 from xstilts.examples import featurize, with_labels
 from xstilts.heads import check_trained, labels_at, load_trained
@@ -91,6 +92,9 @@ class IntermediateArguments:
     max_seq_length: int = HfArg(default=256, help="Longest input in tokens.")
     doc_stride: int = HfArg(
         default=128, help="Question answering: tokens that neighbouring windows of a context share."
+    )
+    max_query_length: int = HfArg(
+        default=96, help="Dual encoders: longest query in tokens; documents: --max_seq_length."
     )
     max_train_samples: int | None = HfArg(
         default=None, help="Use the first N training examples only, of every task and language."
@@ -200,6 +204,7 @@ def load_part(task, argv, training_args, several):
     train = load_training(task, args.languages, args.data_dir, args.max_train_samples)
     dev = load_selection(task, ",".join(train.languages), args.data_dir, args.max_eval_samples)
     inputs = step_inputs(own, training_args.gradient_accumulation_steps)
+    check_dual_encoder(task, inputs // (training_args.gradient_accumulation_steps * training_args.world_size), args)
     return Part(task=with_labels(task, train), args=args, step_inputs=inputs, train=train, dev=dev)
 
 
@@ -234,7 +239,7 @@ def evaluate_again(tasks, lineage, tokenizer, args, training_args, argv):
     scores = {}
     for part in parts:
         model = load_trained(path, part.task)
-        check_length(model, tokenizer, part.args.max_seq_length)
+        check_lengths(model, tokenizer, part.task, part.args)
         trainer = StiltsTrainer(part.task, model, training_args, tokenizer)
         features = featurize(part.task, part.dev, tokenizer, vars(part.args))
         scores[part.task.name] = trainer.score(part.dev, features, trainer.predict(features).predictions)

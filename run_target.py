@@ -20,8 +20,9 @@ from transformers.hf_argparser import HfArg
 
 from tasks import load_task
 from xstilts.arguments import check_training_arguments, parse
-from xstilts.checkpoint import check_length, load_tokenizer, save_checkpoint
+from xstilts.checkpoint import check_lengths, load_tokenizer, save_checkpoint
 from xstilts.complexity import chance_scores
+from xstilts.dual_encoder import check_dual_encoder
 from xstilts.errors import run_script
 from xstilts.examples import featurize, with_labels
 from xstilts.languages import load_training
@@ -71,6 +72,9 @@ class TargetArguments:
     doc_stride: int = HfArg(
         default=128, help="Question answering: tokens that neighbouring windows of a context share."
     )
+    max_query_length: int = HfArg(
+        default=96, help="Dual encoders: longest query in tokens; documents: --max_seq_length."
+    )
     max_train_samples: int | None = HfArg(
         default=None, help="Use the first N training examples only, of every task and language."
     )
@@ -113,6 +117,7 @@ def main(argv=None):
     lineage = lineage_of(args.model_name_or_path)
     check_layerwise(args, training_args)
     check_transfer(args, lineage)
+    check_dual_encoder(task, training_args.per_device_train_batch_size, args)
     tokenizer = load_tokenizer(args.model_name_or_path)
     factors = training_factors(args, variants=task.variants)
     training_args.output_dir = training_args.output_dir or default_output_dir(
@@ -129,7 +134,7 @@ def main(argv=None):
     # 3. Model: the encoder, carried over under a fresh head.
     set_seed(training_args.seed)
     model = load_for_target(args, task)
-    check_length(model, tokenizer, args.max_seq_length)
+    check_lengths(model, tokenizer, task, args)
     model, trained = select_trained(model, args)
     check_prefix_cache(model, args, training_args)
 

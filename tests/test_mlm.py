@@ -103,7 +103,7 @@ def test_the_head_sees_the_masked_positions_only(encoder, tokenizer, rows):
 
 def test_loss_and_accuracy_count_every_masked_piece_once():
     logits = torch.log(torch.tensor([[[0.5, 0.25, 0.25], [0.1, 0.8, 0.1]], [[0.2, 0.2, 0.6], [1.0, 1.0, 1.0]]]))
-    kept = mlm.keep(logits, torch.tensor([[0, 2], [2, -100]]), {})
+    kept = mlm.keep({"logits": logits}, torch.tensor([[0, 2], [2, -100]]), {})
     predictions = mlm.decode(kept, {"example": [0, 1]}, ["", ""], ())
     assert [len(pieces) for pieces in predictions] == [2, 1]
     scores = score(metrics.MaskedPieces, predictions, ["", ""])

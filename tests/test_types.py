@@ -28,8 +28,11 @@ def decoded(task_type, logits, features, examples, labels=()):
     """Predictions for examples given as a list, from (rows, ...) logits padded behind the end of each row."""
     logits = torch.tensor(np.array(logits), dtype=torch.float32)
     lengths = [len(row) for row in features["input_ids" if "input_ids" in features.column_names else "offsets"]]
-    mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
-    rows = task_type.keep(logits, None, {"attention_mask": mask})
+    outputs, tokens = {"logits": logits}, logits.shape[1]
+    if task_type.keep is qa.keep:
+        outputs, tokens = {"start_logits": logits[:, 0], "end_logits": logits[:, 1]}, logits.shape[2]
+    mask = torch.arange(tokens) < torch.tensor(lengths)[:, None]
+    rows = task_type.keep(outputs, None, {"attention_mask": mask})
     return task_type.decode(rows, features, Dataset.from_list(examples), labels)
 
 

@@ -103,7 +103,7 @@ def carry_over(path, model):
         raise UserError(f"{path} lacks {len(lost)} tensors of the encoder of {type(model).__name__}, e.g. {lost[0]}")
     carried = {id(parameter) for name, parameter in model.base_model.named_parameters() if name not in missing}
     fresh = [name for name, parameter in model.named_parameters() if id(parameter) not in carried]
-    return f"{path}: {len(carried)} tensors of the encoder carried over; fresh: {', '.join(fresh)}"
+    return f"{path}: {len(carried)} tensors of the encoder carried over; fresh: {', '.join(fresh) or 'nothing'}"
 
 
 def check_head(path, task, advice=None):
@@ -134,16 +134,19 @@ def has_task_head(path):
     """Whether a model was fine-tuned for some task, by the name of its architecture."""
     architecture = (_loaded(AutoConfig, path).architectures or [""])[0]
     return architecture.endswith(
-        ("SequenceClassification", "TokenClassification", "MultipleChoice", "QuestionAnswering")
+        ("SequenceClassification", "TokenClassification", "MultipleChoice", "QuestionAnswering", "DualEncoding")
     )
 
 
 def check_trained_for(task, lineage, path):
-    """Raise UserError if the last phase behind a checkpoint trained it for something else than `task`.
+    """Raise UserError if the last phase behind a checkpoint trained it for something else than `task`, and for a task that
+    another script evaluates.
 
     A checkpoint without a record of its training (somebody else's) passes; `check_head` looks at its labels.
     """
     last = lineage[-1]
+    if task.retrieval:
+        raise UserError(f"--task {task.name} is evaluated by run_retrieval.py, among candidates in all languages")
     if "task" in last and last["trained_on"] != task.trained_on:
         raise UserError(f"{path} was fine-tuned on {last['task']}; run run_target.py --task {task.name} on it first")
 
@@ -184,15 +187,20 @@ def longest_input(model, tokenizer):
     return min(positions, tokenizer.model_max_length)
 
 
-def check_length(model, tokenizer, max_seq_length):
+def check_lengths(model, tokenizer, task, args):
+    """`check_length` of every length of `args` that cuts inputs of the task."""
+    for name in ("max_seq_length", "max_query_length"):
+        if name == "max_seq_length" or name in task.type.lengths:
+            check_length(model, tokenizer, getattr(args, name), f"--{name}")
+
+
+def check_length(model, tokenizer, length, option="--max_seq_length"):
     """Raise UserError if inputs may become longer than the encoder has positions, or have no room for text."""
     limit = longest_input(model, tokenizer)
-    if max_seq_length < MINIMAL_LENGTH:
-        raise UserError(f"--max_seq_length {max_seq_length} leaves no room for text; give {MINIMAL_LENGTH} or more")
-    if max_seq_length > limit:
-        raise UserError(
-            f"--max_seq_length {max_seq_length} is more than the {limit} positions of this encoder; give {limit} or less"
-        )
+    if length < MINIMAL_LENGTH:
+        raise UserError(f"{option} {length} leaves no room for text; give {MINIMAL_LENGTH} or more")
+    if length > limit:
+        raise UserError(f"{option} {length} is more than the {limit} positions of this encoder; give {limit} or less")
 
 
 def _loaded(auto_class, path, **options):

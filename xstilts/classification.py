@@ -38,9 +38,9 @@ def logits(outputs, batch):
     return outputs["logits"]
 
 
-def keep(logits, labels, batch):
+def keep(outputs, labels, batch):
     """(labels,) logits of every row, float32."""
-    return [*logits.float().cpu().numpy()]
+    return [*outputs["logits"].float().cpu().numpy()]
 
 
 def decode(outputs, features, examples, labels):

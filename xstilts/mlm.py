@@ -94,10 +94,11 @@ def logits(outputs, batch):
     return outputs["logits"]
 
 
-def keep(logits, labels, batch):
+def keep(outputs, labels, batch):
     """(masked, 2) of every row: the loss in nats of each chosen piece, and whether the best guess is right."""
-    loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), reduction="none")
-    both = torch.stack([loss.view(labels.shape), (logits.argmax(-1) == labels).float()], dim=-1).cpu().numpy()
+    guesses = outputs["logits"]
+    loss = torch.nn.functional.cross_entropy(guesses.flatten(0, 1).float(), labels.flatten(), reduction="none")
+    both = torch.stack([loss.view(labels.shape), (guesses.argmax(-1) == labels).float()], dim=-1).cpu().numpy()
     return [row[chosen] for row, chosen in zip(both, (labels != -100).cpu().numpy(), strict=True)]
 
 

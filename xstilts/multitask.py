@@ -7,7 +7,7 @@ from datasets import Dataset
 from torch.utils.data import DataLoader
 
 from xstilts import mlm
-from xstilts.checkpoint import check_length, load_model, save_checkpoint
+from xstilts.checkpoint import check_lengths, load_model, save_checkpoint
 from xstilts.complexity import chance_scores, complexity
 from xstilts.errors import say
 from xstilts.examples import Examples, unseen_labels
@@ -53,7 +53,7 @@ def load_parts(parts, tokenizer, args):
     path, several = args.model_name_or_path, len(parts) > 1
     model = load_mixture(path, [part.task for part in parts], args) if several else load_model(path, parts[0].task)
     for part in parts:
-        check_length(model, tokenizer, part.args.max_seq_length)
+        check_lengths(model, tokenizer, part.task, part.args)
     return model
 
 

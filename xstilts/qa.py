@@ -89,10 +89,10 @@ def logits(outputs, batch):
     return both.masked_fill(batch["attention_mask"][:, None] == 0, -torch.inf)
 
 
-def keep(logits, labels, batch):
+def keep(outputs, labels, batch):
     """(2, tokens) start and end logits of every row, float32."""
     lengths = batch["attention_mask"].sum(-1).tolist()
-    return [row[:, :length].copy() for row, length in zip(logits.cpu().numpy(), lengths, strict=True)]
+    return [row[:, :length].copy() for row, length in zip(logits(outputs, batch).cpu().numpy(), lengths, strict=True)]
 
 
 def decode(outputs, features, examples, labels):

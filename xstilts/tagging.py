@@ -82,10 +82,10 @@ def collate(rows, tokenizer):
     return {**batch, "labels": torch.tensor(labels)}
 
 
-def keep(logits, labels, batch):
+def keep(outputs, labels, batch):
     """(number of the best tag, its probability) of every token of a row, each (tokens,): all logits of a test set would fill the
     memory."""
-    probabilities, best = logits.float().softmax(-1).max(-1)
+    probabilities, best = outputs["logits"].float().softmax(-1).max(-1)
     lengths = batch["attention_mask"].sum(-1).tolist()
     pairs = zip(best.cpu().numpy(), probabilities.cpu().numpy(), lengths, strict=True)
     return [(tags[:length].copy(), shares[:length].copy()) for tags, shares, length in pairs]

@@ -1,10 +1,10 @@
-"""What a declaration may say: `Task` for what is fine-tuned, `RetrievalTask` for what is only embedded.
+"""What a declaration may say: `Task` for what is fine-tuned, `RetrievalTask` for what is only embedded and searched.
 
 A declaration is data: frozen, its values are functions and objects one can click on. A variant of a task is
 `dataclasses.replace(TASK, ...)`. The files of `tasks/` hold one declaration each, called `TASK`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from xstilts.sources import ENGLISH, Source
@@ -49,6 +49,72 @@ class TaskType:
     write: Callable
 
 
+@dataclass(frozen=True)
+class Side:
+    """Texts that are embedded together, one vector each.
+
+    texts   strings, or pairs of strings: a sentence and the paragraph it is from
+    role    `query` or `document`: which of --query_prefix and --document_prefix is put before them, and how long they may be
+    """
+
+    texts: Sequence
+    role: str = "document"
+
+
+@dataclass(frozen=True)
+class Collection:
+    """What is embedded and searched at once: a pair of languages, or the queries of all languages and their common candidates.
+
+    sides       {name: Side}
+    languages   those it gives scores of
+    gold        what is right, as the type's `search` reads it
+    records     what run.json says of the rows (`examples.record_of`)
+    """
+
+    sides: Mapping[str, Side]
+    languages: tuple[str, ...]
+    gold: object
+    records: tuple[dict, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrievalType:
+    """One kind of sentence retrieval: see `xstilts/aligned.py` for the plainest.
+
+    pooling   default of --pooling
+    layer     depth of an encoder -> the index into hidden_states that is read by default
+    load      (task, arguments) -> (list of Collections, {language without data: reason})
+    search    (task, collection, {side: (texts, width) float32 vectors of one layer}, arguments, device)
+              -> {language: (scores, predictions)}
+    write     (folder, language, predictions, collection) -> writes the file that the benchmark's scorer reads
+    """
+
+    name: str
+    pooling: str
+    layer: Callable[[int], int]
+    load: Callable
+    search: Callable
+    write: Callable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranking:
+    """How the queries and candidates of a task are made of raw rows, all of the split `test`.
+
+    queries         rows that hold queries, of one language each
+    to_queries      raw row -> list of {"id", "text", "key"}; ids are unique in a language
+    candidates      rows that hold candidates. Those of a source whose files are of one language each are pooled over all
+                    languages, and the language is put before their ids (`de_3_0`)
+    to_candidates   raw row -> list of {"id", "text", "context" (may be empty), "keys"}; a candidate is right for the queries
+                    whose `key` is among its `keys`
+    """
+
+    queries: Source
+    to_queries: Callable[[dict], list[dict]]
+    candidates: Source
+    to_candidates: Callable[[dict], list[dict]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """An intermediate or a target task.
@@ -70,6 +136,7 @@ class Task:
                  whole groups of this column (see `xstilts/examples.py`), of which it takes `held_out_share`
     sizes        published number of rows, checked: by split where all languages agree, else by `split-language`
     variants     benchmark -> the fields that differ from these in it (see `of_benchmark`)
+    retrieval    a `Ranking` for a task whose answers are searched for among candidates, by run_retrieval.py
     """
 
     name: str
@@ -88,6 +155,7 @@ class Task:
     held_out_share: float = 1 / 20
     sizes: Mapping[str, int] = field(default_factory=dict)
     variants: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    retrieval: Ranking | None = None
 
     @property
     def splits(self):
@@ -102,13 +170,16 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class RetrievalTask:
-    """A task without training and without a head: sentences on two sides, aligned by position.
+    """A task without training and without a head.
 
-    source       rows with the columns `source_sentence` (the foreign language) and `target_sentence` (English)
+    type         its `RetrievalType`
+    source       rows as the type wants them: of `aligned` the columns `source_sentence` (the foreign language) and
+                 `target_sentence` (English)
     languages    the foreign languages; the other side is English
     """
 
     name: str
+    type: RetrievalType
     source: Source
     languages: tuple[str, ...]
     metric: type

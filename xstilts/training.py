@@ -117,8 +117,9 @@ class StiltsTrainer(Trainer):
         """(what is kept of every row until all are decoded, the summed loss, the number of labels in it) of a batch."""
         inputs = self._prepare_inputs(batch)
         labels = inputs.pop("labels")
-        logits = self.task.type.logits(self.forward(model, inputs), inputs)
-        return self.task.type.keep(logits, labels, inputs), summed_loss(logits, labels), (labels != -100).sum()
+        outputs, own = self.forward(model, inputs), self.task.type
+        kept, loss = own.keep(outputs, labels, inputs), summed_loss(own.logits(outputs, inputs), labels)
+        return kept, loss, (labels != -100).sum()
 
     def evaluation_loop(self, dataloader, description, *args, metric_key_prefix="eval", **kwargs):
         """The Trainer's, behind `evaluate` and `predict`, as one pass over rows sorted by length (`evaluation.kept_outputs`)."""

@@ -1,0 +1,111 @@
+"""Mewsli-X's files: mentions in their sentence and descriptions of entities -> rows; and what an encoder reads of both."""
+
+import contextlib
+import json
+
+from xstilts.errors import UserError
+from xstilts.readers import Dropped
+
+ACROSS = "mentions that lie in no single sentence"
+
+
+def pairs(path, features):
+    """wikipedia_pairs-*.jsonl -> one row per mention, with the description of its entity."""
+    for where, line in _lines(path):
+        with _naming(where):
+            context, mention = line["contextual_mention"]["context"], line["contextual_mention"]["mention"]
+            row = _mention(context, mention, where)
+            yield row if isinstance(row, Dropped) else {**row, "description": _description(line["entity"], where)}
+
+
+def mentions(path, features):
+    """wikinews_mentions-*.jsonl, an article a line -> one row per mention."""
+    for where, line in _lines(path):
+        with _naming(where):
+            yield from [_mention(line["context"], mention, where) for mention in line["mentions"]]
+
+
+def entities(path, features):
+    """candidate_set_entities.jsonl -> `entity_id` and `description`; a row at a time, as there are a million."""
+    for where, line in _lines(path):
+        with _naming(where):
+            yield {"entity_id": line["entity_id"], "description": _description(line, where)}
+
+
+def _lines(path):
+    """("path, line n", the object in that line)."""
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, start=1):
+            where = f"{path}, line {number}"
+            if not line.strip():
+                continue
+            try:
+                yield where, json.loads(line)
+            except (UnicodeDecodeError, json.JSONDecodeError) as error:
+                raise UserError(f"{where}: not valid JSON ({error})") from error
+
+
+@contextlib.contextmanager
+def _naming(where):
+    """Turns what a line lacks into a UserError that names it."""
+    try:
+        yield
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{where}: not in the form of Mewsli-X (missing {error})") from error
+
+
+def _mention(context, mention, where):
+    """{"example_id", "entity_id", "language", "before", "mention", "after"}: the sentence around a mention, in three parts."""
+    text, span = context["text"], mention["mention_span"]
+    if not text:
+        raise UserError(
+            f"{where}: the article has no text; the released no_text files get theirs by get-mewsli-x.sh of google-research "
+            "(dense_representations_for_entity_retrieval/mel)"
+        )
+    start, end = span["start"], span["end"]
+    if text[start:end] != span["text"]:
+        raise UserError(f"{where}: '{span['text']}' is not at {start} to {end} of the text; the file is damaged")
+    around = [each for each in context["sentence_spans"] if each["start"] <= start and end <= each["end"]]
+    if not around:
+        return Dropped(ACROSS)
+    return {
+        "example_id": mention["example_id"],
+        "entity_id": mention["entity_id"],
+        "language": context["language"],
+        "before": text[around[0]["start"] : start],
+        "mention": span["text"],
+        "after": text[end : around[0]["end"]],
+    }
+
+
+def _description(entity, where):
+    """The sentences of an entity's description with a space between them."""
+    text = entity["description"]
+    sentences = [text[span["start"] : span["end"]] for span in entity["sentence_spans"]]
+    if not any(sentence.strip() for sentence in sentences):
+        raise UserError(f"{where}: entity {entity['entity_id']} has no description")
+    return one_line(" ".join(sentences))
+
+
+def one_line(text):
+    """A text with single spaces for all white space."""
+    return " ".join(text.split())
+
+
+def query_of(row):
+    """`Helsinki: In { Helsinki } , rain.`: the mention, so that no cut loses it, and its sentence with the mention in braces,
+    for which other braces become parentheses."""
+    before, after = (row[side].translate(str.maketrans("{}", "()")) for side in ("before", "after"))
+    return one_line(f"{row['mention']}: {before} {{ {row['mention']} }} {after}")
+
+
+def to_queries(row):
+    """{"example_id": "c79", "entity_id": "Q1757", "language": "en", "before": "In ", "mention": "Helsinki", "after": ", rain."}
+    -> [{"id": "c79", "text": "Helsinki: In { Helsinki } , rain.", "key": "Q1757"}]"""
+    return [{"id": row["example_id"], "text": query_of(row), "key": row["entity_id"]}]
+
+
+def to_candidates(row):
+    """{"entity_id": "Q1757", "description": "Helsinki is a city."}
+    -> [{"id": "Q1757", "text": "Helsinki is a city.", "context": "", "keys": ["Q1757"]}]"""
+    return [{"id": row["entity_id"], "text": row["description"], "context": "", "keys": [row["entity_id"]]}]

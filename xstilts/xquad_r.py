@@ -1,0 +1,85 @@
+"""XQuAD-R, the files of LAReQA: XQuAD's articles with the sentences of every paragraph -> rows, queries and candidates."""
+
+import json
+
+from xstilts.errors import UserError
+from xstilts.readers import Dropped
+
+NO_SENTENCE = "questions whose answer begins in no sentence"
+
+
+def xquad_r(path, features):
+    """One row per paragraph, `number` counting from 1 through all articles: its `context`, the `sentence_breaks` as [start, end]
+    in characters, and its `questions`; one whose answer begins in no sentence is left out, as in the benchmark's code.
+
+    Raises UserError for files without sentence breaks (XQuAD's own, and the hub's), and for breaks that do not fit the text.
+    """
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            articles = json.load(file)["data"]
+        paragraphs = [paragraph for article in articles for paragraph in article["paragraphs"]]
+        for number, paragraph in enumerate(paragraphs, start=1):
+            breaks = _breaks(paragraph, f"{path}, paragraph {number}")
+            questions = [_question(question) for question in paragraph["qas"]]
+            placed = [each for each in questions if sentence_at(each["answer_start"], breaks) is not None]
+            yield from [Dropped(NO_SENTENCE)] * (len(questions) - len(placed))
+            yield {
+                "number": number,
+                "context": paragraph["context"],
+                "sentence_breaks": breaks,
+                "questions": placed,
+            }
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path}: not valid JSON ({error})") from error
+    except (KeyError, TypeError, IndexError) as error:
+        raise UserError(f"{path}: not SQuAD JSON (missing {error})") from error
+
+
+def _breaks(paragraph, where):
+    if "sentence_breaks" not in paragraph:
+        raise UserError(
+            f"{where} has no 'sentence_breaks'; the files of github.com/google-research-datasets/lareqa (xquad-r) have them"
+        )
+    context, breaks = paragraph["context"], [[*pair] for pair in paragraph["sentence_breaks"]]
+    for start, end in breaks:
+        if not 0 <= start < end <= len(context):
+            raise UserError(f"{where}: the sentence from {start} to {end} is not within its {len(context)} characters")
+    sentences = [context[start:end] for start, end in breaks]
+    if sentences != paragraph.get("sentences", sentences):
+        raise UserError(f"{where}: 'sentences' are not those at 'sentence_breaks'; the file is damaged")
+    return breaks
+
+
+def _question(question):
+    return {
+        "id": question["id"],
+        "question": question["question"],
+        "answer_start": question["answers"][0]["answer_start"],
+    }
+
+
+def sentence_at(place, spans):
+    """Number of the first of some [start, end) spans that a character is in; None where it is in none."""
+    return next((number for number, (start, end) in enumerate(spans) if start <= place < end), None)
+
+
+def to_queries(row):
+    """{"number": 3, "context": "It is old. It stands.", "sentence_breaks": [[0, 10], [11, 21]],
+    "questions": [{"id": "q1", "question": "What is it?", "answer_start": 6}]}
+    -> [{"id": "q1", "text": "What is it?", "key": "q1"}]"""
+    return [{"id": each["id"], "text": each["question"].strip(), "key": each["id"]} for each in row["questions"]]
+
+
+def to_candidates(row):
+    """The same row -> [{"id": "3_0", "text": "It is old.", "context": "It is old. It stands.", "keys": ["q1"]}, ...]
+
+    Every sentence, with the questions whose answer begins in it or, as in the benchmark's code, in another one of the same words
+    in its paragraph."""
+    context, breaks = row["context"], row["sentence_breaks"]
+    sentences, keys = [context[start:end] for start, end in breaks], {}
+    for each in row["questions"]:
+        keys.setdefault(sentences[sentence_at(each["answer_start"], breaks)], []).append(each["id"])
+    return [
+        {"id": f"{row['number']}_{number}", "text": sentence, "context": context, "keys": keys.get(sentence, [])}
+        for number, sentence in enumerate(sentences)
+    ]
