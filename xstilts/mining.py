@@ -1,0 +1,291 @@
+"""Bitext mining: find the pairs of translations in two corpora most of whose sentences have none (BUCC).
+
+A pair's score is the ratio margin (Artetxe and Schwenk 2019, arXiv 1811.01136): its cosine over the mean cosine of both sentences
+with their nearest neighbours on the other side. Pairs that score at least a threshold are taken, the one with the best F1 on dev;
+test has other corpora and other gold pairs, and nothing of it is looked at before. So do LASER, XTREME
+(third_party/utils_retrieve.py) and the authors (nyu-mll/jiant, tasks/lib/bucc2018.py), from whom this differs where
+
+- scores are equal: the lower position, the foreign one first, goes before; their argsort is not stable
+- the best cut is among equal scores, where theirs takes more pairs than it was chosen for: here it is between different ones
+- the best cut is behind the last pair, where theirs stops with an IndexError: here the last score is the threshold
+- there is no number half-way between the two scores of the best cut: here the higher one is the threshold
+"""
+
+import math
+import os
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from xstilts import scoring
+from xstilts.bucc_files import corpora, corpora_of_row
+from xstilts.errors import UserError, say
+from xstilts.examples import record_of
+from xstilts.languages import each_language
+from xstilts.metrics import score
+from xstilts.pooling import default_layer
+from xstilts.search import normalized, top_k_both
+from xstilts.sources import ENGLISH, find_files, load_rows
+from xstilts.task import Collection, RetrievalType, Side
+
+RETRIEVALS, DUPLICATES = ("max", "intersect", "fwd", "bwd"), ("share", "drop")
+
+
+class Split(NamedTuple):
+    """What the vectors of one split's unique sentences are of. Tuples hold foreign, then English.
+
+    ids     two lists of the ids of all lines
+    lines   two lists, for every unique sentence the positions of the lines that have it
+    gold    set of pairs of positions of lines
+    """
+
+    ids: tuple[list[str], list[str]]
+    lines: tuple[list[list[int]], list[list[int]]]
+    gold: set[tuple[int, int]]
+
+
+# ---- rows -----------------------------------------------------------------------------------------------------------
+
+
+def load(task, args):
+    """([a Collection per language], {language without data: reason}).
+
+    Its sides are `dev de`, `dev en`, `test de` and `test en`, unique sentences each; with `--threshold` there is no dev. Its gold
+    is {split: Split}. Raises UserError for options that mining does not know or cannot use, and corpora that it cannot measure.
+    """
+    check_options(task, args)
+    splits = ("dev", "test") if args.threshold is None else ("test",)
+    if args.data_dir is None and "dev" in splits:
+        raise UserError(
+            f"{task.name}: {task.source.hub} on the hub has no dev set to choose the threshold on; give --threshold X, that of a "
+            "run on the official files, or --data_dir DIR with these"
+        )
+    found, missing = each_language(
+        task, "test", args.languages, args.data_dir, partial(_collection, task, splits, args)
+    )
+    return [*found.values()], missing
+
+
+def check_options(task, args):
+    """Raise UserError for a value that an option does not have."""
+    for name, known in (("retrieval", RETRIEVALS), ("duplicates", DUPLICATES)):
+        if getattr(args, name) not in known:
+            raise UserError(f"--{name} {getattr(args, name)} is not one of {', '.join(known)}")
+    if args.neighborhood < 1:
+        raise UserError(f"--neighborhood {args.neighborhood} must be 1 or more")
+    if args.threshold is not None and not math.isfinite(args.threshold):
+        raise UserError(f"--threshold {args.threshold} is not a number to compare scores with")
+    if args.max_eval_samples is not None:
+        raise UserError(
+            f"--max_eval_samples: the first sentences of {task.name}'s two corpora have hardly a translation among them; for a "
+            "quick look take --languages zh, the smallest, or --task bucc2018_pairs"
+        )
+
+
+def _collection(task, splits, args, language):
+    sides, gold, records = {}, {}, []
+    for split in splits:
+        found, files = _corpora(task.source, split, language, args.data_dir)
+        _check_corpora(task, split, language, found, files)
+        unique, lines = zip(*map(unified, found.sentences), strict=True)
+        sides |= {f"{split} {language}": Side(unique[0]), f"{split} {ENGLISH}": Side(unique[1], "query")}
+        gold[split] = Split(found.ids, lines, {*found.gold})
+        records.append(_record(task, split, language, found, files))
+        _say_less(f"{task.name} {split} '{language}'", gold[split], args)
+    return Collection(sides, (language,), gold, tuple(records))
+
+
+def _corpora(source, split, language, data_dir):
+    """(Corpora, where they came from)."""
+    if data_dir is not None:
+        (path,) = find_files(source, split, language, data_dir)
+        return corpora(path), [os.path.relpath(path, data_dir)]
+    rows, files = load_rows(source, split, language)
+    if len(rows) != 1:
+        raise UserError(f"{files[0]}: {len(rows)} rows; a language's corpora are expected in one")
+    return corpora_of_row(rows[0], language, files[0]), files
+
+
+def _check_corpora(task, split, language, found, files):
+    where = f"{task.name}, {split} in '{language}' ({', '.join(files)})"
+    paired = [{*positions} for positions in zip(*found.gold, strict=True)]
+    if not paired:
+        raise UserError(f"{where}: there are no gold pairs, so nothing can be measured")
+    if all(len(some) == len(ids) for some, ids in zip(paired, found.ids, strict=True)):
+        raise UserError(
+            f"{where}: every sentence is in a gold pair. Without sentences that have no translation F1 is plain retrieval, which "
+            "other tools call BUCC; --task bucc2018_pairs measures that, as accuracy. Mining needs the full corpora"
+        )
+
+
+def _record(task, split, language, found, files):
+    """What run.json says of a language's corpora; its rows are the gold pairs."""
+    published = task.sizes.get(f"{split}-{language}")
+    if published not in (None, len(found.gold)):
+        say(f"{task.name} {split} '{language}': {len(found.gold):,} gold pairs, {published:,} are published")
+    record = record_of(task.name, [*found.ids, *found.sentences, found.gold], split, language, published, files)
+    sizes = {code: len(ids) for code, ids in zip((language, ENGLISH), found.ids, strict=True)}
+    return {**record, "rows": len(found.gold), "sentences": sizes}
+
+
+def _say_less(where, split, args):
+    """Say what of the options these corpora do not allow."""
+    fewest = min(map(len, split.lines))
+    if args.neighborhood > fewest:
+        say(f"{where}: --neighborhood {args.neighborhood}, but one side has {fewest} sentences; all of them count")
+    if args.duplicates == "drop":
+        single = [{line for lines in side if len(lines) == 1 for line in lines} for side in split.lines]
+        lost = sum(i not in single[0] or j not in single[1] for i, j in split.gold)
+        say(f"{where}: {lost:,} gold pairs are of repeated sentences; --duplicates drop never finds those")
+
+
+def unified(sentences):
+    """(unique sentences in the order of their first occurrence, for each the positions it is at)."""
+    positions = {}
+    for position, sentence in enumerate(sentences):
+        positions.setdefault(sentence, []).append(position)
+    return [*positions], [*positions.values()]
+
+
+# ---- search ---------------------------------------------------------------------------------------------------------
+
+
+def search(task, collection, vectors, args, device):
+    """{language: (scores, test pairs as `de-000000001 TAB en-000000002`, in the order of the ids)}.
+
+    f1, precision, recall                of test, 0 to 100, at the threshold
+    threshold, pairs                     which one that was; how many pairs were taken
+    dev_f1, dev_precision, dev_recall    of dev at the same threshold: its best. The authors' 71.5 is this. Not with --threshold
+    """
+    (language,) = collection.languages
+    threshold, scores = args.threshold, {}
+    if threshold is None:
+        found, margins = _mined("dev", language, collection, vectors, args, device)
+        gold = collection.gold["dev"].gold
+        right = np.array([pair in gold for pair in found], dtype=bool)
+        threshold = best_threshold(margins, right, len(gold))
+        if not right.any():
+            say(
+                f"{task.name} {language}: no pair mined on dev is right, so no threshold is better than another; it is 0"
+            )
+        dev = scoring.mined_pairs([found[i] for i in np.flatnonzero(margins >= threshold)], gold)
+        scores = {f"dev_{name}": value for name, value in dev.items()}
+    found, margins = _mined("test", language, collection, vectors, args, device)
+    test = collection.gold["test"]
+    predictions = sorted(_line(test.ids, found[i]) for i in np.flatnonzero(margins >= threshold))
+    of_test = score(task.metric, [predictions], [[_line(test.ids, pair) for pair in sorted(test.gold)]])
+    return {language: ({**of_test, "threshold": threshold, "pairs": len(predictions), **scores}, predictions)}
+
+
+def _line(ids, pair):
+    return "\t".join(side[position] for side, position in zip(ids, pair, strict=True))
+
+
+def _mined(split, language, collection, vectors, args, device):
+    """(pairs of positions of lines, (pairs,) scores) of one split."""
+    names = (f"{split} {language}", f"{split} {ENGLISH}")
+    foreign, english = (normalized(vectors[name], name) for name in names)
+    nearest = top_k_both(foreign, english, args.neighborhood, device)
+    found = mined(*nearest, args.retrieval)
+    return of_lines(*found, collection.gold[split].lines, args.duplicates)
+
+
+def mined(forward, backward, retrieval):
+    """(sources, targets, scores), an array each, of the pairs that one way of retrieval finds.
+
+    forward, backward   (cosines, positions) of the k nearest targets of every source, of the k nearest sources of every target
+    retrieval           fwd: every source with the best-scored of its k; bwd: every target with its; intersect: the pairs that are
+                        both; max: the best-scored of all these, while every source and every target is used once
+    """
+    (x, x_cosines), (y, y_cosines) = (
+        (np.asarray(positions), np.asarray(c, np.float64)) for c, positions in (forward, backward)
+    )
+    fwd, fwd_scores = best(margin_scores(x_cosines, x, y_cosines.mean(1)), x)
+    bwd, bwd_scores = best(margin_scores(y_cosines, y, x_cosines.mean(1)), y)
+    ahead, back = (np.arange(len(x)), fwd, fwd_scores), (bwd, np.arange(len(y)), bwd_scores)
+    if retrieval == "fwd":
+        return ahead
+    if retrieval == "bwd":
+        return back
+    if retrieval == "intersect":
+        return tuple(each[bwd[fwd] == ahead[0]] for each in ahead)
+    return used_once(*map(np.concatenate, zip(ahead, back, strict=True)))
+
+
+def margin_scores(cosines, positions, means):
+    """Ratio margins of every x with its nearest ys, (n, k) float64: cosine / ((mean cosine of x + mean cosine of y) / 2).
+
+    cosines, positions    of the k nearest ys of every x, (n, k) each; k is less than asked for where there are fewer ys
+    means                 mean cosine of every y with its own nearest xs, (m,)
+    Raises UserError where the two means are not above 0 together: the ratio says nothing then.
+    """
+    cosines = np.asarray(cosines, np.float64)
+    average = (cosines.mean(1, keepdims=True) + np.asarray(means, np.float64)[positions]) / 2
+    if not (average > 0).all():
+        raise UserError(
+            f"a pair of sentences has a mean cosine of {average.min():.3f} with its nearest neighbours. The ratio margin has no "
+            "meaning there: these vectors, or so few sentences, cannot be mined"
+        )
+    return cosines / average
+
+
+def best(scores, positions):
+    """(position of the best-scored neighbour of each row, its score); the lowest position of equals."""
+    top = scores.max(1)
+    return np.where(scores == top[:, None], positions, np.iinfo(np.int64).max).min(1), top
+
+
+def used_once(sources, targets, scores):
+    """The pairs, the best score first, whose source and target are in no pair before them."""
+    order = np.lexsort((targets, sources, -scores))
+    seen, kept = (set(), set()), []
+    for index, source, target in zip(order.tolist(), sources[order].tolist(), targets[order].tolist(), strict=True):
+        if source not in seen[0] and target not in seen[1]:
+            seen[0].add(source)
+            seen[1].add(target)
+            kept.append(index)
+    return sources[kept], targets[kept], scores[kept]
+
+
+def of_lines(sources, targets, scores, lines, duplicates):
+    """Pairs of unique sentences -> (pairs of lines, their scores).
+
+    share   every line of the one with every line of the other, with the pair's score (as jiant)
+    drop    sentences that several lines have are left out; they were neighbours and took part in the mining (as XTREME)
+    """
+    found, margins = [], []
+    for source, target, margin in zip(sources.tolist(), targets.tolist(), scores.tolist(), strict=True):
+        pairs = [(i, j) for i in lines[0][source] for j in lines[1][target]]
+        if duplicates == "share" or len(pairs) == 1:
+            found += pairs
+            margins += [margin] * len(pairs)
+    return found, np.array(margins)
+
+
+def best_threshold(scores, right, gold):
+    """The threshold at which taking all pairs that score as much or more has the best F1, of several the highest one.
+
+    It is half-way between the last score that is taken and the next one; the last score of all where every pair is. Without any
+    right pair it is 0, as in the benchmark's code: all cuts are equal then, and this one hides nothing.
+
+    scores (pairs,) float64; right (pairs,) bool; gold, the number of gold pairs.
+    """
+    if not np.any(right):
+        return 0.0
+    order = np.argsort(-scores, kind="stable")
+    scores, taken = scores[order], np.arange(1, len(scores) + 1)
+    cuts = np.flatnonzero(np.append(scores[1:] < scores[:-1], True))
+    last = cuts[np.argmax(2 * np.cumsum(right[order])[cuts] / (taken[cuts] + gold))]
+    if last + 1 == len(scores):
+        return float(scores[last])
+    middle = float((scores[last] + scores[last + 1]) / 2)
+    return middle if middle > scores[last + 1] else float(scores[last])
+
+
+def write(folder, language, predictions, collection):
+    """XTREME's file: a pair of ids a line, foreign and English, with a tab between them."""
+    (folder / f"test-{language}.tsv").write_text("".join(f"{pair}\n" for pair in predictions), encoding="utf-8")
+
+
+TYPE = RetrievalType(name="mining", pooling="mean", layer=default_layer, load=load, search=search, write=write)
