@@ -3,10 +3,10 @@
     python run_report.py runs --output_dir report
 
 Reads   run.json files, nothing else; a directory without one is not counted. Tables are made of those of run_zeroshot_eval.py and
-        run_retrieval.py, plots of those that trained, and of retrievals with --compare_with.
+        run_retrieval.py, plots of those that trained, and of retrievals with --compare_with or with several --layers.
 Writes  report.md; overview.csv: intermediate tasks (and none) by targets, the score averaged over languages and seeds, and its
         gain over no intermediate training, paired by seed and language; <base>-<target>.csv: every language;
-        layers-weights.svg and layers-cka.svg, where runs have something to draw.
+        layers-weights.svg, layers-cka.svg, layers-retrieval.svg and layers-retrieval.csv, where runs have something to show.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from statistics import mean
 
 from tasks import INTERMEDIATE, RETRIEVAL, TARGET
 from xstilts.errors import UserError, run_script
-from xstilts.report import collect, in_order, remarks, scored, vectors_moved, weights_moved
+from xstilts.report import collect, in_order, remarks, scored, scores_by_layer, vectors_moved, weights_moved
 
 ROWS = ("none", *INTERMEDIATE)
 CONFOUNDS = ("examples", "subwords_per_word", "subwords_per_character", "unknown_share", "too_long_share")
@@ -29,6 +29,12 @@ ON_VECTORS = (
     "How alike the vectors of sentences are to those of the encoder that is compared with, layer by layer and language by "
     "language: linear CKA, 1 where they agree up to rotation and scale, about 0 where they are unrelated, the mean over seeds. "
     "Vectors that have moved need not have become worse, nor languages that moved as far closer to each other."
+)
+
+ON_RETRIEVAL = (
+    "What retrieval finds with the vectors of each layer, language by language: the mean over seeds. Beside the score, "
+    "layers-retrieval.csv has the rank of the right one (mrr, rank_median, rank_90), hubness (how unevenly vectors are found), "
+    "and anisotropy (the mean cosine of two vectors). A layer that is chosen here was chosen on test data."
 )
 
 
@@ -61,7 +67,7 @@ def main(argv=None):
             write_csv(args.output_dir / f"{base}-{file_name(target)}.csv", rows)
 
     # 4. Plots of how far each layer moved, where runs say so.
-    layers = by_layer(weights_moved(found), vectors_moved(found), args.output_dir)
+    layers = by_layer(weights_moved(found), vectors_moved(found), scores_by_layer(found), args.output_dir)
 
     # 5. Files, and the overview on the screen.
     write_csv(args.output_dir / "overview.csv", overview_rows)
@@ -151,11 +157,11 @@ def languages_table(runs, target):
     return text, [header, *lines]
 
 
-def by_layer(weights, vectors, folder):
-    """Markdown on how far each layer moved, with its plots in `folder`; matplotlib is needed for these only."""
-    text = ["## Layers"] if weights or vectors else []
+def by_layer(weights, vectors, searched, folder):
+    """Markdown on how far each layer moved and what it finds, with plots in `folder`; matplotlib is needed for these only."""
+    text = ["## Layers"] if weights or vectors or searched else []
     if text:
-        from xstilts.layer_plots import plot_cka, plot_weight_changes
+        from xstilts.layer_plots import plot_cka, plot_curves, plot_weight_changes
     if weights:
         panels = {
             f"{training}\n{base}": own[training]
@@ -169,7 +175,35 @@ def by_layer(weights, vectors, folder):
         panels = {f"{row}\n{where}": own[row] for where, own in sorted(vectors.items()) for row in in_order(own, ROWS)}
         plot_cka(panels, folder / "layers-cka.svg")
         text += [f"![CKA of sentence vectors](layers-cka.svg)\n\n{ON_VECTORS}"]
+    if searched:
+        order = {row: place for place, row in enumerate(in_order({row for _, row, _ in searched}, ROWS))}
+        searched = dict(sorted(searched.items(), key=lambda item: (item[0][2], item[0][0], order[item[0][1]])))
+        panels = {
+            f"{row}\n{task}: {next(iter(own.values()))[0]['metric']}, {base}": {
+                language: [dict(zip(run["layer"], run[run["metric"]], strict=True)) for run in seeds]
+                for language, seeds in own.items()
+            }
+            for (base, row, task), own in searched.items()
+        }
+        plot_curves(panels, "score", folder / "layers-retrieval.svg")
+        write_csv(folder / "layers-retrieval.csv", layer_rows(searched))
+        text += [f"![Retrieval by layer](layers-retrieval.svg)\n\n{ON_RETRIEVAL}"]
     return text
+
+
+def layer_rows(searched):
+    """CSV rows of `report.scores_by_layer`: one a run, language and layer; a column for every score that any of them has."""
+    runs = [
+        (*place, language, run) for place, own in searched.items() for language, seeds in own.items() for run in seeds
+    ]
+    names = list(dict.fromkeys(name for *_, run in runs for name in run if name not in ("seed", "layer", "metric")))
+    rows = [["base_model", "intermediate", "task", "language", "seed", "layer", *names]]
+    for base, row, task, language, run in runs:
+        for place, layer in enumerate(run["layer"]):
+            rows.append(
+                [base, row, task, language, run["seed"], layer, *(run[n][place] if n in run else None for n in names)]
+            )
+    return rows
 
 
 def headline(run):

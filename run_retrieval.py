@@ -1,17 +1,20 @@
-"""Phase 3c, sentence retrieval: an encoder without further training, its sentence vectors, and search.
+"""Phase 3c, sentence retrieval: an encoder's sentence vectors, and search with them.
 
     accelerate launch run_retrieval.py --task tatoeba --model_name_or_path runs/intermediate/hellaswag/seed42
-    python run_retrieval.py --task tatoeba --layer 14 --languages de,sw --data_dir DATA
-    python run_retrieval.py --task tatoeba --model_name_or_path RUN --compare_with FacebookAI/xlm-roberta-large
+    python run_retrieval.py --task tatoeba --layers all --languages de,sw --data_dir DATA
+    python run_retrieval.py --task bucc2018 --data_dir DATA --embeddings_dir VECTORS
+    python run_retrieval.py --task lareqa --model_name_or_path runs/target/none/lareqa/seed42
+    python run_retrieval.py --task tatoeba --check published         # do we get the authors' values?
 
-The authors' protocol (nyu-mll/jiant, tasks/lib/tatoeba.py): the mean over all attended tokens of hidden_states[14] of 24 (same
-relative depth in other encoders), cosine; every English sentence looks for its translation among all foreign ones. With
---compare_with every layer's sentence vectors are compared with those of another encoder (linear CKA): how far has each moved?
+Three kinds of retrieval, each in a module: among translations (xstilts/aligned.py: tatoeba), mining of translations in two large
+corpora (xstilts/mining.py: bucc2018), ranking of candidates (xstilts/ranking.py: lareqa, mewslix, for which
+run_target.py trains encoders). The authors' protocol for the first two (nyu-mll/jiant, tasks/lib/tatoeba.py): the mean over all
+attended tokens of hidden_states[14] of 24, the same relative depth in other encoders.
 
 Reads   an encoder (--model_name_or_path: a directory written by run_intermediate.py or run_target.py, or any hub id).
-Writes  --output_dir (runs/retrieval/<tasks behind the encoder or none>/<task>/seed<N>): predictions/<task>/test-<language>.tsv,
-        one index of a foreign sentence per line in the order of the sorted English sentences, as XTREME's scorer reads them, and
-        run.json with the accuracy per language, the layer and the pooling, and, compared, `cka`: {language: [layer 0, 1, ...]}.
+Writes  --output_dir (runs/retrieval/<tasks behind the encoder or none>/<task>/seed<N>): predictions/<task>/test-<language>.*, as
+        the benchmark's scorer reads them, and run.json with the scores per language, those of every layer (`by_layer`), layer,
+        pooling and, with --compare_with, `cka`: {language: [layer 0, 1, ...]}.
 """
 
 import os
@@ -26,20 +29,31 @@ from xstilts.arguments import check_training_arguments, parse
 from xstilts.checkpoint import check_length, load_tokenizer
 from xstilts.coverage import coverage
 from xstilts.errors import is_main_process, run_script, say
-from xstilts.languages import load_sentences
+from xstilts.json_files import read_json
 from xstilts.layers import layers_of
 from xstilts.lineage import default_output_dir, lineage_of, transfer_factors, zero_shot_languages
-from xstilts.metrics import averages, score
+from xstilts.metrics import averages
+from xstilts.published import check_against, check_published
 from xstilts.results import Run
-from xstilts.retrieval import choose_layer, embed, nearest, sorted_english, write
-from xstilts.similarity import cka_by_layer, load_compared
-from xstilts.task import RetrievalTask
+from xstilts.retrieval import (
+    check_rooms,
+    choose_states,
+    curves,
+    embedder,
+    embeddings_folder,
+    fingerprints_of,
+    in_precision,
+    retrieval_factors,
+    type_of,
+)
+from xstilts.similarity import cka_by_layer, load_compared, sides_compared
+from xstilts.task import RetrievalTask, Task
 from xstilts.transfer import check_transfer, load_for_retrieval, transfer_record
 
 
 @dataclass
 class RetrievalArguments:
-    """Ours; of the Trainer's arguments the batch size and the device matter here."""
+    """Ours; of the Trainer's arguments the batch size, the device and the precision of evaluation matter here."""
 
     task: str = HfArg(help="A file of tasks/, without .py.")
     model_name_or_path: str = HfArg(default="FacebookAI/xlm-roberta-large", help="The encoder: hub id or directory.")
@@ -55,14 +69,31 @@ class RetrievalArguments:
     languages: str | None = HfArg(
         default=None, help="Comma-separated codes; default: all of the benchmark's, and what else lies in --data_dir."
     )
-    layer: int | None = HfArg(
-        default=None, help="Index into hidden_states, 0 = embeddings; default round(14/24 of the depth)."
+    layers: str | None = HfArg(
+        default=None,
+        help="Indices into hidden_states, 0 = embeddings: 14, 10-16 or all; default: the one of the task's protocol.",
     )
+    pooling: str | None = HfArg(
+        default=None, help="mean, mean_no_special, cls, max or pooler; default: that of the task's protocol."
+    )
+    query_prefix: str = HfArg(default="", help="Put before what is searched with (English), as 'query: ' for E5.")
+    document_prefix: str = HfArg(default="", help="Put before what is searched (foreign sentences, candidates).")
+    neighborhood: int = HfArg(default=4, help="Neighbours that the ratio margin looks at.")
+    retrieval: str = HfArg(default="max", help="Mining: max, intersect, fwd or bwd.")
+    duplicates: str = HfArg(
+        default="share", help="Mining, sentences with several ids: share (each id gets the score) or drop."
+    )
+    threshold: float | None = HfArg(default=None, help="Mining: take pairs from this score on, not from dev's best.")
+    embeddings_dir: str | None = HfArg(default=None, help="Folder in which vectors are kept and found again.")
     compare_with: str | None = HfArg(
         default=None, help="Another encoder of as many layers, hub id or directory: CKA with it by layer and language."
     )
-    max_seq_length: int = HfArg(default=256, help="Longest sentence in tokens.")
-    max_eval_samples: int | None = HfArg(default=None, help="Use the first N pairs of each language only.")
+    check: str | None = HfArg(
+        default=None, help="published: compare an untuned xlm-roberta-large with the authors' values, PASS or FAIL."
+    )
+    max_seq_length: int = HfArg(default=256, help="Longest sentence or candidate in tokens.")
+    max_query_length: int | None = HfArg(default=None, help="Longest query in tokens; default: --max_seq_length.")
+    max_eval_samples: int | None = HfArg(default=None, help="Use the first N pairs or queries of each language only.")
     overwrite_output_dir: bool = HfArg(default=False, help="Delete the run in --output_dir and start again.")
     config: str | None = HfArg(default=None, help="Another table of default arguments than configs/retrieval.yaml.")
 
@@ -73,72 +104,83 @@ def main(argv=None):
     started_at = time.time()
     args, training_args = parse((RetrievalArguments, TrainingArguments), "retrieval", argv)
     check_training_arguments(training_args)
-    task = load_task(args.task, RetrievalTask)
+    task = load_task(args.task, (Task, RetrievalTask))
+    kind = type_of(task)
     lineage = lineage_of(args.model_name_or_path)
     check_transfer(args, lineage)
     tokenizer = load_tokenizer(args.model_name_or_path)
-    factors = transfer_factors(args) + ([] if args.layer is None else [f"layer{args.layer}"])
+
+    # 2. Data: collections of what is embedded and searched at once, a pair of languages or all languages together.
+    collections, missing = kind.load(task, args)
+
+    # 3. Encoder, and the layers whose states are pooled.
+    encoder = in_precision(load_for_retrieval(args), training_args)
+    layers, headline = choose_states(encoder, kind, args)
+    check_length(encoder, tokenizer, args.max_seq_length)
+    check_length(encoder, tokenizer, args.max_query_length, "--max_query_length")
+    check_published(args, task, encoder, lineage, headline)
+    base = load_compared(args, kind, encoder, collections) if args.compare_with else None
+
+    # 4. Is this run new, finished, or another one?
+    factors = transfer_factors(args) + retrieval_factors(args, kind, headline, len(layers_of(encoder)))
     factors += [f"compared-with-{os.path.basename(os.path.normpath(args.compare_with))}"] if args.compare_with else []
     training_args.output_dir = training_args.output_dir or default_output_dir(
         "retrieval", lineage, task.name, training_args.seed, factors
     )
-
-    # 2. Data: aligned sentences of every language that has any.
-    pairs, missing = load_sentences(task, "test", args.languages, args.data_dir, args.max_eval_samples)
-
-    # 3. Encoder, and the layer whose states are averaged.
-    encoder = load_for_retrieval(args).to(training_args.device)
-    check_length(encoder, tokenizer, args.max_seq_length)
-    layer = choose_layer(encoder, args.layer)
-    if args.compare_with:
-        base, base_tokenizer, compared_with = load_compared(args.compare_with, encoder, pairs, args.max_seq_length)
-        base.to(training_args.device)
-
-    # 4. Is this run new, finished, or another one?
-    others = transfer_record(args) | ({"compare_with": compared_with["fingerprint"]} if args.compare_with else {})
+    transferred = transfer_record(args)
     run = Run(
         phase="retrieval", task=task.name, lineage=lineage, args=args, training_args=training_args,
-        data=[record for examples in pairs.values() for record in examples.records], others=others, started_at=started_at,
+        data=[record for collection in collections for record in collection.records],
+        others=transferred | ({"compare_with": base.about["fingerprint"]} if base else {}), started_at=started_at,
     )  # fmt: skip
     if not run.open():
+        check_against(args, task, read_json(run.output_dir / "run.json")["scores"])
         return
+    check_rooms(collections, layers, encoder, args, run)
 
-    # 5. Language by language: sentences -> vectors -> nearest foreign sentence of every English one.
-    scores, cka, every = {}, {}, range(len(layers_of(encoder)) + 1)
-    most = max(pairs, key=lambda language: len(pairs[language]))  # whose English sides stand for English in comparisons
-    sizes = (args.max_seq_length, training_args.eval_batch_size)
-    for language, examples in pairs.items():
-        sides = {"en": list(examples.rows["target_sentence"]), language: list(examples.rows["source_sentence"])}
-        compared = [] if not args.compare_with else list(sides) if language == most else [language]
-        vectors = {
-            side: embed(sentences, encoder, tokenizer, every if side in compared else [layer], *sizes)
-            for side, sentences in sides.items()
-        }
-        found = nearest(queries=vectors["en"][layer], index=vectors[language][layer])
-        gold = list(map(str, range(len(examples))))
-        texts = [(sentence,) for sentence in sides[language]]
-        scores[language] = {
-            **score(task.metric, list(map(str, found)), gold),
-            "examples": len(found),
-            **coverage(texts, tokenizer, args.max_seq_length),
-        }
-        say(f"{task.name} {language}: accuracy {scores[language]['accuracy']:.1f}")
-        for side in compared:
-            cka[side] = cka_by_layer(vectors[side], embed(sides[side], base, base_tokenizer, every, *sizes))
-            layers = " ".join(f"{value:.2f}" for value in cka[side])
-            say(f"{task.name} {side}: CKA with {compared_with['model']} from layer 0 up {layers}")
-        if is_main_process():
-            order = sorted_english(sides["en"])
-            write(run.output_dir / "predictions" / task.name / f"test-{language}.tsv", [found[i] for i in order])
+    # 5. Collection by collection: texts -> vectors of every layer, in one pass -> search -> scores.
+    device, every = training_args.device, range(len(layers_of(encoder)) + 1)
+    embed = embedder(encoder, tokenizer, args, training_args, fingerprints_of(args, transferred))
+    if base:
+        other = in_precision(base.encoder, training_args)
+        embed_other = embedder(other, base.tokenizer, args, training_args, {"model": base.about["fingerprint"]})
+    scores, by_layer, cka = {}, {}, {}
+    for collection in collections:
+        compared = sides_compared(collection, collections) if base else ()
+        with embeddings_folder(args, run) as folder:
+            vectors = {
+                name: embed(name, side, every if name in compared else layers, folder)
+                for name, side in collection.sides.items()
+            }
+            found = {}
+            for layer in layers:
+                of_layer = {name: of[layer] for name, of in vectors.items()}
+                found[layer] = kind.search(task, collection, of_layer, args, device)
+            for name in compared:
+                theirs = embed_other(name, collection.sides[name], every, folder)
+                cka[name] = cka_by_layer(vectors[name], theirs)
+                values = " ".join(f"{value:.2f}" for value in cka[name])
+                say(f"{task.name} {name}: CKA with {base.about['model']} from layer 0 up {values}")
+        for language in collection.languages:
+            scores[language], predictions = found[headline][language]
+            by_layer[language] = curves({layer: each[language][0] for layer, each in found.items()})
+            if language in collection.sides:
+                texts = [(text,) for text in collection.sides[language].texts]
+                scores[language] |= {"examples": len(texts), **coverage(texts, tokenizer, args.max_seq_length)}
+            say(f"{task.name} {language}: {task.metric.headline} {scores[language][task.metric.headline]:.1f}")
+            if is_main_process():
+                kind.write(run.folder("predictions", task.name), language, predictions, collection)
 
     # 6. run.json: what the report reads.
     if is_main_process():
-        headline, zero_shot = task.metric.headline, zero_shot_languages(scores, lineage)
-        results = {"split": "test", "metric": headline, "layer": layer, "pooling": "mean", "scores": scores}
-        results |= {"zero_shot_languages": zero_shot, "averages": averages(scores, headline, zero_shot)}
-        results |= {"compared_with": compared_with, "cka": cka} if args.compare_with else {}
-        results |= {"factors": factors, **transfer_record(args)}
-        run.close({**results, "missing_languages": missing})
+        name, zero_shot = task.metric.headline, zero_shot_languages(scores, lineage)
+        results = {"split": "test", "metric": name, "layer": headline, "pooling": args.pooling, "scores": scores}
+        results |= {"layers": layers, "by_layer": by_layer} if len(layers) > 1 else {}
+        results |= {"zero_shot_languages": zero_shot, "averages": averages(scores, name, zero_shot)}
+        results |= {"compared_with": base.about, "cka": cka} if base else {}
+        results |= {"factors": factors, **transferred, "missing_languages": missing}
+        run.close(results)
+        check_against(args, task, scores)
 
 
 if __name__ == "__main__":

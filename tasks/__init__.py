@@ -12,7 +12,7 @@ INTERMEDIATE = (
     "anli_plus", "mnli", "qqp", "squad_v2", "squad", "hellaswag", "ccg", "cosmosqa", "commonsenseqa",
 )  # fmt: skip
 TARGET = ("xnli", "pawsx", "xcopa", "udpos", "panx", "xquad", "mlqa", "tydiqa")
-RETRIEVAL = ("tatoeba",)
+RETRIEVAL = ("tatoeba", "bucc2018", "lareqa", "mewslix")
 
 
 def task_names():

@@ -6,7 +6,7 @@ translations. XTREME has 36 languages; XTREME-R adds az, lt, pl, ro, uk (LASER's
 
 from datasets import Features, Value
 
-from xstilts import metrics
+from xstilts import aligned, metrics
 from xstilts.readers import aligned_lines
 from xstilts.sources import Source
 from xstilts.task import RetrievalTask
@@ -22,6 +22,7 @@ NAMES = dict(
 
 TASK = RetrievalTask(
     name="tatoeba",
+    type=aligned.TYPE,
     source=Source(
         hub="google/xtreme",
         config="tatoeba.{name}",

@@ -15,7 +15,7 @@ import run_report
 from xstilts.errors import UserError
 from xstilts.json_files import write_json
 from xstilts.layer_plots import plot_cka, plot_weight_changes
-from xstilts.report import collect, scored, vectors_moved, weights_moved
+from xstilts.report import collect, scored, scores_by_layer, vectors_moved, weights_moved
 
 BASE = {"base_model": "encoder", "fingerprint": "0123456789abcdef"}
 SHOWN = "encoder (012345)"
@@ -168,6 +168,48 @@ def test_comparisons_that_differ_are_refused(cka, runs):
         runs("retrieval", "tatoeba", [HELLASWAG], layer=layer, compared_with=base, cka=found)
     with pytest.raises(UserError, match=r"003/run.json and .*001/run.json are both tatoeba, compared with .* > 1"):
         vectors_moved(collect([runs.folder]))
+
+
+# ---- retrieval by layer ---------------------------------------------------------------------------------------------
+
+CURVES = {"en": {"accuracy": [1.0, 2.0, 3.0], "mrr": [5.0, 6.0, 7.0]}, "de": {"accuracy": [0.0, 1.0, 0.5]}}
+
+
+def test_every_layer_of_a_retrieval_is_collected(runs, tmp_path):
+    for seed in (1, 2):
+        runs("retrieval", "tatoeba", [HELLASWAG], seed=seed, layer=1, layers=[0, 1, 2], by_layer=CURVES)
+    runs("retrieval", "tatoeba", [HELLASWAG], 40.0, layer=1, layers=[0, 1, 2], by_layer=CURVES, factors=["max"])
+    runs("retrieval", "tatoeba", [], layer=1)
+    found = scores_by_layer(collect([runs.folder]))
+    assert list(found) == [(SHOWN, "hellaswag", "tatoeba"), (SHOWN, "hellaswag", "tatoeba (max)")]
+    own = found[SHOWN, "hellaswag", "tatoeba"]["en"]
+    assert [run["seed"] for run in own] == [1, 2]
+    assert own[0]["accuracy"] == [1.0, 2.0, 3.0]
+    run_report.main([str(runs.folder), "--output_dir", str(tmp_path / "report")])
+    with open(tmp_path / "report" / "layers-retrieval.csv", encoding="utf-8") as file:
+        rows = [*csv.DictReader(file)]
+    assert len(rows) == 3 * 2 * 3
+    assert rows[1] == dict(
+        base_model=SHOWN, intermediate="hellaswag", task="tatoeba", language="en", seed="1", layer="1", accuracy="2.0", mrr="6.0"
+    )  # fmt: skip
+    assert {row["mrr"] for row in rows if row["language"] == "de"} == {""}
+    said = texts(tmp_path / "report" / "layers-retrieval.svg")
+    assert said[-3:] == ["score", "en", "de"]
+    assert "](layers-retrieval.svg)" in (tmp_path / "report" / "report.md").read_text("utf-8")
+
+
+def test_a_retrieval_of_an_encoder_trained_for_it_belongs_to_that_training(runs, tmp_path):
+    trained, lora = step("target", "lareqa"), step("target", "lareqa", "lora")
+    runs("retrieval", "lareqa", [HELLASWAG, trained], 30.0, layer=4)
+    runs("retrieval", "lareqa", [trained], 20.0, layer=4)
+    runs("retrieval", "lareqa", [lora], 25.0, layer=4, factors=["mean"])
+    runs("retrieval", "tatoeba", [step("target", "squad")], 10.0, layer=2)
+    assert cells(runs, tmp_path) == {
+        ("hellaswag", "lareqa (layer 4)"): (30.5, 10),
+        ("none", "lareqa (layer 4)"): (20.5, 0),
+        ("none", "lareqa (layer 4, lora, mean)"): (25.5, 0),
+        ("squad", "tatoeba (layer 2)"): (10.5, None),
+    }
 
 
 # ---- plots ----------------------------------------------------------------------------------------------------------

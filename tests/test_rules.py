@@ -220,7 +220,7 @@ def test_commands_are_found_in_a_page():
         ("run_target", "--task xnli --bf16 --seed 3", None),
         ("run_target", "--task xnli --sed 3", UserError),
         ("run_zeroshot_eval", "--task xnli", UserError),
-        ("run_retrieval", "--task tatoeba --layer top", UserError),
+        ("run_retrieval", "--task tatoeba --neighborhood few", UserError),
         ("run_report", "runs --output_dir report", None),
         ("run_report", "--output_dri report", SystemExit),
         ("demo.make_world", "--output_dri world", SystemExit),

@@ -223,7 +223,7 @@ BAD = [
     (EVAL, "--task xnli --model_name_or_path {encoder} --data_dir {world} --use_cpu", "needs XLMRobertaForSequence"),
     (
         RETRIEVAL,
-        "--task tatoeba --model_name_or_path {encoder} --data_dir {world} --layer 3 --use_cpu",
+        "--task tatoeba --model_name_or_path {encoder} --data_dir {world} --layers 3 --use_cpu",
         r"\[0\] to \[2\]",
     ),
 ]
@@ -346,6 +346,7 @@ def test_two_processes_predict_as_one_does(chain, encoder, world, tmp_path, scri
             [("intermediate", "mnli"), ("target", "squad")],
             "runs/retrieval/mnli-then-squad/hellaswag/seed1",
         ),
+        ("retrieval", [("target", "hellaswag")], "runs/retrieval/none/hellaswag/seed1"),
     ],
 )
 def test_default_output_dirs(phase, records, expected):

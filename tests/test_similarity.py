@@ -20,12 +20,12 @@ from transformers import (
 )
 
 import run_retrieval
-from xstilts import similarity
+from xstilts import retrieval, similarity
 from xstilts.checkpoint import stored_encoder
+from xstilts.embeddings import vectors_of
 from xstilts.errors import UserError
 from xstilts.json_files import read_json
 from xstilts.layers import layers_of
-from xstilts.retrieval import embed
 from xstilts.similarity import encoder_changes, linear_cka, weight_changes
 
 # ---- CKA ------------------------------------------------------------------------------------------------------------
@@ -248,11 +248,11 @@ def states(path, texts):
 def test_layers_are_compared_language_by_language(encoder, base, sentences, tmp_path, monkeypatch, capsys):
     calls = []
 
-    def counted(texts, model, tokenizer, layers, *sizes):
-        calls.append((model.config.hidden_size, len(texts), list(layers)))
-        return embed(texts, model, tokenizer, layers, *sizes)
+    def counted(name, side, model, tokenizer, layers, *others):
+        calls.append((model.config.hidden_size, len(side.texts), list(layers)))
+        return vectors_of(name, side, model, tokenizer, layers, *others)
 
-    monkeypatch.setattr(run_retrieval, "embed", counted)
+    monkeypatch.setattr(retrieval, "vectors_of", counted)
     plain = retrieve(encoder, sentences, tmp_path / "plain")
     assert calls == [(16, 10, [1]), (16, 10, [1]), (16, 7, [1]), (16, 7, [1])]
     assert not {"cka", "compared_with"} & plain.keys()

@@ -91,7 +91,7 @@ def test_every_family_can_be_transferred(family, tmp_path):
 
 def test_retrieval_transfers_too(base, trained, world, tmp_path):
     def accuracy(folder, start, line):
-        line = f"""--task tatoeba --model_name_or_path {start} --data_dir {world} --languages qna --layer 2 --use_cpu
+        line = f"""--task tatoeba --model_name_or_path {start} --data_dir {world} --languages qna --layers 2 --use_cpu
             --max_eval_samples 40 --output_dir {tmp_path / folder} {line}"""
         run_retrieval.main(line.split())
         return read_json(tmp_path / folder / "run.json")

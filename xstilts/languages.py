@@ -121,7 +121,7 @@ def load_languages(task, split, languages=None, data_dir=None, max_samples=None,
     `data_dir` if `others`. Raises UserError for a code that neither knows, and if no language has data.
     """
     load = partial(load_examples, task, split, data_dir=data_dir, max_samples=max_samples)
-    return _each_language(task, split, languages, data_dir, load, others)
+    return each_language(task, split, languages, data_dir, load, others)
 
 
 def load_sentences(task, split, languages=None, data_dir=None, max_samples=None):
@@ -138,10 +138,10 @@ def load_sentences(task, split, languages=None, data_dir=None, max_samples=None)
             Dataset.from_list(rows), (record_of(task.name, rows, split, language, task.sizes.get(split), files),)
         )
 
-    return _each_language(task, split, languages, data_dir, load)
+    return each_language(task, split, languages, data_dir, load)
 
 
-def _each_language(task, split, languages, data_dir, load, others=True):
+def each_language(task, split, languages, data_dir, load, others=True):
     if split not in task.splits:
         raise UserError(f"{task.name} has no {split} split; give --split {' or '.join(task.splits)}")
     found = sorted(_codes_in(task, split, data_dir)) if data_dir and others else ()

@@ -74,21 +74,36 @@ def plot_cka(panels, path):
     panels  {title: {language: [[CKA at hidden_states[0], [1], ...], one a seed]}}
     path    of the SVG file
     """
+    curves = {
+        title: {language: [dict(enumerate(values)) for values in seeds] for language, seeds in own.items()}
+        for title, own in panels.items()
+    }
+    plot_curves(curves, "linear CKA", path, top=1.02)
+
+
+def plot_curves(panels, name, path, top=None):
+    """Draw something by layer, a line per language: the mean over seeds; colours go by the mean over all, English is dashed.
+
+    panels  {title: {language: [{index into hidden_states: value}, one a seed]}}
+    name    what the values are
+    """
     means = {}
     for own in panels.values():
         for language, seeds in own.items():
-            means.setdefault(language, []).append(mean(map(mean, seeds)))
+            means.setdefault(language, []).append(mean(mean(seed.values()) for seed in seeds))
     lines = sorted(means, key=lambda language: (language != "en", -mean(means[language])))
     with matplotlib.rc_context(SETTINGS):
         figure, axes = _grid(len(panels), lines)
         styles = _by_rank(lines)
         for ax, (title, own) in zip(axes, panels.items(), strict=True):
             for line in filter(own.get, lines):
-                ax.plot([mean(layer) for layer in zip(*own[line], strict=True)], label=line, **styles[line])
+                layers = sorted({layer for seed in own[line] for layer in seed})
+                values = [mean(seed[layer] for seed in own[line] if layer in seed) for layer in layers]
+                ax.plot(layers, values, label=line, **styles[line])
             ax.set_title(_filled(title, TITLE))
             ax.xaxis.get_major_locator().set_params(integer=True)
-        axes[0].set_ylim(top=1.02)
-        _finish(figure, axes, ("layers passed (0: embeddings)", "linear CKA"), lines, path)
+        axes[0].set_ylim(top=top)
+        _finish(figure, axes, ("layers passed (0: embeddings)", name), lines, path)
 
 
 def _by_rank(lines):

@@ -72,10 +72,18 @@ def lineage_text(lineage):
     return " > ".join(record.get("base_model") or record["task"] for record in lineage)
 
 
+def trained_for(phase, task, lineage):
+    """The record of the target training that an evaluation of a task belongs to; None where there is none. A retrieval may be of
+    an encoder that was trained for another task: that one is a part of what came before."""
+    last = lineage[-1]
+    belongs = phase == "eval" or (phase == "retrieval" and last.get("task") == task)
+    return last if belongs and last.get("phase") == "target" else None
+
+
 def default_output_dir(phase, lineage, task, seed, factors=()):
     """runs/<phase>/<slug>/seed<N>; the slug is made of the tasks behind the run and of the factors that are not default: the base
     model, adapters, a kept head, a layer."""
-    evaluated = lineage[-1] if phase == "eval" and lineage[-1].get("phase") == "target" else None
+    evaluated = trained_for(phase, task, lineage)
     before = THEN.join(
         _with_factors(record["task"], record.get("factors", ())) for record in lineage[1:] if record is not evaluated
     )

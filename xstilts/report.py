@@ -8,8 +8,9 @@ import json
 
 from xstilts.errors import UserError
 from xstilts.json_files import read_json
+from xstilts.lineage import trained_for
 
-TRANSFER = "transfer-"
+TRANSFER, COMPARED = "transfer-", "compared-with-"
 ROUNDING = 1e-4  # of CKA, from batches of another size
 LEAKY = {"benchmark": "rows that are reported", "oracle": "the target languages' own dev sets"}
 
@@ -83,6 +84,20 @@ def vectors_moved(runs):
     return moved
 
 
+def scores_by_layer(runs):
+    """Retrievals that searched with several layers: {(base model, row, task): {language: [{"seed": its seed, "layer": its layers,
+    "metric": the name of the run's score, and by name every score at each of them}]}}. Of several of one seed, that with the most
+    layers counts."""
+    places, found = {}, {}
+    for run in sorted((run for run in runs.values() if "by_layer" in run), key=lambda run: len(run["layers"])):
+        places[base_of(run), row_of(run), searched_in(run), run["seed"]] = run
+    for (*place, seed), run in sorted(places.items(), key=lambda item: item[0]):
+        for language, curves in run["by_layer"].items():
+            named = {"seed": seed, "layer": run["layers"], "metric": run["metric"], **curves}
+            found.setdefault(tuple(place), {}).setdefault(language, []).append(named)
+    return found
+
+
 def remarks(runs):
     """What a reader has to know of some of the runs, a line each: other protocols, and checkpoints chosen on what is reported."""
     found = {f"{row_of(run)}: {warning}." for run in runs for warning in run.get("warnings", ())}
@@ -125,12 +140,21 @@ def row_of(run):
 def column_of(run):
     """The target task, with what else a score depends on: the layer of an embedding, how the target was trained, a split that is
     not the test set."""
-    if run["phase"] == "retrieval":
-        return f"{run['task']} (layer {run['layer']})"
     target, split = _target_record(run), run.get("split", "test")
     factors = [factor for factor in target["factors"] if not factor.startswith(TRANSFER)] if target else []
+    if run["phase"] == "retrieval":
+        return searched_in(run, f"layer {run['layer']}")
     evaluated = [factor for factor in run.get("factors", ()) if run["phase"] == "eval" and factor not in factors]
     return _label(run["task"], factors + evaluated + [split] * (split != "test"))
+
+
+def searched_in(run, *first):
+    """A retrieval task, with what its score depends on: how the encoder was trained for it, and how it was used."""
+    factors = [*(_target_record(run) or {}).get("factors", ()), *run.get("factors", ())]
+    own = [
+        factor for factor in factors if not factor.startswith((TRANSFER, COMPARED)) and factor != f"layer{run['layer']}"
+    ]
+    return _label(run["task"], [*first, *own])
 
 
 def trained_in(run):
@@ -158,5 +182,4 @@ def _label(task, factors):
 
 def _target_record(run):
     """The target training behind an evaluation, or that a target run is; None if there is none."""
-    last = run["lineage"][-1]
-    return last if run["phase"] in ("eval", "target") and last.get("phase") == "target" else None
+    return run["lineage"][-1] if run["phase"] == "target" else trained_for(run["phase"], run["task"], run["lineage"])

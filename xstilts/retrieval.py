@@ -1,95 +1,120 @@
-"""Sentence embeddings from layers of an encoder, and search with them. No training, no head."""
+"""What a run of run_retrieval.py embeds and how: its layers, pooling, lengths and prefixes, and the scores of every layer."""
 
-from functools import partial
+import contextlib
+import shutil
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import gather_object
-from tqdm import tqdm
 
+from xstilts import ranking
+from xstilts.checkpoint import model_fingerprint
+from xstilts.embeddings import check_room, vectors_of
 from xstilts.errors import UserError, is_main_process, say
 from xstilts.layers import layers_of
+from xstilts.pooling import check_pooling, parse_states
+from xstilts.task import Task
+
+TEMPORARY = ".embeddings"  # the folder in --output_dir for vectors that nobody asked to keep
 
 
-def default_layer(encoder):
-    """The authors' hidden_states[14] of 24 (jiant, tasks/lib/tatoeba.py), at the same relative depth in other encoders."""
-    return round(14 / 24 * encoder.config.num_hidden_layers)
+def type_of(task):
+    """The RetrievalType of a RetrievalTask, or of a Task that is searched for its answers. Raises UserError for others."""
+    if isinstance(task, Task) and task.retrieval is None:
+        raise UserError(f"--task {task.name} is a Task; it runs with run_intermediate.py or run_target.py")
+    return ranking.TYPE if isinstance(task, Task) else task.type
 
 
-def choose_layer(encoder, layer):
-    """`layer`, or the default where it is None. Raises UserError for one that the encoder lacks."""
-    depth = len(layers_of(encoder))
-    layer = default_layer(encoder) if layer is None else layer
-    if not 0 <= layer <= depth:
-        raise UserError(f"--layer {layer}: this encoder has hidden_states[0] to [{depth}]")
-    say(f"mean over the tokens of hidden_states[{layer}] of {depth} layers")
-    return layer
+def choose_states(encoder, kind, args):
+    """(the layers to embed with, the one whose scores are the run's); fills in `args.pooling` and `args.max_query_length`.
 
-
-class _Reached(Exception):
-    """The highest layer asked for has its input; the layers from here on need not run."""
-
-
-def hidden_states(encoder, layers, inputs):
-    """{layer: `hidden_states[layer]`} of an encoder, each (batch, tokens, width), in the order of `layers`; index 0 is the
-    embeddings, the last one the model's output. No layer above the highest of `layers` is run."""
-    modules, seen = layers_of(encoder), {}
-
-    def keep(layer, module, args, kwargs):
-        seen[layer] = args[0] if args else kwargs["hidden_states"]
-        if layer == max(layers):
-            raise _Reached
-
-    inner = [layer for layer in layers if layer < len(modules)]
-    hooks = [modules[layer].register_forward_pre_hook(partial(keep, layer), with_kwargs=True) for layer in inner]
-    try:
-        seen[len(modules)] = encoder(**inputs).last_hidden_state
-    except _Reached:
-        pass
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return {layer: seen[layer] for layer in layers}
-
-
-def embed(sentences, encoder, tokenizer, layers, max_seq_length, batch_size):
-    """Mean over all attended tokens, specials included, of some layers: {layer: (sentences, width) float32 on the CPU, in order}.
-
-    Every sentence goes through the encoder once. Batches hold sentences of similar length; several processes share the batches,
-    and each gets all vectors.
+    The run's scores are those of the layer that the protocol names, if it is among `--layers`, otherwise of the highest: the best
+    one is not known before the test data have been looked at.
     """
-    device = next(encoder.parameters()).device
-    ids = tokenizer(sentences, truncation=True, max_length=max_seq_length)["input_ids"]
-    by_length = sorted(range(len(sentences)), key=lambda index: len(ids[index]))
-    batches = [by_length[start : start + batch_size] for start in range(0, len(by_length), batch_size)]
-    pooled = []
-    state = PartialState()
-    mine = batches[state.process_index :: state.num_processes]
-    with torch.inference_mode():
-        for batch in tqdm(mine, desc="embed", leave=False, disable=None if is_main_process() else True):
-            inputs = tokenizer.pad({"input_ids": [ids[index] for index in batch]}, return_tensors="pt").to(device)
-            mask = inputs["attention_mask"][..., None].float()
-            states = hidden_states(encoder, layers, inputs)
-            vectors = {layer: ((each.float() * mask).sum(1) / mask.sum(1)).cpu() for layer, each in states.items()}
-            pooled.append((batch, vectors))
-    pooled = gather_object(pooled)
-    order = torch.tensor([index for batch, _ in pooled for index in batch]).argsort()
-    assert len(order) == len(sentences)
-    return {layer: torch.cat([vectors[layer] for _, vectors in pooled])[order] for layer in layers}
+    depth = len(layers_of(encoder))
+    if args.neighborhood < 1:
+        raise UserError(f"--neighborhood {args.neighborhood} must be 1 or more")
+    args.pooling = args.pooling or kind.pooling
+    args.max_query_length = args.max_query_length or args.max_seq_length
+    layers = parse_states(args.layers, depth, kind.layer(depth))
+    check_pooling(args.pooling, layers, encoder)
+    headline = kind.layer(depth) if kind.layer(depth) in layers else layers[-1]
+    states = f"hidden_states[{headline}]" + ("" if len(layers) == 1 else f" and {len(layers) - 1} others")
+    say(f"{args.pooling} of {states}, in an encoder of {depth} layers")
+    return layers, headline
 
 
-def nearest(queries, index):
-    """Position in `index` of the nearest vector by cosine, for each of `queries`; the first of equals."""
-    queries, index = (torch.nn.functional.normalize(vectors, dim=-1) for vectors in (queries, index))
-    return (queries @ index.T).argmax(-1).tolist()
+def retrieval_factors(args, kind, headline, depth):
+    """What makes a retrieval run another one than the default, in words for its directory and for reports."""
+    found = {
+        f"layer{headline}": headline != kind.layer(depth),
+        (args.pooling or "").replace("_", "-"): args.pooling != kind.pooling,
+        "prefixed": args.query_prefix or args.document_prefix,
+    }
+    return [factor for factor, holds in found.items() if holds]
 
 
-def sorted_english(sentences):
-    """Order of the English side in the benchmark's files: alphabetical, so that positions give no translation away."""
-    return sorted(range(len(sentences)), key=lambda position: sentences[position].strip())
+def embedder(encoder, tokenizer, args, training_args, fingerprints):
+    """(name, Side, layers, folder) -> `embeddings.vectors_of` with what the arguments say.
+
+    fingerprints    identify the weights of the encoder; None among them is a model that cannot be told from others
+    """
+    if args.embeddings_dir and None in fingerprints.values():
+        raise UserError("--embeddings_dir: the model has no commit on the hub to know its vectors by; give a directory")
+    lengths = {"query": args.max_query_length, "document": args.max_seq_length}
+    prefixes = {"query": args.query_prefix, "document": args.document_prefix}
+
+    def embed(name, side, layers, folder):
+        settings = {
+            "checkpoint": fingerprints,
+            "pooling": args.pooling,
+            "max_length": lengths[side.role],
+            "prefix": prefixes[side.role],
+            "precision": str(next(encoder.parameters()).dtype),
+            "batch_size": training_args.eval_batch_size,
+        }
+        return vectors_of(name, side, encoder, tokenizer, layers, settings, folder)
+
+    return embed
 
 
-def write(path, positions):
-    """XTREME's file: one position a line."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"{position}\n" for position in positions), encoding="utf-8")
+def fingerprints_of(args, transferred):
+    """What identifies the encoder of a run: the checkpoint, and of one of transferred layers where the rest comes from."""
+    return {"model": model_fingerprint(args.model_name_or_path), **transferred}
+
+
+def in_precision(encoder, training_args):
+    """The encoder on its device, in the precision that `--bf16_full_eval` or `--fp16_full_eval` asks for."""
+    half = torch.bfloat16 if training_args.bf16_full_eval else torch.float16 if training_args.fp16_full_eval else None
+    return encoder.to(training_args.device, half)
+
+
+@contextlib.contextmanager
+def embeddings_folder(args, run):
+    """Where vectors go: `--embeddings_dir`, or a folder that is gone afterwards."""
+    if args.embeddings_dir:
+        yield args.embeddings_dir
+        return
+    folder = run.output_dir / TEMPORARY
+    try:
+        yield folder
+        PartialState().wait_for_everyone()
+    finally:
+        if is_main_process():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def check_rooms(collections, layers, encoder, args, run):
+    """Raise UserError if the disk cannot hold the vectors: of all collections where they are kept, otherwise of the largest."""
+    texts = [sum(len(side.texts) for side in each.sides.values()) for each in collections]
+    size = (sum if args.embeddings_dir else max)(texts) * len(layers) * encoder.config.hidden_size * 4
+    check_room(args.embeddings_dir or run.output_dir, size)
+
+
+def curves(by_layer):
+    """[{layer: scores}] of one language -> {score: [its value at every layer]}, of scores that are numbers."""
+    first = next(iter(by_layer.values()))
+    return {
+        name: [scores[name] for scores in by_layer.values()]
+        for name, value in first.items()
+        if isinstance(value, (int, float))
+    }

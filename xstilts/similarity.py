@@ -5,6 +5,7 @@ its way up.
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 
@@ -12,6 +13,7 @@ from xstilts.checkpoint import check_length, depth_of, load_encoder, load_tokeni
 from xstilts.errors import UserError
 from xstilts.layers import encoder_of, layers_of, parts_of
 from xstilts.lineage import lineage_of, lineage_text
+from xstilts.sources import ENGLISH
 
 OPTION = "--compare_with"
 CHUNK = 2**20  # numbers that are held in double precision at a time
@@ -105,19 +107,38 @@ def _hsic(x, y):
     return ((x.T @ y).square().sum() + a.sum() * b.sum() / ((n - 1) * (n - 2)) - n / (n - 2) * (a @ b)).item()
 
 
-def load_compared(path, encoder, pairs, max_seq_length):
-    """(encoder, tokenizer, what run.json says of it) of `--compare_with`, to compare with `encoder` on {language: sentences}.
+class Compared(NamedTuple):
+    """The encoder of `--compare_with`, its tokenizer, and what run.json says of it."""
 
-    Raises UserError where it cannot be loaded, has another number of layers or too few positions, and for too few sentences.
+    encoder: object
+    tokenizer: object
+    about: dict
+
+
+def load_compared(args, kind, encoder, collections):
+    """What `encoder` is compared with on the sentences of all collections.
+
+    Raises UserError where it cannot be loaded, has another number of layers or too few positions, for too few sentences, and for
+    a kind of retrieval without translations.
     """
-    if few := [language for language, sentences in pairs.items() if len(sentences) < MINIMAL_SENTENCES]:
-        raise UserError(f"{OPTION} needs {MINIMAL_SENTENCES} sentences or more; '{few[0]}' has {len(pairs[few[0]])}")
+    path = args.compare_with
+    if kind.name != "aligned":
+        raise UserError(f"{OPTION} compares encoders on translations, so with --task tatoeba, not on {kind.name}")
+    sizes = {each.languages[0]: len(each.sides[ENGLISH].texts) for each in collections}
+    if few := [language for language, size in sizes.items() if size < MINIMAL_SENTENCES]:
+        raise UserError(f"{OPTION} needs {MINIMAL_SENTENCES} sentences or more; '{few[0]}' has {sizes[few[0]]}")
     try:
         theirs, ours = depth_of(path), len(layers_of(encoder))
         if theirs != ours:
             raise UserError(f"{OPTION} {path} has {theirs} layers and the encoder {ours}; they are compared one by one")
         base, tokenizer, lineage = load_encoder(path), load_tokenizer(path), lineage_of(path)
-        check_length(base, tokenizer, max_seq_length)
+        check_length(base, tokenizer, args.max_seq_length)
     except UserError as error:
         raise UserError(str(error).replace("--model_name_or_path", OPTION)) from error
-    return base, tokenizer, {"model": lineage_text(lineage), "fingerprint": lineage[-1]["fingerprint"]}
+    return Compared(base, tokenizer, {"model": lineage_text(lineage), "fingerprint": lineage[-1]["fingerprint"]})
+
+
+def sides_compared(collection, collections):
+    """Names of the sides whose vectors are compared: of every pair the foreign one, of the largest also the English one."""
+    largest = max(collections, key=lambda each: len(each.sides[ENGLISH].texts))
+    return list(collection.sides) if collection is largest else list(collection.languages)

@@ -145,7 +145,7 @@ def patterns(source, split, language, data_dir=None):
     """The glob patterns of a split in one language, below `--data_dir`; of `FirstOf` the one that is read, if any is there."""
     found = _templates(source, split, data_dir)
     if language != ENGLISH:
-        found = [template if _holds_languages(template, source) else _translated(template) for template in found]
+        found = [template if _template_has_languages(template, source) else _translated(template) for template in found]
     return [_fill(template, source, language) for template in found]
 
 
@@ -164,7 +164,12 @@ def _files_of(template, data_dir):
     return glob.glob(os.path.join(glob.escape(data_dir), template.format(**dict.fromkeys(FIELDS, "*"))))
 
 
-def _holds_languages(template, source):
+def holds_languages(source, split):
+    """Whether the files of a split are of one language each, or all have rows in several."""
+    return any(_template_has_languages(template, source) for template in _templates(source, split))
+
+
+def _template_has_languages(template, source):
     return source.language_of is not None or _names_language(template)
 
 
@@ -187,11 +192,18 @@ def languages_in(source, split, data_dir):
         if _names_language(template):
             found |= set(_codes(template, source, data_dir))
         elif source.language_of:
-            found |= set(source.names) if _files_of(template, data_dir) else set()
+            files = _files_of(template, data_dir)
+            found |= set(source.names or _spoken(source, files)) if files else set()
         else:
             found |= {ENGLISH} if _files_of(template, data_dir) else set()
             found |= set(_codes(_translated(template), source, data_dir))
     return sorted(found)
+
+
+def _spoken(source, paths):
+    """Languages that occur in the rows of some files."""
+    rows = (row for path in paths for row in source.read(path, source.features) if not isinstance(row, Dropped))
+    return {source.language_of(row) for row in rows} - {None}
 
 
 def _codes(template, source, data_dir):
@@ -220,7 +232,7 @@ def _fill(template, source, language):
 
 
 def _hub_rows(source, split, language):
-    if language != ENGLISH and not _holds_languages(source.config or "", source):
+    if language != ENGLISH and not _template_has_languages(source.config or "", source):
         raise MissingData(
             f"the hub has {source.hub} in English only; translated rows go to DIR/{patterns(source, split, language)[0]} and "
             "are found with --data_dir DIR"

@@ -1,0 +1,241 @@
+"""Retrieval among translations: scores of planted vectors, prediction files, and the script with all of its layers."""
+
+import argparse
+import re
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from conftest import SHARED
+
+import run_retrieval
+from tasks import load_task
+from xstilts import embeddings
+from xstilts.aligned import nearest_by_margin, search, sorted_english, write
+from xstilts.errors import UserError
+from xstilts.json_files import read_json
+from xstilts.published import PROTOCOL, SHAPE, check_against, check_published, values_of
+from xstilts.submission import score_files
+from xstilts.task import Collection, Side
+
+TATOEBA = load_task("tatoeba", object)
+
+
+def collection(english, language="de"):
+    """A Collection of some English sentences."""
+    return Collection({"en": Side(english, "query"), language: Side(english)}, (language,), None, ())
+
+
+def found_in(english, foreign, k=4):
+    """(scores, predictions) of planted vectors."""
+    args = argparse.Namespace(neighborhood=k)
+    vectors = {"en": np.asarray(english, np.float32), "de": np.asarray(foreign, np.float32)}
+    return search(TATOEBA, collection(["text"] * len(english)), vectors, args, "cpu")["de"]
+
+
+def test_planted_translations_are_found_in_both_directions():
+    generator = np.random.default_rng(0)
+    english = generator.normal(size=(200, 16))
+    lengths = generator.uniform(0.01, 100, size=(200, 1))
+    scores, found = found_in(english, (english + 0.05 * generator.normal(size=(200, 16))) * lengths)
+    assert found == [*range(200)]
+    assert {scores[name] for name in scores if name.startswith("accuracy")} == {100}
+    assert (scores["mrr"], scores["rank_median"], scores["rank_90"]) == (100, 1, 1)
+
+
+def test_directions_and_margins_differ_where_a_hub_is():
+    """The first foreign vector lies near every English one; all other translations are a little further off."""
+    angles = np.radians([0, 40, 80, 120])
+    english = np.c_[np.cos(angles), np.sin(angles), np.zeros(4)]
+    foreign = english * 0.6 + np.c_[np.zeros((4, 2)), np.full(4, 0.8)]
+    foreign[0] = english.mean(0)
+    scores, found = found_in(english, foreign, k=2)
+    cosines = (english @ (foreign / np.linalg.norm(foreign, axis=1, keepdims=True)).T).round(12)
+    assert found == cosines.argmax(1).tolist()
+    assert scores["accuracy"] == 100 * np.mean(cosines.argmax(1) == range(4)) < 100
+    assert scores["accuracy_to_english"] == 100 * np.mean(cosines.T.argmax(1) == range(4))
+    means = [np.sort(each, 1)[:, -2:].mean(1) for each in (cosines, cosines.T)]
+    margins = cosines / ((means[0][:, None] + means[1][None]) / 2)
+    among = np.where(cosines >= np.sort(cosines, 1)[:, -2:-1], margins, -1)
+    assert scores["accuracy_margin"] == 100 * np.mean(among.argmax(1) == range(4)) != scores["accuracy"]
+    ranks = 1 + (cosines > np.diag(cosines)[:, None]).sum(1)
+    assert scores["mrr"] == pytest.approx(100 * (1 / ranks).mean())
+    assert scores["hubness"] == 0, "with 4 vectors each is among everybody's 10 nearest"
+
+
+def test_a_margin_chooses_among_the_nearest():
+    forward = np.array([[0.9, 0.8], [0.5, 0.4]]), np.array([[0, 1], [1, 0]])
+    backward = np.array([[0.9, 0.9], [0.2, 0.2]]), None
+    assert nearest_by_margin(forward, backward, 2).tolist() == [1, 1]
+    assert nearest_by_margin(forward, backward, 1).tolist() == [0, 1]
+
+
+def test_vectors_that_are_not_finite_are_named():
+    vectors = np.ones((3, 2))
+    broken = vectors.copy()
+    broken[1, 0] = np.nan
+    with pytest.raises(UserError, match=r"de.*row 1|de.*row 2"):
+        found_in(vectors, broken)
+
+
+def test_the_english_side_is_sorted():
+    sentences = ["b", " a\n", "Z", "a", "é", "c"]
+    order = sorted_english(sentences)
+    assert [sentences[i] for i in order] == ["Z", " a\n", "a", "b", "c", "é"]
+    assert sorted(order) == list(range(len(sentences)))
+
+
+def test_positions_are_written_as_the_benchmark_reads_them(tmp_path):
+    write(tmp_path, "sw", [0, 10, 20], collection(["dog", "cat", "bird"], "sw"))
+    path = tmp_path / "test-sw.tsv"
+    assert path.read_bytes() == b"20\n10\n0\n"
+    mock = SHARED / "xtreme_mock" / "predictions" / "tatoeba" / path.name
+    if not mock.exists():
+        pytest.skip(f"{mock} is not there (XTREME's mock submission)")
+    assert all(re.fullmatch(r"(\d+\n)+", each.read_text()) for each in (path, mock))
+
+
+# ---- the script -----------------------------------------------------------------------------------------------------
+
+
+def retrieve(encoder, world, output_dir, *options):
+    """Run the script on one language; returns its run.json."""
+    line = ["--task", "tatoeba", "--model_name_or_path", encoder, "--data_dir", world, "--languages", "qna"]
+    run_retrieval.main([*line, "--output_dir", str(output_dir), "--use_cpu", *options])
+    return read_json(output_dir / "run.json")
+
+
+def test_all_layers_come_from_one_run(encoder, world, tmp_path):
+    run = retrieve(encoder, world, tmp_path / "all", "--layers", "all")
+    assert (run["layer"], run["layers"], run["factors"]) == (1, [0, 1, 2], [])
+    curves = run["by_layer"]["qna"]
+    for layer in range(3):
+        alone = retrieve(encoder, world, tmp_path / str(layer), "--layers", str(layer))
+        assert "by_layer" not in alone
+        assert alone["factors"] == ([] if layer == 1 else [f"layer{layer}"])
+        own = {name: value for name, value in alone["scores"]["qna"].items() if name in curves}
+        assert own == {name: values[layer] for name, values in curves.items()}
+        assert {"accuracy", "accuracy_to_english_margin", "mrr", "hubness", "anisotropy_english"} <= own.keys()
+    assert {name: run["scores"]["qna"][name] for name in curves} == {n: v[1] for n, v in curves.items()}
+    assert not (tmp_path / "all" / ".embeddings").exists()
+
+
+def test_the_runs_layer_is_the_protocols_or_the_highest(encoder, world, tmp_path):
+    assert retrieve(encoder, world, tmp_path / "a", "--layers", "0-1")["layer"] == 1
+    assert retrieve(encoder, world, tmp_path / "b", "--layers", "0,2")["layer"] == 2
+
+
+def test_kept_vectors_serve_another_run(encoder, world, tmp_path, monkeypatch):
+    options = ["--embeddings_dir", str(tmp_path / "vectors"), "--layers", "all"]
+    first = retrieve(encoder, world, tmp_path / "first", *options)
+    monkeypatch.setattr(embeddings, "pooled_states", None)
+    again = retrieve(encoder, world, tmp_path / "again", *options, "--neighborhood", "2")
+    assert again["by_layer"]["qna"]["accuracy"] == first["by_layer"]["qna"]["accuracy"]
+    moved = shutil.copytree(encoder, tmp_path / "moved")
+    retrieve(str(moved), world, tmp_path / "third", *options)
+
+
+def test_pooling_and_prefixes_are_other_runs(encoder, world, tmp_path):
+    plain = retrieve(encoder, world, tmp_path / "plain")
+    other = retrieve(encoder, world, tmp_path / "max", "--pooling", "max")
+    prefixed = retrieve(encoder, world, tmp_path / "e5", "--query_prefix", "the ", "--document_prefix", "the ")
+    assert [run["pooling"] for run in (plain, other, prefixed)] == ["mean", "max", "mean"]
+    assert [run["factors"] for run in (plain, other, prefixed)] == [[], ["max"], ["prefixed"]]
+    assert len({run["scores"]["qna"]["anisotropy"] for run in (plain, other, prefixed)}) == 3
+
+
+def test_the_prediction_file_scores_as_the_run_does(encoder, world, tmp_path):
+    run = retrieve(encoder, world, tmp_path / "run")
+    texts = open(f"{world}/tatoeba/tatoeba.qna-eng.eng", encoding="utf-8").read().splitlines()
+    (tmp_path / "gold" / "tatoeba").mkdir(parents=True)
+    gold = "".join(f"{position}\n" for position in sorted_english(texts))
+    (tmp_path / "gold" / "tatoeba" / "test-qna.tsv").write_text(gold)
+    files = [tmp_path / folder / "tatoeba" / "test-qna.tsv" for folder in ("run/predictions", "gold")]
+    scores, _ = score_files("tatoeba", "qna", *files)
+    assert scores["accuracy"] > 0
+    assert scores["accuracy"] == pytest.approx(run["scores"]["qna"]["accuracy"])
+
+
+@pytest.mark.parametrize("option", ["--bf16_full_eval", "--fp16_full_eval"])
+def test_half_precision_takes_effect(encoder, world, tmp_path, option):
+    half = retrieve(encoder, world, tmp_path / "half", option)["scores"]["qna"]
+    full = retrieve(encoder, world, tmp_path / "full")["scores"]["qna"]
+    assert 0 < abs(half["anisotropy"] - full["anisotropy"]) < 0.01
+
+
+BAD = [
+    ("--layers 3", r"has hidden_states\[0\] to \[2\], not \[3\]"),
+    ("--pooling middle", "--pooling middle is not one of"),
+    ("--pooling pooler", "reads the last layer only"),
+    ("--max_seq_length 600", "more than the 512 positions"),
+    ("--max_query_length 600", "more than the 512 positions"),
+    ("--task xnli", "--task xnli is a Task; it runs with run_intermediate.py or run_target.py"),
+    ("--check published", "about an untuned xlm-roberta-large"),
+    ("--check everything", "there is `published` only"),
+    ("--neighborhood 0", "--neighborhood 0 must be 1 or more"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), BAD)
+def test_bad_options_are_one_clear_line(encoder, world, tmp_path, options, message):
+    with pytest.raises(UserError, match=message) as error:
+        retrieve(encoder, world, tmp_path / "run", *options.split())
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+# ---- --check published ----------------------------------------------------------------------------------------------
+
+
+def large(**changes):
+    """An encoder of XLM-R Large's shape, without weights."""
+    encoder = torch.nn.Module()
+    encoder.config = argparse.Namespace(**{**SHAPE, **changes})
+    return encoder
+
+
+def asked(**changes):
+    """Arguments of the authors' protocol."""
+    return argparse.Namespace(**{**PROTOCOL, "check": "published", "model_name_or_path": "large", **changes})
+
+
+def test_the_published_means_are_those_of_the_source():
+    assert np.mean([*values_of("tatoeba")[1].values()]) == pytest.approx(31.0, abs=0.05)
+    assert np.mean([*values_of("bucc2018")[1].values()]) == pytest.approx(71.5, abs=0.05)
+    assert len(values_of("tatoeba")[1]) == 36
+
+
+def test_every_language_passes_or_fails(capsys):
+    scores = {code: {"accuracy": value, "examples": 1000} for code, value in values_of("tatoeba")[1].items()}
+    check_against(asked(), TATOEBA, scores)
+    said = capsys.readouterr().out
+    assert said.count("PASS") == 36
+    scores["de"] = {"accuracy": 63.3, "examples": 1000}
+    scores["jv"] = {"accuracy": 10.9, "examples": 205}
+    del scores["sw"]
+    with pytest.raises(UserError, match="--check published: de FAIL; compare tokenizer"):
+        check_against(asked(), TATOEBA, scores)
+    said = capsys.readouterr().out
+    assert "de: FAIL, accuracy 63.3, published 63.9, may differ by 0.5" in said
+    assert "jv: PASS, accuracy 10.9, published 10.2, may differ by 0.7" in said
+    assert "sw: not there; 7.9 is published" in said
+    with pytest.raises(UserError, match="every language is missing"):
+        check_against(asked(), TATOEBA, {})
+
+
+@pytest.mark.parametrize(
+    ("args", "encoder", "layer", "lineage", "message"),
+    [
+        ({}, {"num_hidden_layers": 12}, 14, 1, "an untuned xlm-roberta-large"),
+        ({}, {}, 14, 2, "an untuned xlm-roberta-large"),
+        ({}, {}, 13, 1, "not those with layer 13"),
+        ({"pooling": "cls", "neighborhood": 5}, {}, 14, 1, "not those with --pooling cls, --neighborhood 5"),
+    ],
+)
+def test_what_is_not_comparable_is_not_compared(args, encoder, layer, lineage, message):
+    check_published(asked(), TATOEBA, large(), [{}], 14)
+    with pytest.raises(UserError, match=message):
+        check_published(asked(**args), TATOEBA, large(**encoder), [{}] * lineage, layer)
+    with pytest.raises(UserError, match="not of pawsx"):
+        check_published(asked(), load_task("pawsx"), large(), [{}], 14)

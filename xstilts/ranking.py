@@ -1,0 +1,204 @@
+"""Retrieval from one pool of candidates: LAReQA, whose answers are in all languages, and Mewsli-X, whose entities are.
+
+Queries and candidates are embedded with the last layer's first token, as they are trained (`xstilts/dual_encoder.py`), and
+compared by dot product. A query has one or several right candidates.
+"""
+
+import json
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from xstilts.errors import UserError, say
+from xstilts.examples import check_samples, record_of
+from xstilts.languages import each_language
+from xstilts.metrics import score
+from xstilts.pooling import last_layer
+from xstilts.robustness import anisotropy, hubness, rank_summary
+from xstilts.scoring import CUTOFF
+from xstilts.search import normalized, top_k
+from xstilts.sources import ENGLISH, MissingData, holds_languages, languages_in, load_raw
+from xstilts.task import Collection, RetrievalType, Side
+
+CANDIDATES = "candidates"
+BLOCK = 2**26  # products that are held at a time: 256 MB
+
+
+@dataclass(frozen=True)
+class Gold:
+    """ids         of all candidates
+    languages   of all candidates; None where they have no language of their own files
+    queries     {language: ids of its queries}
+    right       {language: for each query the ascending positions of its right candidates}
+    """
+
+    ids: list[str]
+    languages: list[str] | None
+    queries: dict[str, list[str]]
+    right: dict[str, list[list[int]]]
+
+
+def load(task, args):
+    """One Collection: the queries of every language, and all candidates. `--languages` and `--max_eval_samples` choose among the
+    queries; the pool is always whole."""
+    check_samples("test", args.max_eval_samples)
+    queries, missing = each_language(
+        replace(task, source=task.retrieval.queries), "test", args.languages, args.data_dir, _loader(task, args)
+    )
+    pool, records = load_candidates(task, args.data_dir)
+    right = {language: _right(task, language, rows, pool) for language, (rows, _) in queries.items()}
+    gold = Gold(
+        ids=[each["id"] for each in pool],
+        languages=[each["language"] for each in pool] if pool[0]["language"] else None,
+        queries={language: [query["id"] for query in rows] for language, (rows, _) in queries.items()},
+        right=right,
+    )
+    pairs = any(each["context"] for each in pool)
+    texts = [(each["text"], each["context"]) if pairs else each["text"] for each in pool]
+    sides = {CANDIDATES: Side(texts)}
+    sides |= {language: Side([query["text"] for query in rows], "query") for language, (rows, _) in queries.items()}
+    records += [record for _, record in queries.values()]
+    return [Collection(sides, tuple(queries), gold, tuple(records))], missing
+
+
+def _loader(task, args):
+    """language -> (queries, record)"""
+
+    def queries_in(language):
+        raw = load_raw(task.retrieval.queries, "test", language, args.data_dir)
+        found = [query for row in raw.rows for query in task.retrieval.to_queries(row)]
+        if not found:
+            raise UserError(f"{task.name}: no queries in '{language}' ({', '.join(raw.files)})")
+        published = task.sizes.get(f"test-{language}", task.sizes.get("test"))
+        found = found[: args.max_eval_samples]
+        return found, record_of(task.name, found, "test", language, published, raw.files)
+
+    return queries_in
+
+
+def load_candidates(task, data_dir):
+    """(candidates, with their language where their files have one; their records). Raises UserError for an id that occurs
+    twice."""
+    source, pool, records = task.retrieval.candidates, [], []
+    for language in _pooled(task, source, data_dir):
+        try:
+            raw = load_raw(source, "test", language or ENGLISH, data_dir)
+        except MissingData as error:
+            if language is None:
+                raise
+            say(f"{task.name}: no candidates in '{language}', so scores are not the benchmark's ({error})")
+            continue
+        found = [each for row in raw.rows for each in task.retrieval.to_candidates(row)]
+        if language:
+            found = [{**each, "id": f"{language}_{each['id']}"} for each in found]
+        records.append(record_of(task.name, found, CANDIDATES, language or "all", None, raw.files))
+        pool += [{**each, "language": language} for each in found]
+    if len({each["id"] for each in pool}) < len(pool):
+        seen = set()
+        twice = next(each["id"] for each in pool if each["id"] in seen or seen.add(each["id"]))
+        raise UserError(f"{task.name}: candidate '{twice}' occurs twice ({', '.join(records[0]['files'])})")
+    return pool, records
+
+
+def _pooled(task, source, data_dir):
+    """Languages whose candidates are put together: the benchmark's, and what else lies in `data_dir`; [None] where one file holds
+    the candidates of all."""
+    if not holds_languages(source, "test"):
+        return [None]
+    others = set(languages_in(source, "test", data_dir) if data_dir else ()) - {*task.languages}
+    if others:
+        say(f"{task.name}: candidates in {', '.join(sorted(others))} too, so scores are not the benchmark's")
+    return [*task.languages, *sorted(others)]
+
+
+def _right(task, language, queries, pool):
+    """Positions of the right candidates of each query. Raises UserError for a query without any."""
+    places = {}
+    for position, each in enumerate(pool):
+        for key in each["keys"]:
+            places.setdefault(key, []).append(position)
+    if lost := [query for query in queries if query["key"] not in places]:
+        raise UserError(
+            f"{task.name} '{language}': {len(lost)} queries have no right candidate, the first is {lost[0]['id']} "
+            f"({lost[0]['key']}); the candidates are not those of these queries"
+        )
+    return [places[query["key"]] for query in queries]
+
+
+def search(task, collection, vectors, args, device):
+    """{language: (scores, {query id: ids of the 20 nearest candidates})}.
+
+    map@20              the benchmark's figure
+    map                 over the whole ranking, as LAReQA's own paper has it (Roy et al. 2020)
+    by_answer_language  {language: map}: only answers in that language are right, other right ones are taken out of the ranking
+    same_language_at_1  share of queries whose nearest candidate, right or wrong, is in their own language: even in a space where
+                        languages play no role, it is that language's share of the pool
+    mrr, rank_median, rank_90 of the first right one; hubness of the candidates, and their anisotropy
+    """
+    gold, pool = collection.gold, normalized(vectors[CANDIDATES], CANDIDATES)
+    cone, found = anisotropy(pool), {}
+    for language in collection.languages:
+        queries = normalized(vectors[language], language)
+        _, nearest = top_k(queries, pool, CUTOFF, device)
+        right = gold.right[language]
+        lists = [[gold.ids[position] for position in row] for row in nearest.tolist()]
+        ranks = ranks_of_right(queries, pool, right, device)
+        scores = {
+            **score(task.metric, lists, [[gold.ids[position] for position in each] for each in right]),
+            "map": mean_average_precision(ranks),
+            **rank_summary([each.min() for each in ranks]),
+            "hubness": hubness(nearest, len(pool)),
+            "anisotropy": cone,
+        }
+        if gold.languages:
+            scores |= by_language(language, nearest[:, 0].tolist(), ranks, right, gold.languages)
+        found[language] = scores, dict(zip(gold.queries[language], lists, strict=True))
+    return found
+
+
+def ranks_of_right(queries, pool, right, device="cpu"):
+    """For each query the ranks, from 1, of its right candidates, in the order in which they are given; equal ones stand in the
+    order of their positions. Products are held for so many queries at a time as `BLOCK` allows."""
+    pool, ranks, rows = torch.as_tensor(pool).to(device), [], max(1, BLOCK // len(pool))
+    order = torch.arange(len(pool), device=device)
+    for start in range(0, len(queries), rows):
+        products = torch.as_tensor(queries[start : start + rows]).to(device) @ pool.T
+        for row, positions in zip(products, right[start : start + rows], strict=True):
+            own = [((row > row[p]) | ((row == row[p]) & (order < p))).sum() for p in positions]
+            ranks.append(1 + torch.stack(own).cpu().numpy())
+    return ranks
+
+
+def mean_average_precision(ranks):
+    """Mean over queries of the precision at each right candidate, 0 to 100; `ranks` are arrays of ranks from 1."""
+    return float(100 * np.mean([np.mean(np.arange(1, len(each) + 1) / np.sort(each)) for each in ranks]))
+
+
+def by_language(language, nearest, ranks, right, languages):
+    """`by_answer_language` and `same_language_at_1` of the queries of one language (see `search`).
+
+    nearest      position of the nearest candidate of each query
+    ranks, right ranks and positions of its right candidates, in one order
+    languages    of all candidates
+    """
+    tables = {}
+    for each, positions in zip(ranks, right, strict=True):
+        own = [languages[position] for position in positions]
+        for answer in dict.fromkeys(own):
+            is_own = np.array([other == answer for other in own])
+            above = (each[~is_own][None] < each[is_own][:, None]).sum(1)
+            tables.setdefault(answer, []).append(each[is_own] - above)
+    first = [languages[position] == language for position in nearest]
+    return {
+        "by_answer_language": {answer: mean_average_precision(found) for answer, found in sorted(tables.items())},
+        "same_language_at_1": 100 * sum(first) / len(first),
+    }
+
+
+def write(folder, language, predictions, collection):
+    """XTREME-R's file for Mewsli-X, and the same for LAReQA: {query id: candidate ids, the best first}."""
+    (folder / f"test-{language}.json").write_text(json.dumps(predictions, ensure_ascii=False), encoding="utf-8")
+
+
+TYPE = RetrievalType(name="ranking", pooling="cls", layer=last_layer, load=load, search=search, write=write)
