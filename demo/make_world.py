@@ -2,10 +2,10 @@
 
     python demo/make_world.py --output_dir world [--seed 0] [--scale 1.0]
 
-Takes about 25 seconds and writes the same bytes for the same seed and scale. Dev and test sentences are drawn first and
-never occur again, neither in a training set nor in the pretraining text; what `intermediate.py` and then `targets.py` add is
-drawn last and keeps clear of all that. `languages.py` says what the languages are, `languages.csv` in the output declares
-their distances.
+Takes about 30 seconds and writes the same bytes for the same seed and scale. Dev and test sentences are drawn first and
+never occur again, neither in a training set nor in the pretraining text; what `intermediate.py`, then `targets.py` and then
+`retrieval.py` add is drawn last and keeps clear of all that. `languages.py` says what the languages are, `languages.csv` in
+the output declares their distances.
 """
 
 import argparse
@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from demo.intermediate import said, write_intermediate
 from demo.items import LABELS, draw_pair, draw_paragraph, draw_story, fresh, hold_out
 from demo.languages import ENGLISH, make_languages, say
+from demo.retrieval import write_retrieval
 from demo.targets import write_targets
 from demo.world import draw_document, draw_sentence
 from demo.writers import (
@@ -58,6 +59,7 @@ def write_world(output_dir, seed=0, scale=1.0):
     held_out = {say(sentence, languages["en"]) for sentence in held_out}
     write_intermediate(out, seed, languages, lambda count: scaled(count, scale), train, seen, held_out)
     write_targets(out, seed, languages, lambda count: scaled(count, scale), seen, held_out)
+    write_retrieval(out, seed, languages, lambda count: scaled(count, scale), test["xquad"], seen, held_out)
     write_languages(out / "languages.csv", languages, counts)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from demo.choices import draw_alternatives
-from demo.intermediate import TREEBANKS, draw_items
+from demo.intermediate import TREEBANKS, draw_items, said
 from demo.items import draw_paragraph
 from demo.target_items import draw_named, draw_paraphrase, draw_sought
 from demo.target_writers import write_mlqa, write_panx, write_pawsx, write_tydiqa, write_xcopa
@@ -107,7 +107,9 @@ def training_sets(languages, size):
 
 
 def write_targets(out, seed, languages, size, seen, held_out):
-    """Everything in this file, below `out`; `size(count)` scales a count, `held_out` grows."""
+    """Everything in this file, below `out`; `size(count)` scales a count; `held_out` and `seen` grow."""
     for target in (*held_out_sets(languages), *training_sets(languages, size)):
         rng, others = random.Random(f"{seed} {target.name}"), set() if target.split == "train" else seen
-        target.write(out, draw_items(rng, target, target.split, size(target.size), held_out, others))
+        items = draw_items(rng, target, target.split, size(target.size), held_out, others)
+        seen.update(sentence for item in items for sentence in said(item))
+        target.write(out, items)

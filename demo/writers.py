@@ -67,13 +67,18 @@ def write_hellaswag(path, stories, language, split):
 
 def write_squad(path, paragraphs, language, per_article=10):
     """SQuAD v1.1 JSON, `per_article` paragraphs to an article; answers are phrases without their adposition."""
+    text = json.dumps({"data": squad_articles(paragraphs, language, per_article), "version": "1.1"}, ensure_ascii=False)
+    write_lines(path, [text])
+
+
+def squad_articles(paragraphs, language, per_article=10):
+    """The articles of a SQuAD file."""
     articles = []
     for start in range(0, len(paragraphs), per_article):
         chunk = paragraphs[start : start + per_article]
         written = [squad_paragraph(p, language, f"w{start + i:05d}") for i, p in enumerate(chunk)]
         articles.append({"title": f"World {start // per_article}", "paragraphs": written})
-    text = json.dumps({"data": articles, "version": "1.1"}, ensure_ascii=False)
-    write_lines(path, [text])
+    return articles
 
 
 def squad_paragraph(paragraph, language, name):
