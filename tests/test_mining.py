@@ -663,7 +663,7 @@ def test_a_threshold_that_is_given_needs_no_dev(small):
     again, same = search(TASK, alone, of_test, options(threshold=scores["threshold"]), "cpu")["de"]
     assert same == predictions
     assert again == {name: value for name, value in scores.items() if not name.startswith("dev_")}
-    _, margins = mining._mined("test", "de", alone, of_test, options(), "cpu")
+    _, margins, _ = mining._mined("test", "de", alone, of_test, options(), "cpu")
     one, pair = search(TASK, alone, of_test, options(threshold=margins.max()), "cpu")["de"]
     assert one["pairs"] == len(pair) == (margins == margins.max()).sum(), (
         "a pair that scores just the threshold is taken"

@@ -25,6 +25,7 @@ from xstilts.examples import record_of
 from xstilts.languages import each_language
 from xstilts.metrics import score
 from xstilts.pooling import default_layer
+from xstilts.robustness import anisotropy, hubness
 from xstilts.search import normalized, top_k_both
 from xstilts.sources import ENGLISH, find_files, load_rows
 from xstilts.task import Collection, RetrievalType, Side
@@ -157,11 +158,12 @@ def search(task, collection, vectors, args, device):
     f1, precision, recall                of test, 0 to 100, at the threshold
     threshold, pairs                     which one that was; how many pairs were taken
     dev_f1, dev_precision, dev_recall    of dev at the same threshold: its best. The authors' 71.5 is this. Not with --threshold
+    hubness, anisotropy                  of test's English sentences as neighbours of the foreign ones (`xstilts/robustness.py`)
     """
     (language,) = collection.languages
     threshold, scores = args.threshold, {}
     if threshold is None:
-        found, margins = _mined("dev", language, collection, vectors, args, device)
+        found, margins, _ = _mined("dev", language, collection, vectors, args, device)
         gold = collection.gold["dev"].gold
         right = np.array([pair in gold for pair in found], dtype=bool)
         threshold = best_threshold(margins, right, len(gold))
@@ -171,11 +173,12 @@ def search(task, collection, vectors, args, device):
             )
         dev = scoring.mined_pairs([found[i] for i in np.flatnonzero(margins >= threshold)], gold)
         scores = {f"dev_{name}": value for name, value in dev.items()}
-    found, margins = _mined("test", language, collection, vectors, args, device)
+    found, margins, space = _mined("test", language, collection, vectors, args, device)
     test = collection.gold["test"]
     predictions = sorted(_line(test.ids, found[i]) for i in np.flatnonzero(margins >= threshold))
     of_test = score(task.metric, [predictions], [[_line(test.ids, pair) for pair in sorted(test.gold)]])
-    return {language: ({**of_test, "threshold": threshold, "pairs": len(predictions), **scores}, predictions)}
+    scores = {**of_test, "threshold": threshold, "pairs": len(predictions), **scores, **space}
+    return {language: (scores, predictions)}
 
 
 def _line(ids, pair):
@@ -183,12 +186,13 @@ def _line(ids, pair):
 
 
 def _mined(split, language, collection, vectors, args, device):
-    """(pairs of positions of lines, (pairs,) scores) of one split."""
+    """(pairs of positions of lines, (pairs,) scores, hubness and anisotropy) of one split."""
     names = (f"{split} {language}", f"{split} {ENGLISH}")
     foreign, english = (normalized(vectors[name], name) for name in names)
     nearest = top_k_both(foreign, english, args.neighborhood, device)
+    space = {"hubness": hubness(nearest[0][1], len(english)), "anisotropy": anisotropy(english)}
     found = mined(*nearest, args.retrieval)
-    return of_lines(*found, collection.gold[split].lines, args.duplicates)
+    return *of_lines(*found, collection.gold[split].lines, args.duplicates), space
 
 
 def mined(forward, backward, retrieval):

@@ -20,7 +20,7 @@ def rank_summary(ranks):
 def hubness(neighbours, size):
     """Skewness of how often each of `size` vectors is among the nearest of some query; 0 is even, large are a few hubs.
 
-    neighbours    (queries, k) positions; the first 10 columns count (Radovanovic et al. 2010)
+    neighbours    (queries, k) positions; the first 10 columns count (Radovanovic et al. 2010), all if there are fewer
     """
     return float(skewness(occurrences(neighbours[:, :NEIGHBOURS], size)))
 

@@ -1,24 +1,24 @@
 """Exact nearest neighbours by inner product, and what they say of a space: how much it has hubs, and how little it is filled.
 
-Vectors are (n, width) float32 arrays: tensors, numpy arrays or memory maps, which are read block by block. Products are those of
-`device` in float32, never TF32, in square blocks of `side` vectors with `side` vectors, computed into one buffer. Functions with
-the same `side` compute the same blocks, so that they agree to the last bit on which of two neighbours is nearer; another `side`
-may round otherwise.
+Vectors are (n, width) float32 arrays: tensors, numpy arrays or memory maps, which are read block by block. Products are computed
+on `device` in float32, never in TF32 or bfloat16, and in square blocks, `side` vectors with `side` vectors. Functions with the
+same `side` compute the same blocks, so that they agree to the last bit on which of two is nearer; another `side` may round
+otherwise.
 """
 
 import contextlib
 import math
-from functools import partial
 
 import numpy as np
 import torch
+from torch.nn.functional import linear, pad
 
 from xstilts.errors import UserError
 
 BYTES = {"cpu": 2**24, "cuda": 2**28}  # of a block of products: what a cache holds, what keeps a GPU at work
 GROUP = 16  # products of which only the largest is looked at, unless it is among the best
 EMPTY = -torch.inf, -1  # product and position where nothing is found yet
-EXACT = 0.0, None  # by how much products may be off, and what computes some of them again
+FIRST, SECOND = "the first vectors", "the second vectors"  # in messages
 ROWS = 8192  # rows that are normalised at a time
 
 
@@ -47,18 +47,12 @@ def top_k(queries, index, k, device="cpu", side=None):
 
     Raises UserError for a k below 1, for vectors of unequal width, and for NaN and infinity in them.
     """
-    return _search(queries, index, k, device, side, both=False)[0]
+    return _search(queries, index, (k, 0), device, side)[0]
 
 
-def top_k_both(x, y, k, device="cpu", side=None, bf16=False):
-    """`top_k` of x in y and of y in x, from one pass over the products, which takes half of the time of two.
-
-    With `bf16` products are computed in bfloat16, and again in float32 where these may be among the k largest, by the largest
-    error that rounding to bfloat16 can make. What is found is the same, but that neighbours whose float32 products differ by
-    rounding, up to 1e-6 for vectors of length 1, may change places. This is quicker where bfloat16 is: on GPUs, and on processors
-    with AVX512-BF16 or AMX; and slower where all vectors are so near each other that rounding hides their differences.
-    """
-    return _search(x, y, k, device, side, both=True, bf16=bf16)
+def top_k_both(x, y, k, device="cpu", side=None):
+    """`top_k` of x in y and of y in x, from one pass over the products, which takes half of the time of two."""
+    return _search(x, y, (k, k), device, side)
 
 
 def ranks(queries, index, device="cpu", side=None):
@@ -72,8 +66,8 @@ def ranks(queries, index, device="cpu", side=None):
     side = side or block_side(device)
     found = torch.ones(len(queries), dtype=torch.int64)
     for start in range(0, len(queries), side):
-        others = [other for other in range(0, len(index), side) if other != start]
-        for other, block, *_ in _products(queries, index, start, [start, *others], device, side):
+        others = [start, *(other for other in range(0, len(index), side) if other != start)]
+        for other, block in _products(_rows(queries, start, side, device, FIRST), index, others, side):
             if other == start:
                 own = block.diagonal()[:, None].clone()
                 before = (block > own) | (block == own).tril(-1)
@@ -88,24 +82,23 @@ def block_side(device):
     return math.isqrt(BYTES[torch.device(device).type] // 4)
 
 
-def _search(x, y, k, device, side, both, bf16=False):
-    """Tables of x in y and of y in x, the latter without its neighbours unless `both`."""
-    if k < 1:
-        raise UserError(f"{k} nearest neighbours cannot be searched for; give 1 or more")
+def _search(x, y, k, device, side):
+    """Tables of the k[0] nearest ys of every x, and of the k[1] nearest xs of every y."""
+    if k[0] < 1:
+        raise UserError(f"{k[0]} nearest neighbours cannot be searched for; give 1 or more")
     side = side or block_side(device)
-    found = _tables(len(x), min(k, len(y)), "cpu"), _tables(len(y), min(k, len(x)) if both else 0, device)
+    found = _tables(len(x), min(k[0], len(y)), "cpu"), _tables(len(y), min(k[1], len(x)), device)
     for start in range(0, len(x), side):
         rows = [table[start : start + side].to(device) for table in found[0]]
-        for other, block, *precision in _products(x, y, start, range(0, len(y), side), device, side, bf16):
-            _take(rows, block, other, False, precision[0])
-            if both:
-                _take([table[other : other + side] for table in found[1]], block, start, True, precision[1])
+        a = _rows(x, start, side, device, FIRST)
+        for other, block in _products(a, y, range(0, len(y), side), side):
+            _take(rows, block, other)
+            if k[1]:
+                _take([table[other : other + side] for table in found[1]], block, start, columns=True)
         for table, own in zip(found[0], rows, strict=True):
             table[start : start + side] = own
     if not all(products.isfinite().all() for products, _ in found):
-        raise UserError(
-            "products of the vectors are too large for float32; `normalized` makes all vectors as long as 1"
-        )
+        raise UserError("products of the vectors are too large for float32; `normalized` gives them length 1")
     return found[0], tuple(table.cpu() for table in found[1])
 
 
@@ -114,32 +107,25 @@ def _tables(n, k, device):
     return tuple(torch.full((n, k), empty, device=device) for empty in EMPTY)
 
 
-def _take(tables, block, first, columns, precision):
+def _take(tables, block, first, columns=False):
     """Bring tables of the best so far, (rows, k) products and positions, up to date in place with a block of products of these
     rows, or of `columns`, with vectors whose positions begin at `first`, above all in the tables."""
-    slack, exact = precision
-    scores, _ = tables
-    rows, places, products = _candidates(scores, *_groups(block, columns), slack)
-    if exact:
-        products = exact(rows, places)
-        (kept,) = (products > scores[rows, -1]).nonzero(as_tuple=True)
-        rows, places, products = rows[kept], places[kept], products[kept]
+    rows, places, products = _candidates(tables[0], *_groups(block, columns))
     if len(rows):
         order = (rows * max(block.shape) + places).argsort()
         _merge(tables, rows[order], products[order], first + places[order])
 
 
-def _candidates(scores, grouped, best, slack):
+def _candidates(scores, grouped, best):
     """(rows, columns, products) of a block in `_groups` that may be among the k best of their row, in any order.
 
     These are above the k-th best so far and, where that would be many, no less than the k-th best of the block's groups, each of
-    which has a product as large as that: among them are the k best, with all their equals. Products that may be off by `slack`,
-    (rows, 1), may be lower by it than the former, and by twice as much than the latter, which may be off itself.
+    which has a product as large as that: among them are the k best, with all their equals.
     """
-    k, worst, floor = scores.shape[1], scores[:, -1:] - slack, torch.full_like(scores[:, -1:], -torch.inf)
+    k, worst, floor = scores.shape[1], scores[:, -1:], torch.full_like(scores[:, -1:], -torch.inf)
     hits = best > worst
     if hits.count_nonzero() > len(scores) * k:  # so there are more groups than k
-        floor = best.topk(k, dim=1).values[:, -1:] - 2 * slack
+        floor = best.topk(k, dim=1).values[:, -1:]
         hits &= best >= floor
     rows, groups = hits.nonzero(as_tuple=True)
     members = grouped[rows, :, groups]
@@ -154,7 +140,7 @@ def _groups(block, columns):
     """
     dim = 0 if columns else 1
     if rest := -block.shape[dim] % GROUP:
-        block = torch.nn.functional.pad(block, (0, 0, 0, rest) if columns else (0, rest), value=-torch.inf)
+        block = pad(block, (0, 0, 0, rest) if columns else (0, rest), value=-torch.inf)
     grouped = block.unflatten(dim, (GROUP, -1))
     best = grouped.amax(dim)
     return (grouped.permute(2, 0, 1), best.T) if columns else (grouped, best)
@@ -179,23 +165,15 @@ def _merge(tables, rows, *found):
 # ---- products -------------------------------------------------------------------------------------------------------
 
 
-def _products(x, y, start, others, device, side, bf16=False):
-    """(first row of y, products of the rows of x from `start` with the rows of y from there, precision of the former, precision
-    of the latter) for each of `others`. A block lasts until the next one is asked for."""
-    if x.shape[1] != y.shape[1]:
-        raise UserError(f"vectors of width {x.shape[1]} cannot be compared with vectors of width {y.shape[1]}")
-    a = _rows(x, start, side, device, "the first vectors")
-    buffer, middle = a.new_empty(len(a) * min(side, len(y))), a.mean(0)
-    rounded = _rounded(a, middle) if bf16 else None
+def _products(a, y, others, side):
+    """(first row of y, products of a with the rows of y from there) for each of `others`. Raises UserError for unequal width."""
+    if a.shape[1] != y.shape[1]:
+        raise UserError(f"vectors of width {a.shape[1]} cannot be compared with vectors of width {y.shape[1]}")
+    device = a.device
+    if device.type == "cpu" and torch.backends.mkldnn.is_available():
+        a = a.to_mkldnn()  # torch's own product there, MKL's, is half as fast as oneDNN's on AMD with AVX-512
     for other in others:
-        b = _rows(y, other, side, device, "the second vectors")
-        block = buffer[: len(a) * len(b)].view(len(a), len(b))
-        if bf16:
-            rows, columns = _multiply_rounded(rounded, _rounded(b, middle), middle, block)
-            yield other, block, (rows, partial(_pairs, a, b)), (columns, partial(_pairs, b, a))
-        else:
-            _multiply(a, b, block)
-            yield other, block, EXACT, EXACT
+        yield other, _multiply(a, _rows(y, other, side, device, SECOND))
 
 
 def _rows(vectors, start, count, device, name):
@@ -214,71 +192,29 @@ def _first(rows):
     return rows.int().argmax().item() + 1
 
 
-def _multiply(a, b, out):
-    """a @ b.T into `out`."""
-    if out.device.type == "cpu":
-        np.matmul(a.numpy(), b.numpy().T, out=out.numpy())  # on AMD 1.2 times as fast as torch's, on two cores
-    else:
-        with full_precision():
-            torch.mm(a, b.T, out=out)
-
-
-def _rounded(vectors, middle):
-    """(vectors - middle in bfloat16, their lengths and what rounding took of them as lengths, (n, 1) each, vectors . middle)."""
-    apart = vectors - middle
-    rounded = apart.bfloat16()
-    return rounded, *(each.norm(dim=1, keepdim=True) for each in (apart, apart - rounded)), vectors @ middle
-
-
-def _multiply_rounded(a, b, middle, out):
-    """Products of vectors, `_rounded` both, into `out`; returns by how much they may be off, for rows (a, 1), for columns (b, 1).
-
-    With m for the middle a.b = (a - m).(b - m) + a.m + b.m - m.m. Only the first term is rounded to bfloat16, and it is small
-    where all vectors have a direction in common. Rounding its factors by r and s puts it off by |a - m| |s| + |r| (|b - m| + |s|)
-    at most (Cauchy and Schwarz), and rounding itself by 2^-8 |a - m| |b - m|, of which a tenth more is for its sum in float32.
-    """
-    (near, *row, rows_along), (far, *column, columns_along) = a, b
-    with full_precision():
-        torch.add(near @ far.T, columns_along - middle @ middle, out=out)
-    out += rows_along[:, None]
-    slack, length = [], middle.norm()
-    for (size, off), (other, other_off) in ((row, column), (column, row)):
-        most, most_off = other.max(), other_off.max()
-        float32 = 2**-20 * (size + length) * (most + length)
-        slack.append(size * most_off + off * (most + most_off) + 1.1 * 2**-8 * size * most + float32)
-    return slack
-
-
-def _pairs(a, b, rows, columns):
-    """Products in float32 of some rows of a with as many of b."""
-    if len(rows) * 32 > len(a) * len(b):  # all of them take less time then
-        _multiply(a, b, every := a.new_empty(len(a), len(b)))
-        return every[rows, columns]
-    size = max(1, BYTES[a.device.type] // 64 // a.shape[1])
-    return torch.cat([_dot(a, b, *each) for each in zip(rows.split(size), columns.split(size), strict=True)])
-
-
-def _dot(a, b, rows, columns):
-    if a.device.type == "cpu":
-        return torch.from_numpy(np.einsum("ij,ij->i", a.numpy()[rows.numpy()], b.numpy()[columns.numpy()]))
-    return (a[rows] * b[columns]).sum(1)
+def _multiply(a, b):
+    """a @ b.T, dense, for an `a` that may be in oneDNN's layout."""
+    with full_precision(b.device.type):
+        return linear(a, b).to_dense() if a.is_mkldnn else a @ b.T
 
 
 @contextlib.contextmanager
-def full_precision():
-    """Products on a GPU in the type of their factors, sums in float32, whatever --tf32 and --bf16 made of them elsewhere."""
-    flags = torch.backends.cuda.matmul
-    exact = {"fp32_precision": "ieee"} if hasattr(flags, "fp32_precision") else {"allow_tf32": False}
-    exact["allow_bf16_reduced_precision_reduction"] = False
-    before = {name: getattr(flags, name) for name in exact}
+def full_precision(device):
+    """Products of float32 tensors in float32, whatever --tf32, --bf16 and the like made of them elsewhere."""
+    name, exact, places = "fp32_precision", "ieee", [torch.backends.cuda.matmul]
+    if hasattr(places[0], name):
+        places.append(torch.backends.mkldnn.matmul)
+    else:  # torch before 2.9
+        name, exact = "allow_tf32", False
+    before = [getattr(place, name) for place in places]
     try:
-        for name, value in exact.items():
-            setattr(flags, name, value)
-        with torch.autocast("cuda", enabled=False):
+        for place in places:
+            setattr(place, name, exact)
+        with torch.autocast(device, enabled=False):
             yield
     finally:
-        for name, value in before.items():
-            setattr(flags, name, value)
+        for place, value in zip(places, before, strict=True):
+            setattr(place, name, value)
 
 
 # ---- what neighbours say of a space ---------------------------------------------------------------------------------

@@ -23,7 +23,8 @@ class TaskType:
     forward      (model, batch) -> model outputs; for types whose model is not simply called with the batch
     collate      (list of feature rows, tokenizer) -> padded int64 tensors; `labels` is -100 where nothing is learned
     logits       (model outputs, batch) -> (..., classes) logits; `labels`, of the shape before classes, index the last axis
-    keep         (logits, labels, batch) -> what is kept of every row of the batch until all are decoded, arrays without padding
+    keep         (model outputs, labels, batch) -> what is kept of every row of the batch until all are decoded, arrays without
+                 padding
     decode       (kept of every row, features, examples, labels) -> one prediction per example, in the order of the examples
     confidence   (kept of every row, features, examples) -> the model's probability of each prediction, 0 to 1 (of a word each)
     gold         example -> the reference that the metric compares a prediction with
