@@ -12,7 +12,7 @@ from transformers import AutoModel
 
 from xstilts import embeddings
 from xstilts.checkpoint import load_encoder
-from xstilts.embeddings import token_rows, vectors_of
+from xstilts.embeddings import check_memory, token_rows, vectors_of
 from xstilts.errors import UserError
 from xstilts.json_files import read_json, write_json
 from xstilts.task import Side
@@ -163,6 +163,15 @@ def test_a_full_disk_is_told_beforehand(embedded, monkeypatch, tmp_path):
         embedded(SENTENCES, range(3))
     assert not (tmp_path / "vectors").exists()
     embedded(SENTENCES, range(2))
+
+
+def test_too_little_memory_is_told(write):
+    meminfo = write("MemTotal:  9 kB\nMemAvailable:       3 kB\n")
+    check_memory(3072, meminfo)
+    with pytest.raises(UserError, match=r"searched at once take 0\.0 GiB of memory, and 0\.0 GiB are available"):
+        check_memory(3073, meminfo)
+    check_memory(2**60, f"{meminfo}/nowhere")
+    check_memory(2**60, write("MemTotal: 9 kB\n", "other"))
 
 
 SCRIPT = f"""

@@ -86,6 +86,19 @@ def check_room(folder, size):
         )
 
 
+def check_memory(size, meminfo="/proc/meminfo"):
+    """Raise UserError if fewer than `size` bytes of memory are available, where the system says how many are."""
+    if not os.path.exists(meminfo):
+        return
+    with open(meminfo, encoding="ascii") as file:
+        free = next((int(line.split()[1]) * 2**10 for line in file if line.startswith("MemAvailable")), size)
+    if size > free:
+        raise UserError(
+            f"the vectors that are searched at once take {size / 2**30:,.1f} GiB of memory, and {free / 2**30:,.1f} GiB are "
+            "available; a smaller encoder or a machine with more memory is needed"
+        )
+
+
 @contextlib.contextmanager
 def _new_files(place, layers, shape):
     """{layer: memory-mapped array}, under names of their own until all is written; the first process makes them."""

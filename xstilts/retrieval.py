@@ -8,7 +8,7 @@ from accelerate import PartialState
 
 from xstilts import ranking
 from xstilts.checkpoint import model_fingerprint
-from xstilts.embeddings import check_room, vectors_of
+from xstilts.embeddings import check_memory, check_room, vectors_of
 from xstilts.errors import UserError, is_main_process, say
 from xstilts.layers import layers_of
 from xstilts.pooling import check_pooling, parse_states
@@ -104,10 +104,12 @@ def embeddings_folder(args, run):
 
 
 def check_rooms(collections, layers, encoder, args, run):
-    """Raise UserError if the disk cannot hold the vectors: of all collections where they are kept, otherwise of the largest."""
+    """Raise UserError if the disk cannot hold the vectors, of all collections where they are kept, otherwise of the largest, or
+    the memory not those that are searched at once: a collection's, of one layer, at length 1."""
     texts = [sum(len(side.texts) for side in each.sides.values()) for each in collections]
-    size = (sum if args.embeddings_dir else max)(texts) * len(layers) * encoder.config.hidden_size * 4
-    check_room(args.embeddings_dir or run.output_dir, size)
+    size = encoder.config.hidden_size * 4
+    check_room(args.embeddings_dir or run.output_dir, (sum if args.embeddings_dir else max)(texts) * len(layers) * size)
+    check_memory(max(texts) * size)
 
 
 def curves(by_layer):

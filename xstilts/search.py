@@ -171,7 +171,7 @@ def _products(a, y, others, side):
         raise UserError(f"vectors of width {a.shape[1]} cannot be compared with vectors of width {y.shape[1]}")
     device = a.device
     if device.type == "cpu" and torch.backends.mkldnn.is_available():
-        a = a.to_mkldnn()  # torch's own product there, MKL's, is half as fast as oneDNN's on AMD with AVX-512
+        a = a.to_mkldnn()  # on AMD oneDNN is twice as fast as MKL, which torch multiplies by otherwise
     for other in others:
         yield other, _multiply(a, _rows(y, other, side, device, SECOND))
 
