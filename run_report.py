@@ -63,7 +63,7 @@ def main(argv=None):
         overview_rows += [[base, *row] for row in rows]
         for target in targets_of(own):
             text, rows = languages_table(own, target)
-            details += [f"### {base}: {target}", text]
+            details += [f"### {base}: {target}", text, *answers_tables(own, target)]
             write_csv(args.output_dir / f"{base}-{file_name(target)}.csv", rows)
 
     # 4. Plots of how far each layer moved, where runs say so.
@@ -155,6 +155,25 @@ def languages_table(runs, target):
     if some["missing_languages"]:
         text += "\n\nWithout data: " + ", ".join(sorted(some["missing_languages"])) + "."
     return text, [header, *lines]
+
+
+def answers_tables(runs, target):
+    """Markdown, a table per intermediate task: map of the questions in each language for the answers in each (`ranking.search`),
+    and how often the nearest answer, right or wrong, is in the question's own. Nothing for tasks that do not have these."""
+    text = []
+    for intermediate in intermediates_of(runs):
+        own = [run["scores"] for key, run in runs.items() if key[:2] == (intermediate, target)]
+        languages = sorted({language for scores in own for language in scores}, key=lambda code: (code != "en", code))
+        if not own or not all("by_answer_language" in scores for scores in own[0].values()):
+            continue
+        lines = []
+        for asked in languages:
+            seeds = [scores[asked] for scores in own if asked in scores]
+            cells = [mean(each["by_answer_language"].get(language, 0) for each in seeds) for language in languages]
+            lines.append([asked, *map(shown, cells), shown(mean(each["same_language_at_1"] for each in seeds))])
+        title = f"{intermediate}: map by language of question (rows) and of answer (columns)"
+        text.append(f"{title}\n\n{markdown(['', *languages, 'own language first'], lines)}")
+    return text
 
 
 def by_layer(weights, vectors, searched, folder):

@@ -17,7 +17,6 @@ Writes  --output_dir (runs/retrieval/<tasks behind the encoder or none>/<task>/s
         pooling and, with --compare_with, `cka`: {language: [layer 0, 1, ...]}.
 """
 
-import os
 import time
 from dataclasses import dataclass
 
@@ -31,20 +30,22 @@ from xstilts.coverage import coverage
 from xstilts.errors import is_main_process, run_script, say
 from xstilts.json_files import read_json
 from xstilts.layers import layers_of
-from xstilts.lineage import default_output_dir, lineage_of, transfer_factors, zero_shot_languages
+from xstilts.lineage import default_output_dir, lineage_of, zero_shot_languages
 from xstilts.metrics import averages
 from xstilts.published import check_against, check_published
 from xstilts.results import Run
 from xstilts.retrieval import (
+    Embedder,
+    check_retrieval,
     check_rooms,
     choose_states,
     curves,
-    embedder,
     embeddings_folder,
     fingerprints_of,
     in_precision,
     retrieval_factors,
     type_of,
+    untrained_for,
 )
 from xstilts.similarity import cka_by_layer, load_compared, sides_compared
 from xstilts.task import RetrievalTask, Task
@@ -106,6 +107,7 @@ def main(argv=None):
     check_training_arguments(training_args)
     task = load_task(args.task, (Task, RetrievalTask))
     kind = type_of(task)
+    check_retrieval(args, training_args, kind)
     lineage = lineage_of(args.model_name_or_path)
     check_transfer(args, lineage)
     tokenizer = load_tokenizer(args.model_name_or_path)
@@ -114,20 +116,22 @@ def main(argv=None):
     collections, missing = kind.load(task, args)
 
     # 3. Encoder, and the layers whose states are pooled.
-    encoder = in_precision(load_for_retrieval(args), training_args)
-    layers, headline = choose_states(encoder, kind, args)
+    encoder, stored = load_for_retrieval(args)
+    encoder = in_precision(encoder, training_args)
+    layers, headline = choose_states(encoder, stored, kind, args)
     check_length(encoder, tokenizer, args.max_seq_length)
     check_length(encoder, tokenizer, args.max_query_length, "--max_query_length")
     check_published(args, task, encoder, lineage, headline)
-    base = load_compared(args, kind, encoder, collections) if args.compare_with else None
+    base = load_compared(args, encoder, collections) if args.compare_with else None
+    transferred = transfer_record(args)
+    embed = Embedder(encoder, tokenizer, args, training_args.eval_batch_size, fingerprints_of(args, transferred))
 
     # 4. Is this run new, finished, or another one?
-    factors = transfer_factors(args) + retrieval_factors(args, kind, headline, len(layers_of(encoder)))
-    factors += [f"compared-with-{os.path.basename(os.path.normpath(args.compare_with))}"] if args.compare_with else []
+    factors = retrieval_factors(args, kind, headline, len(layers_of(encoder)))
     training_args.output_dir = training_args.output_dir or default_output_dir(
         "retrieval", lineage, task.name, training_args.seed, factors
     )
-    transferred = transfer_record(args)
+    check_rooms(collections, layers, embed, args, training_args.output_dir)
     run = Run(
         phase="retrieval", task=task.name, lineage=lineage, args=args, training_args=training_args,
         data=[record for collection in collections for record in collection.records],
@@ -136,18 +140,16 @@ def main(argv=None):
     if not run.open():
         check_against(args, task, read_json(run.output_dir / "run.json")["scores"])
         return
-    check_rooms(collections, layers, encoder, args, run)
 
     # 5. Collection by collection: texts -> vectors of every layer, in one pass -> search -> scores.
     device, every = training_args.device, range(len(layers_of(encoder)) + 1)
-    embed = embedder(encoder, tokenizer, args, training_args, fingerprints_of(args, transferred))
     if base:
-        other = in_precision(base.encoder, training_args)
-        embed_other = embedder(other, base.tokenizer, args, training_args, {"model": base.about["fingerprint"]})
+        other, known_as = in_precision(base.encoder, training_args), {"model": base.about["fingerprint"]}
+        embed_other = Embedder(other, base.tokenizer, args, training_args.eval_batch_size, known_as)
     scores, by_layer, cka = {}, {}, {}
     for collection in collections:
         compared = sides_compared(collection, collections) if base else ()
-        with embeddings_folder(args, run) as folder:
+        with embeddings_folder(args, run.output_dir) as folder:
             vectors = {
                 name: embed(name, side, every if name in compared else layers, folder)
                 for name, side in collection.sides.items()
@@ -165,8 +167,10 @@ def main(argv=None):
             scores[language], predictions = found[headline][language]
             by_layer[language] = curves({layer: each[language][0] for layer, each in found.items()})
             if language in collection.sides:
-                texts = [(text,) for text in collection.sides[language].texts]
-                scores[language] |= {"examples": len(texts), **coverage(texts, tokenizer, args.max_seq_length)}
+                side = collection.sides[language]
+                longest = embed.settings(side)["max_length"]
+                covered = coverage([(text,) for text in side.texts], tokenizer, longest)
+                scores[language] |= {"examples": len(side.texts), **covered}
             say(f"{task.name} {language}: {task.metric.headline} {scores[language][task.metric.headline]:.1f}")
             if is_main_process():
                 kind.write(run.folder("predictions", task.name), language, predictions, collection)
@@ -178,7 +182,8 @@ def main(argv=None):
         results |= {"layers": layers, "by_layer": by_layer} if len(layers) > 1 else {}
         results |= {"zero_shot_languages": zero_shot, "averages": averages(scores, name, zero_shot)}
         results |= {"compared_with": base.about, "cka": cka} if base else {}
-        results |= {"factors": factors, **transferred, "missing_languages": missing}
+        results |= {"factors": factors, "warnings": untrained_for(task, lineage), **transferred}
+        results |= {"missing_languages": missing}
         run.close(results)
         check_against(args, task, scores)
 

@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python benchmarks/embedding.py --data_dir DIR --tokenizer DIR [--encoder 6x384] [--rounds 3] [--cuda]
 
-The Tatoeba sentences of all languages that `--data_dir` has official files of, both sides, with the same weights, mean pooling over
-all tokens, batches of 64 and 128 tokens at most, three ways:
+The Tatoeba sentences of all languages that `--data_dir` has official files of, both sides, with the same weights, mean pooling
+over all tokens, batches of 64 and 128 tokens at most, three ways:
 
 one       `embeddings.vectors_of` with the last layer: a whole forward pass, one layer pooled, written to disk
 all       the same with every layer, in one pass

@@ -3,6 +3,7 @@
 import argparse
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -69,6 +70,11 @@ def test_a_margin_chooses_among_the_nearest():
     backward = np.array([[0.9, 0.9], [0.2, 0.2]]), None
     assert nearest_by_margin(forward, backward, 2).tolist() == [1, 1]
     assert nearest_by_margin(forward, backward, 1).tolist() == [0, 1]
+
+
+def test_a_side_score_that_does_not_exist_is_left_out():
+    scores, _ = found_in([[1.0, 0.0]], [[1.0, 0.5]])
+    assert (scores["accuracy"], scores["anisotropy"]) == (100, None)
 
 
 def test_vectors_that_are_not_finite_are_named():
@@ -139,15 +145,17 @@ def test_kept_vectors_serve_another_run(encoder, world, tmp_path, monkeypatch):
 def test_pooling_and_prefixes_are_other_runs(encoder, world, tmp_path):
     plain = retrieve(encoder, world, tmp_path / "plain")
     other = retrieve(encoder, world, tmp_path / "max", "--pooling", "max")
-    prefixed = retrieve(encoder, world, tmp_path / "e5", "--query_prefix", "the ", "--document_prefix", "the ")
+    prefixed = retrieve(encoder, world, tmp_path / "e5", "--query_prefix", "in ", "--document_prefix", "the ")
     assert [run["pooling"] for run in (plain, other, prefixed)] == ["mean", "max", "mean"]
-    assert [run["factors"] for run in (plain, other, prefixed)] == [[], ["max"], ["prefixed"]]
+    assert [run["factors"] for run in (plain, other, prefixed)] == [[], ["max-pooling"], ["prefix-in-the"]]
     assert len({run["scores"]["qna"]["anisotropy"] for run in (plain, other, prefixed)}) == 3
+    swapped = retrieve(encoder, world, tmp_path / "swapped", "--query_prefix", "the ", "--document_prefix", "in ")
+    assert swapped["scores"]["qna"]["anisotropy"] != prefixed["scores"]["qna"]["anisotropy"]
 
 
 def test_the_prediction_file_scores_as_the_run_does(encoder, world, tmp_path):
     run = retrieve(encoder, world, tmp_path / "run")
-    texts = open(f"{world}/tatoeba/tatoeba.qna-eng.eng", encoding="utf-8").read().splitlines()
+    texts = Path(world, "tatoeba", "tatoeba.qna-eng.eng").read_text("utf-8").splitlines()
     (tmp_path / "gold" / "tatoeba").mkdir(parents=True)
     gold = "".join(f"{position}\n" for position in sorted_english(texts))
     (tmp_path / "gold" / "tatoeba" / "test-qna.tsv").write_text(gold)
@@ -167,7 +175,11 @@ def test_half_precision_takes_effect(encoder, world, tmp_path, option):
 BAD = [
     ("--layers 3", r"has hidden_states\[0\] to \[2\], not \[3\]"),
     ("--pooling middle", "--pooling middle is not one of"),
-    ("--pooling pooler", "reads the last layer only"),
+    ("--pooling pooler", "has no pooler that was trained"),
+    ("--retrieval fwd", "--retrieval has no effect with --task tatoeba, which is aligned"),
+    ("--threshold 1.1", "--threshold has no effect with --task tatoeba"),
+    ("--bf16", "here --bf16_full_eval and --fp16_full_eval have an effect"),
+    ("--max_query_length 0", "--max_query_length 0 leaves no room for text"),
     ("--max_seq_length 600", "more than the 512 positions"),
     ("--max_query_length 600", "more than the 512 positions"),
     ("--task xnli", "--task xnli is a Task; it runs with run_intermediate.py or run_target.py"),
@@ -180,7 +192,7 @@ BAD = [
 @pytest.mark.parametrize(("options", "message"), BAD)
 def test_bad_options_are_one_clear_line(encoder, world, tmp_path, options, message):
     with pytest.raises(UserError, match=message) as error:
-        retrieve(encoder, world, tmp_path / "run", *options.split())
+        retrieve(encoder, world, tmp_path / "run", *options.format(encoder=encoder).split())
     assert "\n" not in str(error.value)
     assert not (tmp_path / "run").exists()
 
@@ -188,9 +200,10 @@ def test_bad_options_are_one_clear_line(encoder, world, tmp_path, options, messa
 # ---- --check published ----------------------------------------------------------------------------------------------
 
 
-def large(**changes):
+def large(dtype=torch.float32, **changes):
     """An encoder of XLM-R Large's shape, without weights."""
     encoder = torch.nn.Module()
+    encoder.dtype = dtype
     encoder.config = argparse.Namespace(**{**SHAPE, **changes})
     return encoder
 
@@ -230,6 +243,8 @@ def test_every_language_passes_or_fails(capsys):
         ({}, {"num_hidden_layers": 12}, 14, 1, "an untuned xlm-roberta-large"),
         ({}, {}, 14, 2, "an untuned xlm-roberta-large"),
         ({}, {}, 13, 1, "not those with layer 13"),
+        ({"max_seq_length": 16}, {}, 14, 1, "not those with --max_seq_length 16"),
+        ({}, {"dtype": torch.bfloat16}, 14, 1, "not those with an encoder in torch.bfloat16"),
         ({"pooling": "cls", "neighborhood": 5}, {}, 14, 1, "not those with --pooling cls, --neighborhood 5"),
     ],
 )

@@ -124,6 +124,12 @@ def test_vectors_of_something_else_are_kept_apart(embedded, tmp_path, change):
     assert len([*(tmp_path / "vectors").iterdir()]) == 3
 
 
+def test_a_file_is_no_folder(embedded, tmp_path):
+    (tmp_path / "vectors").touch()
+    with pytest.raises(UserError, match=r"--embeddings_dir .*vectors is not a folder"):
+        embedded(SENTENCES)
+
+
 def test_a_directory_that_says_it_is_of_something_else_is_an_error(embedded, tmp_path):
     embedded(SENTENCES)
     (place,) = (tmp_path / "vectors").iterdir()
@@ -159,7 +165,9 @@ def test_what_breaks_leaves_nothing(embedded, tmp_path):
 def test_a_full_disk_is_told_beforehand(embedded, monkeypatch, tmp_path):
     usage = type("Usage", (), {"free": 16 * 4 * len(SENTENCES) * 3 - 1})
     monkeypatch.setattr(embeddings.shutil, "disk_usage", lambda folder: usage)
-    with pytest.raises(UserError, match=r"the vectors take 0\.0 GiB and the disk has 0\.0 GiB left; ask for fewer --lay"):
+    with pytest.raises(
+        UserError, match=r"the vectors take 0\.0 GiB and the disk has 0\.0 GiB left; ask for fewer --lay"
+    ):
         embedded(SENTENCES, range(3))
     assert not (tmp_path / "vectors").exists()
     embedded(SENTENCES, range(2))

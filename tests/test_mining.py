@@ -342,7 +342,6 @@ def test_the_hub_has_the_gold_pairs(hub):
     [
         ({"retrieval": "best"}, "--retrieval best is not one of max, intersect, fwd, bwd"),
         ({"duplicates": "keep"}, "--duplicates keep is not one of share, drop"),
-        ({"neighborhood": 0}, "--neighborhood 0 must be 1 or more"),
         ({"threshold": float("nan")}, "--threshold nan is not a number to compare scores with"),
         ({"max_eval_samples": 5}, "--max_eval_samples: the first sentences of bucc2018's two corpora have hardly"),
         ({"languages": "de,es"}, "--languages: bucc2018 has no 'es'; it has de, fr, ru, zh"),
@@ -364,9 +363,10 @@ def test_margins_by_hand():
     assert margin_scores(np.float32(cosines), np.array(positions), means) == pytest.approx(np.array(expected), abs=1e-6)
 
 
-def test_a_ratio_of_nothing_is_refused():
-    with pytest.raises(UserError, match=r"mean cosine of -0\.050 with its nearest neighbours"):
-        margin_scores([[0.1, -0.1]], np.array([[0, 1]]), [0.2, -0.1])
+def test_a_ratio_with_what_is_not_above_zero_is_the_worst():
+    found = margin_scores([[0.1, -0.1]], np.array([[0, 1]]), [0.2, -0.1])
+    assert found.tolist() == [[pytest.approx(1.0), -np.inf]]
+    assert mining.best(found, np.array([[0, 1]]))[0] == 0
 
 
 # x0-y0 is both ways the best; x1 takes y0, which x0 has; y1 takes x0; x2 and y2 take each other, and y3 takes x2

@@ -136,7 +136,7 @@ def test_the_pooler_is_the_encoders_own():
     with torch.inference_mode():
         own = model(**INPUTS).pooler_output
         assert torch.equal(pooled_states(model, [DEPTH], "pooler", INPUTS, INPUTS["attention_mask"])[DEPTH], own)
-    check_pooling("pooler", [DEPTH], model)
+    check_pooling("pooler", [DEPTH], model, {*model.state_dict()})
 
 
 @pytest.mark.parametrize(
@@ -144,9 +144,22 @@ def test_the_pooler_is_the_encoders_own():
     [
         ("average", [1], "bert", "--pooling average is not one of mean, mean_no_special, cls, max, pooler"),
         ("pooler", [1], "bert", "reads the last layer only; give --layers 3"),
-        ("pooler", [3], "modernbert", "ModernBertModel has no pooler"),
+        ("pooler", [3], "modernbert", "the checkpoint has no pooler that was trained"),
     ],
 )
 def test_a_pooling_that_cannot_be_is_an_error(pooling, layers, family, message):
+    model = AutoModel.from_config(CONFIGS[family])
     with pytest.raises(UserError, match=message):
-        check_pooling(pooling, layers, AutoModel.from_config(CONFIGS[family]))
+        check_pooling(pooling, layers, model, {*model.state_dict()})
+
+
+def test_a_pooler_that_is_drawn_at_random_is_none():
+    model = AutoModel.from_config(CONFIGS["bert"])
+    stored = {name for name in model.state_dict() if name != "pooler.dense.bias"}
+    with pytest.raises(UserError, match="the checkpoint has no pooler that was trained"):
+        check_pooling("pooler", [DEPTH], model, stored)
+
+
+def test_states_of_another_length_are_not_pooled():
+    with pytest.raises(UserError, match="pads its inputs itself"):
+        POOL["mean"](torch.ones(1, 5, 2), torch.ones(1, 3))

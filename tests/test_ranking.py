@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+import run_retrieval
 from xstilts import dual_encoder, metrics, ranking
 from xstilts.errors import UserError
+from xstilts.json_files import read_json
 from xstilts.ranking import by_language, load, mean_average_precision, ranks_of_right, search, write
 from xstilts.readers import json_lines
 from xstilts.sources import Source
@@ -81,7 +83,7 @@ def test_the_pool_has_all_languages_and_their_right_answers(folder):
     assert pool.texts[0] == ("en a 0", "the paragraph")
     assert collection.gold.ids[:6] == ["en_a_0", "en_a_1", "en_b_0", "en_b_1", "en_b_2", "de_a_0"]
     assert collection.sides["de"].texts == ["a in de?", "b in de?"]
-    assert collection.gold.right == dict.fromkeys(LANGUAGES, [[0, 5, 10], [2, 7, 12]])
+    assert collection.gold.right == {language: [[0, 5, 10], [2, 7, 12]] for language in LANGUAGES}
     assert [(r["split"], r["language"], r["rows"]) for r in collection.records] == [
         *(("candidates", language, 5) for language in LANGUAGES),
         *(("test", language, 2) for language in LANGUAGES),
@@ -115,7 +117,8 @@ def test_a_language_without_files_is_said(folder, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"id": "a", "question": "?", "sentences": ["x"]}, r"candidate 'en_a_0' occurs twice \(toy/en.jsonl\)"),
+        ({"id": "a", "question": "", "sentences": ["x"]}, r"candidate 'en_a_0' occurs twice \(toy/en.jsonl\)"),
+        ({"id": "a", "question": "?", "sentences": ["x"]}, r"toy 'en': query 'a' occurs twice \(toy/en.jsonl\)"),
         ({"id": "z", "question": "?", "sentences": []}, r"toy 'en': 1 queries have no right candidate, the first is z"),
     ],
 )
@@ -212,6 +215,43 @@ def test_planted_answers_are_found(folder):
     assert swahili["by_answer_language"]["sw"] == 100 > swahili["by_answer_language"]["en"]
     assert swahili["map"] == swahili["map@20"] == pytest.approx(100 * np.mean(literal)) != 100
     assert swahili["hubness"] != 0
+
+
+# ---- the script -----------------------------------------------------------------------------------------------------
+
+
+def retrieve(task, encoder, world, output_dir, *options):
+    """Run the script on the generated world; returns its run.json."""
+    line = ["--task", task, "--model_name_or_path", encoder, "--data_dir", world, "--output_dir", str(output_dir)]
+    run_retrieval.main([*line, "--use_cpu", *options])
+    return read_json(output_dir / "run.json")
+
+
+@pytest.mark.parametrize("task", ["lareqa", "mewslix"])
+def test_candidates_are_ranked_by_the_script(task, encoder, world, tmp_path):
+    run = retrieve(task, encoder, world, tmp_path / "run", "--layers", "1-2", "--languages", "en,qna")
+    assert (run["layer"], run["pooling"], run["metric"]) == (2, "cls", "map@20")
+    assert run["warnings"] == [f"{task} with an encoder that was not trained for it (run_target.py --task {task})"]
+    assert list(run["scores"]) == ["en", "qna"]
+    scores = run["scores"]["qna"]
+    assert ("by_answer_language" in scores) == (task == "lareqa")
+    assert run["by_layer"]["qna"]["map"][1] == scores["map"] > 0
+    predictions = json.loads((tmp_path / "run" / "predictions" / task / "test-qna.json").read_text())
+    assert len(predictions) == scores["examples"]
+    assert {len(ids) for ids in predictions.values()} == {20}
+
+
+def test_bitext_is_mined_by_the_script(encoder, world, tmp_path):
+    run = retrieve("bucc2018", encoder, world, tmp_path / "run", "--layers", "all", "--languages", "qna")
+    assert (run["layer"], run["layers"], run["metric"], run["warnings"]) == (1, [0, 1, 2], "f1", [])
+    scores = run["scores"]["qna"]
+    assert {"precision", "recall", "threshold", "dev_f1", "hubness", "anisotropy"} <= scores.keys()
+    lines = (tmp_path / "run" / "predictions" / "bucc2018" / "test-qna.tsv").read_text().splitlines()
+    assert len(lines) == scores["pairs"]
+    given = ["--threshold", str(scores["threshold"]), "--retrieval", "fwd", "--languages", "qna"]
+    other = retrieve("bucc2018", encoder, world, tmp_path / "other", *given)
+    assert other["factors"] == ["fwd-retrieval", f"threshold{scores['threshold']}"]
+    assert "dev_f1" not in other["scores"]["qna"]
 
 
 def test_files_are_the_benchmarks(tmp_path, shared):

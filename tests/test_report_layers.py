@@ -189,13 +189,50 @@ def test_every_layer_of_a_retrieval_is_collected(runs, tmp_path):
     with open(tmp_path / "report" / "layers-retrieval.csv", encoding="utf-8") as file:
         rows = [*csv.DictReader(file)]
     assert len(rows) == 3 * 2 * 3
-    assert rows[1] == dict(
-        base_model=SHOWN, intermediate="hellaswag", task="tatoeba", language="en", seed="1", layer="1", accuracy="2.0", mrr="6.0"
-    )  # fmt: skip
+    row = {
+        "intermediate": "hellaswag",
+        "task": "tatoeba",
+        "language": "en",
+        "seed": "1",
+        "layer": "1",
+        "accuracy": "2.0",
+    }
+    assert rows[1] == {"base_model": SHOWN, **row, "mrr": "6.0"}
     assert {row["mrr"] for row in rows if row["language"] == "de"} == {""}
     said = texts(tmp_path / "report" / "layers-retrieval.svg")
     assert said[-3:] == ["score", "en", "de"]
     assert "](layers-retrieval.svg)" in (tmp_path / "report" / "report.md").read_text("utf-8")
+
+
+def test_answers_have_a_table_by_language(runs, tmp_path):
+    for seed, value in ((1, 10.0), (2, 20.0)):
+        scores = {
+            code: {
+                "map@20": value,
+                "examples": 9,
+                "by_answer_language": {"en": value, "de": 1.0},
+                "same_language_at_1": 50.0,
+            }
+            for code in ("de", "en")
+        }
+        runs("retrieval", "lareqa", [HELLASWAG], seed=seed, layer=4, scores=scores, metric="map@20")
+    runs("retrieval", "tatoeba", [HELLASWAG], layer=2)
+    run_report.main([str(runs.folder), "--output_dir", str(tmp_path / "report")])
+    text = (tmp_path / "report" / "report.md").read_text("utf-8")
+    assert text.count("map by language of question") == 1
+    assert "|  | en | de | own language first |\n| --- | ---: | ---: | ---: |\n| en | 15.0 | 1.0 | 50.0 |" in text
+
+
+def test_layers_that_a_retrieval_took_over_are_another_encoder(runs, tmp_path):
+    trained, some = step("target", "lareqa"), step("target", "lareqa", "transfer-0-5")
+    runs("retrieval", "lareqa", [trained], 30.0, layer=4)
+    runs("retrieval", "lareqa", [trained], 20.0, layer=4, factors=["transfer-0-11"])
+    runs("retrieval", "lareqa", [some], 25.0, layer=4, factors=["threshold1.2"])
+    assert cells(runs, tmp_path).keys() == {
+        ("none", "lareqa (layer 4)"),
+        ("none (transfer-0-11)", "lareqa (layer 4)"),
+        ("none (transfer-0-5)", "lareqa (layer 4, threshold1.2)"),
+    }
 
 
 def test_a_retrieval_of_an_encoder_trained_for_it_belongs_to_that_training(runs, tmp_path):

@@ -329,7 +329,9 @@ def test_two_processes_predict_as_one_does(chain, encoder, world, tmp_path, scri
     assert files
     for file in files:
         assert (tmp_path / file.relative_to(alone)).read_bytes() == file.read_bytes(), file.name
-    assert read_run(tmp_path)["scores"] == read_run(alone)["scores"]
+    ours, theirs = (read_run(folder)["scores"] for folder in (tmp_path, alone))
+    for language, scores in theirs.items():
+        assert ours[language] == pytest.approx(scores, abs=1e-4), language
     assert read_run(tmp_path)["hardware"]["processes"] == 2
 
 

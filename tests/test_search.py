@@ -163,7 +163,7 @@ def test_a_block_of_products_fits_what_is_set_aside_for_it(device):
 def test_nothing_larger_than_blocks_and_tables_is_made(tmp_path, monkeypatch):
     """No copy of all vectors, no row of all products: what is read and computed at a time has the side of a block."""
     seen = {"rows": [], "products": []}
-    read, multiply = search._rows, search._multiply
+    read, multiply = search._rows, search.multiply
 
     def watched_read(*args):
         seen["rows"].append(len(rows := read(*args)))
@@ -174,7 +174,7 @@ def test_nothing_larger_than_blocks_and_tables_is_made(tmp_path, monkeypatch):
         return multiply(a, b)
 
     monkeypatch.setattr(search, "_rows", watched_read)
-    monkeypatch.setattr(search, "_multiply", watched_multiply)
+    monkeypatch.setattr(search, "multiply", watched_multiply)
     x = random_vectors(130, width=8)
     top_k_both(x, x, 4, side=50)
     ranks(x, x, side=50)
@@ -187,20 +187,20 @@ NEW_FLAGS = hasattr(torch.backends.cuda.matmul, "fp32_precision")
 
 
 @pytest.mark.skipif(not NEW_FLAGS, reason="torch before 2.9 has one flag for all")
-@pytest.mark.parametrize("coarse", ["tf32", "bf16"])
-def test_products_are_in_full_precision_whatever_is_set_elsewhere(coarse):
-    """As the Trainer sets it, for everything; and afterwards it is as it was."""
-    places = {"cuda": torch.backends.cuda.matmul, "cpu": torch.backends.mkldnn.matmul}
-    before = torch.backends.fp32_precision
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_products_are_in_full_precision_whatever_is_set_elsewhere(device):
+    """For everything, as the Trainer does it, or for products; and afterwards it is as it was."""
+    places = (torch.backends, torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+    before = [place.fp32_precision for place in places]
     try:
-        torch.backends.fp32_precision = coarse
-        as_set = [place.fp32_precision for place in places.values()]
-        for device in places:
-            with search.full_precision(device):
-                assert [place.fp32_precision for place in places.values()] == ["ieee", "ieee"]
-            assert [place.fp32_precision for place in places.values()] == as_set
+        for place in places:
+            place.fp32_precision = "tf32"
+        with search.full_precision(device):
+            assert [place.fp32_precision for place in places[1:]] == ["ieee", "ieee"]
+        assert [place.fp32_precision for place in places] == ["tf32"] * 3
     finally:
-        torch.backends.fp32_precision = before
+        for place, value in zip(places, before, strict=True):
+            place.fp32_precision = value
 
 
 def test_products_under_autocast_are_those_without():

@@ -305,6 +305,15 @@ def test_a_comparison_is_another_run_wherever_the_other_encoder_lies(encoder, ba
         retrieve(encoder, sentences, tmp_path / "run", "--compare_with", encoder)
 
 
+def test_a_pooler_is_not_compared(encoder, base, sentences, tmp_path):
+    pooled = shutil.copytree(encoder, tmp_path / "pooled")
+    AutoModel.from_pretrained(encoder).save_pretrained(pooled)  # with a pooler
+    options = ["--pooling", "pooler", "--layers", "2"]
+    assert retrieve(str(pooled), sentences, tmp_path / "run", *options)["pooling"] == "pooler"
+    with pytest.raises(UserError, match="--compare_with compares all layers, and --pooling pooler has the last one"):
+        retrieve(str(pooled), sentences, tmp_path / "other", *options, "--compare_with", base)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -76,4 +76,12 @@ def write(folder, language, predictions, collection):
     (folder / f"test-{language}.tsv").write_text(lines, encoding="utf-8")
 
 
-TYPE = RetrievalType(name="aligned", pooling="mean", layer=default_layer, load=load, search=search, write=write)
+TYPE = RetrievalType(
+    name="aligned",
+    pooling="mean",
+    layer=default_layer,
+    options=("neighborhood", "compare_with"),
+    load=load,
+    search=search,
+    write=write,
+)

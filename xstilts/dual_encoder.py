@@ -92,6 +92,8 @@ def class_of(config):
     if any(config not in auto._model_mapping for auto in (AutoModelForMaskedLM, AutoModelForTokenClassification)):
         return None
     encoder = AutoModel._model_mapping[config]
+    if isinstance(encoder, tuple):
+        return None
     name = encoder.__name__.removesuffix("Model") + ARCHITECTURE
     return type(name, (TwoSided, encoder.__base__), {"__module__": __name__})
 
@@ -135,6 +137,10 @@ def features(batch, indices, tokenizer, labels, max_seq_length, max_query_length
 def tokenized(first, second, tokenizer, max_length, **options):
     """{name: a list per text (pair)} of at most `max_length` tokens, specials included. Of a pair the second text loses its end,
     and the first one only where it is too long by itself; Google's code begins with it where it is the longer one."""
+    if not tokenizer.is_fast:
+        raise UserError(
+            f"{type(tokenizer).__name__} cannot say which token is of which text; a fast tokenizer is needed"
+        )
     rows = tokenizer(first, second, verbose=False, **options)
     for row, ids in enumerate(rows["input_ids"]):
         if len(ids) > max_length:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import uuid
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +40,7 @@ def vectors_of(name, side, encoder, tokenizer, layers, settings, folder):
     Raises UserError for a folder of other vectors or damaged ones, for too little room on the disk, and for a text without any
     token to pool over.
     """
-    what = {key: value for key, value in settings.items() if key != "batch_size"} | {"texts": fingerprint(side.texts)}
-    place = Path(folder) / f"{name.replace(' ', '-')}-{_key(what)}"
+    what, place = _place(name, side, settings, folder)
     shape = (len(side.texts), encoder.config.hidden_size)
     there = _layers_there(place, what)
     if missing := [layer for layer in layers if layer not in there]:
@@ -55,6 +55,18 @@ def vectors_of(name, side, encoder, tokenizer, layers, settings, folder):
     return {layer: _mapped(place / f"layer-{layer}.npy", shape) for layer in layers}
 
 
+def layers_there(name, side, settings, folder):
+    """Layers whose vectors a folder holds already. Raises UserError as `vectors_of` does."""
+    what, place = _place(name, side, settings, folder)
+    return _layers_there(place, what)
+
+
+def _place(name, side, settings, folder):
+    """(what the vectors depend on, their directory)."""
+    what = {key: value for key, value in settings.items() if key != "batch_size"} | {"texts": fingerprint(side.texts)}
+    return what, Path(folder) / f"{name.replace(' ', '-')}-{_key(what)}"
+
+
 def _key(what):
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -65,6 +77,8 @@ def _listed(layers):
 
 def _layers_there(place, what):
     """Layers whose vectors a directory holds. Raises UserError if it says that they are of something else."""
+    if place.parent.exists() and not place.parent.is_dir():
+        raise UserError(f"--embeddings_dir {place.parent} is not a folder")
     about = read_json(place / ABOUT)
     if about is None:
         return []
@@ -103,7 +117,10 @@ def check_memory(size, meminfo="/proc/meminfo"):
 def _new_files(place, layers, shape):
     """{layer: memory-mapped array}, under names of their own until all is written; the first process makes them."""
     state = PartialState()
-    name = broadcast_object_list([os.getpid()])[0] if state.num_processes > 1 else os.getpid()
+    if os.environ.get("LOCAL_WORLD_SIZE", str(state.num_processes)) != str(state.num_processes):
+        raise UserError("processes on several machines cannot write into one file of vectors; use one machine")
+    name = uuid.uuid4().hex
+    name = broadcast_object_list([name])[0] if state.num_processes > 1 else name
     partial = {layer: place / f".layer-{layer}.{name}.partial" for layer in layers}
     try:
         if state.is_main_process:
@@ -131,10 +148,10 @@ def _fill(files, texts, encoder, tokenizer, settings, name):
     with tqdm(total=len(texts), desc=name, leave=False, disable=None if state.is_main_process else True) as bar:
         for start in range(0, len(texts), CHUNK):
             rows = token_rows(texts[start : start + CHUNK], tokenizer, settings)
+            _check_rows(rows, texts, start, settings["pooling"])
             batches = batches_by_length([len(row["input_ids"]) for row in rows], settings["batch_size"])
             for batch in batches[state.process_index :: state.num_processes]:
                 inputs, counted = _batch([rows[index] for index in batch], tokenizer, settings["pooling"])
-                _check_counted(counted, texts, [start + index for index in batch])
                 inputs = {key: value.to(device) for key, value in inputs.items()}
                 with torch.inference_mode():
                     pooled = pooled_states(encoder, [*files], settings["pooling"], inputs, counted.to(device))
@@ -163,11 +180,13 @@ def _batch(rows, tokenizer, pooling):
     return inputs, counted
 
 
-def _check_counted(counted, texts, indices):
-    empty = (counted.sum(1) == 0).nonzero().flatten().tolist()
-    if empty:
-        row = indices[empty[0]]
-        raise UserError(f"text {row + 1} has no token to pool over: {texts[row]!r}; --pooling mean counts specials too")
+def _check_rows(rows, texts, start, pooling):
+    """Raise UserError for a text without any token to pool over, in every process."""
+    for number, row in enumerate(rows, start=start):
+        if pooling == "mean_no_special" and all(row["special_tokens_mask"]):
+            raise UserError(
+                f"text {number + 1} has no token to pool over: {texts[number]!r}; --pooling mean counts specials too"
+            )
 
 
 def _mapped(path, shape):

@@ -132,6 +132,8 @@ def load_sentences(task, split, languages=None, data_dir=None, max_samples=None)
     def load(language):
         raw, files = load_rows(task.source, split, language, data_dir)
         rows = [{side: text.strip() for side, text in row.items()} for row in _first(raw, max_samples)]
+        if empty := [number for number, row in enumerate(rows, start=1) if not all(row.values())]:
+            raise UserError(f"{task.name} '{language}': a sentence of row {empty[0]} is empty ({', '.join(files)})")
         if not rows:
             raise UserError(f"{task.name}: no sentences in '{language}' ({', '.join(files)})")
         return Examples(

@@ -65,7 +65,9 @@ def _mention(context, mention, where):
     start, end = span["start"], span["end"]
     if text[start:end] != span["text"]:
         raise UserError(f"{where}: '{span['text']}' is not at {start} to {end} of the text; the file is damaged")
-    around = [each for each in context["sentence_spans"] if each["start"] <= start and end <= each["end"]]
+    around = [
+        each for each in _spans(context["sentence_spans"], text, where) if each["start"] <= start and end <= each["end"]
+    ]
     if not around:
         return Dropped(ACROSS)
     return {
@@ -78,10 +80,20 @@ def _mention(context, mention, where):
     }
 
 
+def _spans(spans, text, where):
+    """The spans of sentences, which have to be within their text."""
+    for span in spans:
+        if not 0 <= span["start"] < span["end"] <= len(text):
+            raise UserError(
+                f"{where}: the sentence from {span['start']} to {span['end']} is not within the text; the file is damaged"
+            )
+    return spans
+
+
 def _description(entity, where):
     """The sentences of an entity's description with a space between them."""
     text = entity["description"]
-    sentences = [text[span["start"] : span["end"]] for span in entity["sentence_spans"]]
+    sentences = [text[span["start"] : span["end"]] for span in _spans(entity["sentence_spans"], text, where)]
     if not any(sentence.strip() for sentence in sentences):
         raise UserError(f"{where}: entity {entity['entity_id']} has no description")
     return one_line(" ".join(sentences))

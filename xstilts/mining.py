@@ -8,6 +8,7 @@ test has other corpora and other gold pairs, and nothing of it is looked at befo
 - scores are equal: the lower position, the foreign one first, goes before; their argsort is not stable
 - the best cut is among equal scores, where theirs takes more pairs than it was chosen for: here it is between different ones
 - the best cut is behind the last pair, where theirs stops with an IndexError: here the last score is the threshold
+- two sentences are far even from their neighbours, a mean cosine of 0 or less: the margin is -inf, no quotient of negatives
 - there is no number half-way between the two scores of the best cut: here the higher one is the threshold
 """
 
@@ -73,8 +74,6 @@ def check_options(task, args):
     for name, known in (("retrieval", RETRIEVALS), ("duplicates", DUPLICATES)):
         if getattr(args, name) not in known:
             raise UserError(f"--{name} {getattr(args, name)} is not one of {', '.join(known)}")
-    if args.neighborhood < 1:
-        raise UserError(f"--neighborhood {args.neighborhood} must be 1 or more")
     if args.threshold is not None and not math.isfinite(args.threshold):
         raise UserError(f"--threshold {args.threshold} is not a number to compare scores with")
     if args.max_eval_samples is not None:
@@ -222,16 +221,11 @@ def margin_scores(cosines, positions, means):
 
     cosines, positions    of the k nearest ys of every x, (n, k) each; k is less than asked for where there are fewer ys
     means                 mean cosine of every y with its own nearest xs, (m,)
-    Raises UserError where the two means are not above 0 together: the ratio says nothing then.
+    Where the two means are not above 0 together a ratio says nothing (it would grow as the cosine falls): the margin is -inf.
     """
     cosines = np.asarray(cosines, np.float64)
     average = (cosines.mean(1, keepdims=True) + np.asarray(means, np.float64)[positions]) / 2
-    if not (average > 0).all():
-        raise UserError(
-            f"a pair of sentences has a mean cosine of {average.min():.3f} with its nearest neighbours. The ratio margin has no "
-            "meaning there: these vectors, or so few sentences, cannot be mined"
-        )
-    return cosines / average
+    return np.divide(cosines, average, out=np.full(cosines.shape, -np.inf), where=average > 0)
 
 
 def best(scores, positions):
@@ -292,4 +286,12 @@ def write(folder, language, predictions, collection):
     (folder / f"test-{language}.tsv").write_text("".join(f"{pair}\n" for pair in predictions), encoding="utf-8")
 
 
-TYPE = RetrievalType(name="mining", pooling="mean", layer=default_layer, load=load, search=search, write=write)
+TYPE = RetrievalType(
+    name="mining",
+    pooling="mean",
+    layer=default_layer,
+    options=("neighborhood", "retrieval", "duplicates", "threshold"),
+    load=load,
+    search=search,
+    write=write,
+)

@@ -54,13 +54,20 @@ def pooled_states(encoder, layers, pooling, inputs, counted):
     counted   (batch, tokens) 1 for the tokens that are pooled over, 0 for others; every row needs one
     """
     if pooling == POOLER:
-        return {layers[0]: encoder(**inputs).pooler_output.float()}
+        (last,) = layers
+        return {last: encoder(**inputs).pooler_output.float()}
     return hidden_states(encoder, layers, inputs, partial(POOL[pooling], counted=counted))
+
+
+def _checked(states, counted):
+    if states.shape[1] != counted.shape[1]:
+        raise UserError("this encoder pads its inputs itself, so that its states cannot be pooled")
+    return states.float()
 
 
 def _mean(states, counted):
     weights = counted.float() / counted.sum(1, keepdim=True)
-    return torch.bmm(weights[:, None], states.float())[:, 0]
+    return torch.bmm(weights[:, None], _checked(states, counted))[:, 0]
 
 
 def _first(states, counted):
@@ -68,21 +75,25 @@ def _first(states, counted):
 
 
 def _largest(states, counted):
-    return states.float().masked_fill(counted[..., None] == 0, -torch.inf).amax(1)
+    return _checked(states, counted).masked_fill(counted[..., None] == 0, -torch.inf).amax(1)
 
 
 POOL = {"mean": _mean, "mean_no_special": _mean, "cls": _first, "max": _largest}
 
 
-def check_pooling(pooling, layers, encoder):
-    """Raise UserError for an unknown `--pooling`, and for a pooler that is not there or asked for below the last layer."""
+def check_pooling(pooling, layers, encoder, stored):
+    """Raise UserError for an unknown `--pooling`, and for a pooler that is not there or asked for below the last layer.
+
+    stored    names of the encoder's tensors that its checkpoint has: a pooler that is drawn at random is none
+    """
     if pooling not in POOLINGS:
         raise UserError(f"--pooling {pooling} is not one of {', '.join(POOLINGS)}")
     if pooling != POOLER:
         return
     depth = len(layers_of(encoder))
-    if getattr(encoder, "pooler", None) is None:
-        raise UserError(f"--pooling pooler: {type(encoder).__name__} has no pooler")
+    own = {name for name in encoder.state_dict() if name.startswith("pooler.")}
+    if not own or own - stored:
+        raise UserError("--pooling pooler: the checkpoint has no pooler that was trained")
     if layers != [depth]:
         raise UserError(f"--pooling pooler reads the last layer only; give --layers {depth}")
 

@@ -4,6 +4,8 @@ Source: jiant-dev, pull request 128 (31 July 2020): dev scores at length 256, me
 them identical to an earlier replication, so they are very likely the baseline of the paper. Their means are 31.0 and 71.5.
 """
 
+import torch
+
 from xstilts.errors import UserError, say
 
 VALUES = {
@@ -18,7 +20,7 @@ VALUES = {
 SHAPE = {"model_type": "xlm-roberta", "num_hidden_layers": 24, "hidden_size": 1024, "vocab_size": 250002}
 PROTOCOL = {
     "pooling": "mean", "query_prefix": "", "document_prefix": "", "max_eval_samples": None, "retrieval": "max",
-    "duplicates": "share", "neighborhood": 4, "threshold": None,
+    "duplicates": "share", "neighborhood": 4, "threshold": None, "max_seq_length": 256, "max_query_length": 256,
 }  # fmt: skip
 LAYER = 14
 TOLERANCE = 0.5  # points; or one and a half sentences, where a language has few
@@ -42,10 +44,11 @@ def check_published(args, task, encoder, lineage, layer):
             f"--check published: the authors' values are those of {' and '.join(VALUES)}, not of {task.name}"
         )
     other = {name: getattr(encoder.config, name, None) for name in SHAPE}
-    if len(lineage) > 1 or other != SHAPE:
+    if len(lineage) > 1 or lineage[0].get("has_head") or other != SHAPE:
         raise UserError(f"--check published is about an untuned xlm-roberta-large, not {args.model_name_or_path}")
     wrong = [f"--{name} {vars(args)[name]}" for name, value in PROTOCOL.items() if vars(args)[name] != value]
     wrong += [f"layer {layer}"] if layer != LAYER else []
+    wrong += [] if encoder.dtype == torch.float32 else [f"an encoder in {encoder.dtype}"]
     if wrong:
         raise UserError(f"--check published: the authors' values are not those with {', '.join(wrong)}")
 

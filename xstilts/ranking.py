@@ -1,10 +1,12 @@
 """Retrieval from one pool of candidates: LAReQA, whose answers are in all languages, and Mewsli-X, whose entities are.
 
 Queries and candidates are embedded with the last layer's first token, as they are trained (`xstilts/dual_encoder.py`), and
-compared by dot product. A query has one or several right candidates.
+compared by dot product. A query has one or several right candidates. LAReQA's are read as pairs, sentence and paragraph, as in
+training; the benchmark's evaluation reads them as one text without anything between the two.
 """
 
 import json
+from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +19,7 @@ from xstilts.metrics import score
 from xstilts.pooling import last_layer
 from xstilts.robustness import anisotropy, hubness, rank_summary
 from xstilts.scoring import CUTOFF
-from xstilts.search import normalized, top_k
+from xstilts.search import multiply, normalized, top_k
 from xstilts.sources import ENGLISH, MissingData, holds_languages, languages_in, load_raw
 from xstilts.task import Collection, RetrievalType, Side
 
@@ -70,6 +72,7 @@ def _loader(task, args):
         found = [query for row in raw.rows for query in task.retrieval.to_queries(row)]
         if not found:
             raise UserError(f"{task.name}: no queries in '{language}' ({', '.join(raw.files)})")
+        _check_ids(found, f"{task.name} '{language}': query", raw.files)
         published = task.sizes.get(f"test-{language}", task.sizes.get("test"))
         found = found[: args.max_eval_samples]
         return found, record_of(task.name, found, "test", language, published, raw.files)
@@ -94,11 +97,15 @@ def load_candidates(task, data_dir):
             found = [{**each, "id": f"{language}_{each['id']}"} for each in found]
         records.append(record_of(task.name, found, CANDIDATES, language or "all", None, raw.files))
         pool += [{**each, "language": language} for each in found]
-    if len({each["id"] for each in pool}) < len(pool):
-        seen = set()
-        twice = next(each["id"] for each in pool if each["id"] in seen or seen.add(each["id"]))
-        raise UserError(f"{task.name}: candidate '{twice}' occurs twice ({', '.join(records[0]['files'])})")
+    _check_ids(pool, f"{task.name}: candidate", records[0]["files"])
     return pool, records
+
+
+def _check_ids(rows, what, files):
+    """Raise UserError for an id that occurs twice."""
+    counts = Counter(row["id"] for row in rows)
+    if twice := [id for id, count in counts.items() if count > 1]:
+        raise UserError(f"{what} '{twice[0]}' occurs twice ({', '.join(files)})")
 
 
 def _pooled(task, source, data_dir):
@@ -163,7 +170,7 @@ def ranks_of_right(queries, pool, right, device="cpu"):
     pool, ranks, rows = torch.as_tensor(pool).to(device), [], max(1, BLOCK // len(pool))
     order = torch.arange(len(pool), device=device)
     for start in range(0, len(queries), rows):
-        products = torch.as_tensor(queries[start : start + rows]).to(device) @ pool.T
+        products = multiply(torch.as_tensor(queries[start : start + rows]).to(device), pool)
         for row, positions in zip(products, right[start : start + rows], strict=True):
             own = [((row > row[p]) | ((row == row[p]) & (order < p))).sum() for p in positions]
             ranks.append(1 + torch.stack(own).cpu().numpy())

@@ -132,8 +132,9 @@ def row_of(run):
     records, target = run["lineage"][1:], _target_record(run)
     labels = [(each["task"], each["factors"]) for each in (records[:-1] if target else records)] or [("none", [])]
     task, factors = labels.pop()
-    transferred = [each for each in (target or run).get("factors", []) if each.startswith(TRANSFER)]
-    row = " > ".join(_label(*label) for label in [*labels, (task, factors + transferred)])
+    taken = [*(target or {}).get("factors", ()), *(run.get("factors", ()) if run["phase"] != "target" else ())]
+    transferred = dict.fromkeys(each for each in taken if each.startswith(TRANSFER))
+    row = " > ".join(_label(*label) for label in [*labels, (task, [*factors, *transferred])])
     return row if target or run["phase"] != "eval" else f"{row} (no target training)"
 
 

@@ -1,20 +1,26 @@
 """What a run of run_retrieval.py embeds and how: its layers, pooling, lengths and prefixes, and the scores of every layer."""
 
 import contextlib
+import os
+import re
 import shutil
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from accelerate import PartialState
 
 from xstilts import ranking
 from xstilts.checkpoint import model_fingerprint
-from xstilts.embeddings import check_memory, check_room, vectors_of
+from xstilts.embeddings import check_memory, check_room, layers_there, vectors_of
 from xstilts.errors import UserError, is_main_process, say
 from xstilts.layers import layers_of
+from xstilts.lineage import transfer_factors
 from xstilts.pooling import check_pooling, parse_states
 from xstilts.task import Task
 
 TEMPORARY = ".embeddings"  # the folder in --output_dir for vectors that nobody asked to keep
+OPTIONS = {"neighborhood": 4, "retrieval": "max", "duplicates": "share", "threshold": None, "compare_with": None}
 
 
 def type_of(task):
@@ -24,19 +30,29 @@ def type_of(task):
     return ranking.TYPE if isinstance(task, Task) else task.type
 
 
-def choose_states(encoder, kind, args):
-    """(the layers to embed with, the one whose scores are the run's); fills in `args.pooling` and `args.max_query_length`.
-
-    The run's scores are those of the layer that the protocol names, if it is among `--layers`, otherwise of the highest: the best
-    one is not known before the test data have been looked at.
-    """
-    depth = len(layers_of(encoder))
+def check_retrieval(args, training_args, kind):
+    """Raise UserError for options that cannot be, or that this kind of retrieval has no use for; fill in the defaults that depend
+    on others."""
+    args.pooling = args.pooling or kind.pooling
+    args.max_query_length = args.max_seq_length if args.max_query_length is None else args.max_query_length
     if args.neighborhood < 1:
         raise UserError(f"--neighborhood {args.neighborhood} must be 1 or more")
-    args.pooling = args.pooling or kind.pooling
-    args.max_query_length = args.max_query_length or args.max_seq_length
+    for name, default in OPTIONS.items():
+        if name not in kind.options and getattr(args, name) != default:
+            raise UserError(f"--{name} has no effect with --task {args.task}, which is {kind.name}")
+    if training_args.bf16 or training_args.fp16:
+        raise UserError("--bf16 and --fp16 are for training; here --bf16_full_eval and --fp16_full_eval have an effect")
+
+
+def choose_states(encoder, stored, kind, args):
+    """(the layers to embed with, the one whose scores are the run's).
+
+    The run's scores are those of the layer that the protocol names, if it is among `--layers`, otherwise of the highest: the best
+    one is not known before the test data have been looked at. `stored`: see `pooling.check_pooling`.
+    """
+    depth = len(layers_of(encoder))
     layers = parse_states(args.layers, depth, kind.layer(depth))
-    check_pooling(args.pooling, layers, encoder)
+    check_pooling(args.pooling, layers, encoder, stored)
     headline = kind.layer(depth) if kind.layer(depth) in layers else layers[-1]
     states = f"hidden_states[{headline}]" + ("" if len(layers) == 1 else f" and {len(layers) - 1} others")
     say(f"{args.pooling} of {states}, in an encoder of {depth} layers")
@@ -45,36 +61,67 @@ def choose_states(encoder, kind, args):
 
 def retrieval_factors(args, kind, headline, depth):
     """What makes a retrieval run another one than the default, in words for its directory and for reports."""
+    prefixes = "-".join(dict.fromkeys(re.findall(r"\w+", f"{args.query_prefix} {args.document_prefix}")))
+    compared = os.path.basename(os.path.normpath(args.compare_with or ""))
     found = {
         f"layer{headline}": headline != kind.layer(depth),
-        (args.pooling or "").replace("_", "-"): args.pooling != kind.pooling,
-        "prefixed": args.query_prefix or args.document_prefix,
+        f"{args.pooling}-pooling".replace("_", "-"): args.pooling != kind.pooling,
+        f"prefix-{prefixes}": args.query_prefix or args.document_prefix,
+        f"neighborhood{args.neighborhood}": args.neighborhood != OPTIONS["neighborhood"],
+        f"{args.retrieval}-retrieval": args.retrieval != OPTIONS["retrieval"],
+        f"{args.duplicates}-duplicates": args.duplicates != OPTIONS["duplicates"],
+        f"threshold{args.threshold}": args.threshold is not None,
+        f"compared-with-{compared}": args.compare_with,
     }
-    return [factor for factor, holds in found.items() if holds]
+    return transfer_factors(args) + [factor for factor, holds in found.items() if holds]
 
 
-def embedder(encoder, tokenizer, args, training_args, fingerprints):
-    """(name, Side, layers, folder) -> `embeddings.vectors_of` with what the arguments say.
+def untrained_for(task, lineage):
+    """Lines for run.json and the report on an encoder that is searched with without the training that the benchmark gives it."""
+    if isinstance(task, Task) and not any(record.get("task") == task.name for record in lineage):
+        return [f"{task.name} with an encoder that was not trained for it (run_target.py --task {task.name})"]
+    return []
+
+
+@dataclass(frozen=True)
+class Embedder:
+    """`embeddings.vectors_of` with what the arguments say.
 
     fingerprints    identify the weights of the encoder; None among them is a model that cannot be told from others
     """
-    if args.embeddings_dir and None in fingerprints.values():
-        raise UserError("--embeddings_dir: the model has no commit on the hub to know its vectors by; give a directory")
-    lengths = {"query": args.max_query_length, "document": args.max_seq_length}
-    prefixes = {"query": args.query_prefix, "document": args.document_prefix}
 
-    def embed(name, side, layers, folder):
-        settings = {
-            "checkpoint": fingerprints,
+    encoder: object
+    tokenizer: object
+    args: object
+    batch_size: int
+    fingerprints: dict
+
+    def __post_init__(self):
+        if self.args.embeddings_dir and None in self.fingerprints.values():
+            raise UserError(
+                "--embeddings_dir: the model has no commit on the hub to know its vectors by; give a directory"
+            )
+
+    def settings(self, side):
+        """Everything that the vectors of a Side depend on, but its texts."""
+        args, query = self.args, side.role == "query"
+        return {
+            "checkpoint": self.fingerprints,
             "pooling": args.pooling,
-            "max_length": lengths[side.role],
-            "prefix": prefixes[side.role],
-            "precision": str(next(encoder.parameters()).dtype),
-            "batch_size": training_args.eval_batch_size,
+            "max_length": args.max_query_length if query else args.max_seq_length,
+            "prefix": args.query_prefix if query else args.document_prefix,
+            "precision": str(next(self.encoder.parameters()).dtype),
         }
-        return vectors_of(name, side, encoder, tokenizer, layers, settings, folder)
 
-    return embed
+    def __call__(self, name, side, layers, folder):
+        """{layer: vectors} of a Side, from `folder` or for it."""
+        settings = {**self.settings(side), "batch_size": self.batch_size}
+        return vectors_of(name, side, self.encoder, self.tokenizer, layers, settings, folder)
+
+    def size(self, name, side, layers, folder):
+        """Bytes that a call would write."""
+        there = layers_there(name, side, self.settings(side), folder) if folder else ()
+        return len(side.texts) * len({*layers} - {*there}) * self.encoder.config.hidden_size * 4
 
 
 def fingerprints_of(args, transferred):
@@ -89,34 +136,40 @@ def in_precision(encoder, training_args):
 
 
 @contextlib.contextmanager
-def embeddings_folder(args, run):
-    """Where vectors go: `--embeddings_dir`, or a folder that is gone afterwards."""
+def embeddings_folder(args, output_dir):
+    """Where vectors go: `--embeddings_dir`, or a folder that is gone afterwards and was not there before."""
     if args.embeddings_dir:
         yield args.embeddings_dir
         return
-    folder = run.output_dir / TEMPORARY
+    folder = Path(output_dir) / TEMPORARY
+    _remove(folder)
     try:
         yield folder
-        PartialState().wait_for_everyone()
     finally:
-        if is_main_process():
-            shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
 
 
-def check_rooms(collections, layers, encoder, args, run):
+def _remove(folder):
+    """All processes wait for each other before and after."""
+    PartialState().wait_for_everyone()
+    if is_main_process():
+        shutil.rmtree(folder, ignore_errors=True)
+    PartialState().wait_for_everyone()
+
+
+def check_rooms(collections, layers, embed, args, output_dir):
     """Raise UserError if the disk cannot hold the vectors, of all collections where they are kept, otherwise of the largest, or
-    the memory not those that are searched at once: a collection's, of one layer, at length 1."""
-    texts = [sum(len(side.texts) for side in each.sides.values()) for each in collections]
-    size = encoder.config.hidden_size * 4
-    check_room(args.embeddings_dir or run.output_dir, (sum if args.embeddings_dir else max)(texts) * len(layers) * size)
-    check_memory(max(texts) * size)
+    the memory not those that are searched at once: a collection's, of one layer, by every process."""
+    sizes = [sum(embed.size(*side, layers, args.embeddings_dir) for side in each.sides.items()) for each in collections]
+    check_room(args.embeddings_dir or output_dir, (sum if args.embeddings_dir else max)(sizes))
+    at_once = max(sum(embed.size(*side, [0], None) for side in each.sides.items()) for each in collections)
+    check_memory(at_once * PartialState().num_processes)
 
 
 def curves(by_layer):
-    """[{layer: scores}] of one language -> {score: [its value at every layer]}, of scores that are numbers."""
-    first = next(iter(by_layer.values()))
+    """{layer: scores} of one language -> {score: [its value at every layer]}, of scores that are numbers or None."""
     return {
         name: [scores[name] for scores in by_layer.values()]
-        for name, value in first.items()
-        if isinstance(value, (int, float))
+        for name, value in next(iter(by_layer.values())).items()
+        if isinstance(value, int | float | None)
     }

@@ -26,5 +26,6 @@ def hubness(neighbours, size):
 
 
 def anisotropy(vectors):
-    """Mean cosine of two different vectors (Ethayarajh 2019): 0 for directions spread evenly, towards 1 in a narrow cone."""
-    return float(mean_cosine(vectors))
+    """Mean cosine of two different vectors (Ethayarajh 2019): 0 for directions spread evenly, towards 1 in a narrow cone. None of
+    a single vector."""
+    return float(mean_cosine(vectors)) if len(vectors) > 1 else None

@@ -79,7 +79,7 @@ def ranks(queries, index, device="cpu", side=None):
 
 def block_side(device):
     """Rows and columns of a block of products."""
-    return math.isqrt(BYTES[torch.device(device).type] // 4)
+    return math.isqrt(BYTES.get(torch.device(device).type, BYTES["cuda"]) // 4)
 
 
 def _search(x, y, k, device, side):
@@ -173,7 +173,7 @@ def _products(a, y, others, side):
     if device.type == "cpu" and torch.backends.mkldnn.is_available():
         a = a.to_mkldnn()  # on AMD oneDNN is twice as fast as MKL, which torch multiplies by otherwise
     for other in others:
-        yield other, _multiply(a, _rows(y, other, side, device, SECOND))
+        yield other, multiply(a, _rows(y, other, side, device, SECOND))
 
 
 def _rows(vectors, start, count, device, name):
@@ -192,7 +192,7 @@ def _first(rows):
     return rows.int().argmax().item() + 1
 
 
-def _multiply(a, b):
+def multiply(a, b):
     """a @ b.T, dense, for an `a` that may be in oneDNN's layout."""
     with full_precision(b.device.type):
         return linear(a, b).to_dense() if a.is_mkldnn else a @ b.T

@@ -13,6 +13,7 @@ from xstilts.checkpoint import check_length, depth_of, load_encoder, load_tokeni
 from xstilts.errors import UserError
 from xstilts.layers import encoder_of, layers_of, parts_of
 from xstilts.lineage import lineage_of, lineage_text
+from xstilts.pooling import POOLER
 from xstilts.sources import ENGLISH
 
 OPTION = "--compare_with"
@@ -115,15 +116,14 @@ class Compared(NamedTuple):
     about: dict
 
 
-def load_compared(args, kind, encoder, collections):
+def load_compared(args, encoder, collections):
     """What `encoder` is compared with on the sentences of all collections.
 
-    Raises UserError where it cannot be loaded, has another number of layers or too few positions, for too few sentences, and for
-    a kind of retrieval without translations.
+    Raises UserError where it cannot be loaded, has another number of layers or too few positions, and for too few sentences.
     """
     path = args.compare_with
-    if kind.name != "aligned":
-        raise UserError(f"{OPTION} compares encoders on translations, so with --task tatoeba, not on {kind.name}")
+    if args.pooling == POOLER:
+        raise UserError(f"{OPTION} compares all layers, and --pooling pooler has the last one only")
     sizes = {each.languages[0]: len(each.sides[ENGLISH].texts) for each in collections}
     if few := [language for language, size in sizes.items() if size < MINIMAL_SENTENCES]:
         raise UserError(f"{OPTION} needs {MINIMAL_SENTENCES} sentences or more; '{few[0]}' has {sizes[few[0]]}")
@@ -133,6 +133,7 @@ def load_compared(args, kind, encoder, collections):
             raise UserError(f"{OPTION} {path} has {theirs} layers and the encoder {ours}; they are compared one by one")
         base, tokenizer, lineage = load_encoder(path), load_tokenizer(path), lineage_of(path)
         check_length(base, tokenizer, args.max_seq_length)
+        check_length(base, tokenizer, args.max_query_length, "--max_query_length")
     except UserError as error:
         raise UserError(str(error).replace("--model_name_or_path", OPTION)) from error
     return Compared(base, tokenizer, {"model": lineage_text(lineage), "fingerprint": lineage[-1]["fingerprint"]})

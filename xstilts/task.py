@@ -84,6 +84,7 @@ class RetrievalType:
 
     pooling   default of --pooling
     layer     depth of an encoder -> the index into hidden_states that is read by default
+    options   names of the script's arguments that `load` and `search` read beside those of all types
     load      (task, arguments) -> (list of Collections, {language without data: reason})
     search    (task, collection, {side: (texts, width) float32 vectors of one layer}, arguments, device)
               -> {language: (scores, predictions)}
@@ -93,6 +94,7 @@ class RetrievalType:
     name: str
     pooling: str
     layer: Callable[[int], int]
+    options: tuple[str, ...] = ()
     load: Callable
     search: Callable
     write: Callable

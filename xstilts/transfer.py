@@ -63,8 +63,9 @@ def load_for_target(args, task):
 
 
 def load_for_retrieval(args):
-    """The encoder at `args.model_name_or_path`, or, with `args.transfer_layers`, the base model with these layers of it."""
-    return starting_encoder(args, say)[0]
+    """The encoder at `args.model_name_or_path`, or, with `args.transfer_layers`, the base model with these layers of it; and the
+    names of its tensors that were pretrained."""
+    return starting_encoder(args, say)
 
 
 def starting_encoder(args, report=str):

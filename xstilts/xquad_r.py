@@ -41,9 +41,9 @@ def _breaks(paragraph, where):
             f"{where} has no 'sentence_breaks'; the files of github.com/google-research-datasets/lareqa (xquad-r) have them"
         )
     context, breaks = paragraph["context"], [[*pair] for pair in paragraph["sentence_breaks"]]
-    for start, end in breaks:
-        if not 0 <= start < end <= len(context):
-            raise UserError(f"{where}: the sentence from {start} to {end} is not within its {len(context)} characters")
+    for pair in breaks:
+        if len(pair) != 2 or not 0 <= pair[0] < pair[1] <= len(context):
+            raise UserError(f"{where}: the sentence break {pair} is not within its {len(context)} characters")
     sentences = [context[start:end] for start, end in breaks]
     if sentences != paragraph.get("sentences", sentences):
         raise UserError(f"{where}: 'sentences' are not those at 'sentence_breaks'; the file is damaged")
@@ -51,6 +51,8 @@ def _breaks(paragraph, where):
 
 
 def _question(question):
+    if not isinstance(question["question"], str):
+        raise KeyError(f"'question' of question {question['id']}")
     return {
         "id": question["id"],
         "question": question["question"],
