@@ -166,11 +166,7 @@ def main(argv=None):
         for language in collection.languages:
             scores[language], predictions = found[headline][language]
             by_layer[language] = curves({layer: each[language][0] for layer, each in found.items()})
-            if language in collection.sides:
-                side = collection.sides[language]
-                longest = embed.settings(side)["max_length"]
-                covered = coverage([(text,) for text in side.texts], tokenizer, longest)
-                scores[language] |= {"examples": len(side.texts), **covered}
+            scores[language] |= described(collection.sides.get(language), embed)
             say(f"{task.name} {language}: {task.metric.headline} {scores[language][task.metric.headline]:.1f}")
             if is_main_process():
                 kind.write(run.folder("predictions", task.name), language, predictions, collection)
@@ -186,6 +182,14 @@ def main(argv=None):
         results |= {"missing_languages": missing}
         run.close(results)
         check_against(args, task, scores)
+
+
+def described(side, embed):
+    """Number of texts of a language's own side, and how well vocabulary and length fit; nothing where there is no such side."""
+    if side is None:
+        return {}
+    covered = coverage([(text,) for text in side.texts], embed.tokenizer, embed.settings(side)["max_length"])
+    return {"examples": len(side.texts), **covered}
 
 
 if __name__ == "__main__":

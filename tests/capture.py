@@ -19,6 +19,7 @@ import torch
 
 import run_intermediate
 from xstilts import multitask, training
+from xstilts.errors import leave_together
 
 
 def capture(command):
@@ -65,3 +66,4 @@ if __name__ == "__main__":
     torch.save(
         results if rank == "0" else [kept["tasks"] for kept in results], output if rank == "0" else f"{output}.{rank}"
     )
+    leave_together()

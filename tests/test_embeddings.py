@@ -197,6 +197,7 @@ encoder, tokenizer = load_encoder(sys.argv[1]), load_tokenizer(sys.argv[1])
 found = vectors_of("side", Side({SENTENCES!r}), encoder, tokenizer, [0, 1, 2], settings, sys.argv[2])
 found = np.stack([*found.values()])
 np.save(f"{{sys.argv[3]}}-{{state.process_index}}.npy", found)
+state.destroy_process_group()
 """
 
 

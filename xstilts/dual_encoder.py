@@ -11,7 +11,6 @@ are the same to the encoder are not each other's negatives (in Google's code the
 """
 
 import functools
-import inspect
 import json
 from collections import Counter
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ from transformers.models.auto.auto_factory import _BaseAutoModelClass
 from xstilts import classification
 from xstilts.errors import UserError
 from xstilts.examples import hash_of
+from xstilts.generic_heads import bare_encoder
 from xstilts.scoring import CUTOFF
 from xstilts.search import top_k
 from xstilts.task import TaskType
@@ -61,11 +61,7 @@ class TwoSided:
 
     def __init__(self, config):
         super().__init__(config)
-        encoder = AutoModel._model_mapping[type(config)]
-        pooler = {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(encoder).parameters else {}
-        setattr(
-            self, self.base_model_prefix, encoder(config, **pooler)
-        )  # a pooler would be saved without being trained
+        setattr(self, self.base_model_prefix, bare_encoder(config))
         self.post_init()
 
     def forward(self, **inputs):

@@ -20,6 +20,15 @@ def say(message):
         print(message, flush=True)
 
 
+def leave_together():
+    """Wait for the other processes of a distributed run and close the connections: a process that exits while others still work
+    may be aborted, and its whole run with it."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed and distributed.is_available() and distributed.is_initialized():
+        distributed.barrier()
+        distributed.destroy_process_group()
+
+
 def run_script(main):
     """Run a script's `main()` from the command line.
 
@@ -32,6 +41,7 @@ def run_script(main):
         sys.argv.remove("--debug")
     try:
         main()
+        leave_together()
     except (UserError, OSError) as error:
         if debug:
             raise

@@ -25,7 +25,7 @@ class SpanHead:
 
     def __init__(self, config):
         super().__init__(config)
-        setattr(self, self.base_model_prefix, _encoder(config))
+        setattr(self, self.base_model_prefix, bare_encoder(config))
         self.qa_outputs = nn.Linear(config.hidden_size, 2)
         self.post_init()
 
@@ -49,7 +49,7 @@ class ChoiceHead:
 
     def __init__(self, config):
         super().__init__(config)
-        setattr(self, self.base_model_prefix, _encoder(config))
+        setattr(self, self.base_model_prefix, bare_encoder(config))
         width, dropout = config.hidden_size, nn.Dropout(_dropout(config))
         self.classifier = nn.Sequential(nn.Linear(width, width), nn.Tanh(), dropout, nn.Linear(width, 1))
         self.post_init()
@@ -96,7 +96,7 @@ def _encodes_text(config):
     return all(type(config) in auto._model_mapping for auto in known) and hasattr(config, "hidden_size")
 
 
-def _encoder(config):
+def bare_encoder(config):
     """The family's bare encoder, without the pooler that some have: nothing here would train it."""
     encoder = AutoModel._model_mapping[type(config)]
     pooler = {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(encoder).parameters else {}
