@@ -350,7 +350,9 @@ def test_questions_and_sentences_of_xquad_r(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sentence_breaks": [[0, 33]]}, "paragraph 1: the sentence from 0 to 33 is not within its 32 characters"),
+        ({"sentence_breaks": [[0, 33]]}, r"paragraph 1: the sentence break \[0, 33\] is not within its 32 characters"),
+        ({"sentence_breaks": [[0, 5, 9]]}, r"paragraph 1: the sentence break \[0, 5, 9\] is not within"),
+        ({"qas": [{"id": "a", "question": None, "answers": [{"answer_start": 0}]}]}, "missing .*'question' of question a"),
         ({"sentences": ["It is old!"]}, "paragraph 1: 'sentences' are not those at 'sentence_breaks'"),
         ({"qas": [{"id": "a"}]}, "not SQuAD JSON .missing 'question'"),
         ({"qas": [{"id": "a", "question": "", "answers": []}]}, "not SQuAD JSON"),
@@ -472,6 +474,7 @@ def test_candidates_are_one_pool(tmp_path):
         (mewslix.MENTIONS.read, {"context": {}}, "not in the form of Mewsli-X .missing 'mentions'"),
         (mewslix.TASK.source.read, article(), "not in the form of Mewsli-X .missing 'contextual_mention'"),
         (mewslix.ENTITIES.read, entity("Q1", spans=()), "entity Q1 has no description"),
+        (mewslix.ENTITIES.read, entity("Q1", spans=((-2, 5),)), "the sentence from -2 to 5 is not within the text"),
         (mewslix.ENTITIES.read, ["Q1"], "not in the form of Mewsli-X"),
         (mewslix.ENTITIES.read, b"{", "not valid JSON"),
         (mewslix.ENTITIES.read, b'{"entity_id": "\xff"}', "not valid JSON"),
