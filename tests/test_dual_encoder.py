@@ -352,7 +352,10 @@ def test_questions_and_sentences_of_xquad_r(tmp_path):
     [
         ({"sentence_breaks": [[0, 33]]}, r"paragraph 1: the sentence break \[0, 33\] is not within its 32 characters"),
         ({"sentence_breaks": [[0, 5, 9]]}, r"paragraph 1: the sentence break \[0, 5, 9\] is not within"),
-        ({"qas": [{"id": "a", "question": None, "answers": [{"answer_start": 0}]}]}, "missing .*'question' of question a"),
+        (
+            {"qas": [{"id": "a", "question": None, "answers": [{"answer_start": 0}]}]},
+            "missing .*'question' of question a",
+        ),
         ({"sentences": ["It is old!"]}, "paragraph 1: 'sentences' are not those at 'sentence_breaks'"),
         ({"qas": [{"id": "a"}]}, "not SQuAD JSON .missing 'question'"),
         ({"qas": [{"id": "a", "question": "", "answers": []}]}, "not SQuAD JSON"),

@@ -144,7 +144,7 @@ def load_sentences(task, split, languages=None, data_dir=None, max_samples=None)
 
 
 def each_language(task, split, languages, data_dir, load, others=True):
-    """({language: what `load(language=...)` gives}, {language without data: reason}); arguments and errors as `load_languages`."""
+    """({language: what `load(language=...)` gives}, {language without data: reason}); the rest is as in `load_languages`."""
     if split not in task.splits:
         raise UserError(f"{task.name} has no {split} split; give --split {' or '.join(task.splits)}")
     found = sorted(_codes_in(task, split, data_dir)) if data_dir and others else ()
