@@ -144,7 +144,7 @@ def search(task, collection, vectors, args, device):
     mrr, rank_median, rank_90 of the first right one; hubness of the candidates, and their anisotropy
     """
     gold, pool = collection.gold, normalized(vectors[CANDIDATES], CANDIDATES)
-    cone, found = anisotropy(pool), {}
+    cone, pool, found = anisotropy(pool), pool.to(device), {}
     for language in collection.languages:
         queries = normalized(vectors[language], language)
         _, nearest = top_k(queries, pool, CUTOFF, device)

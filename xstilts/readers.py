@@ -1,5 +1,6 @@
 """Official files -> rows in the columns of the hub: one reader per file format, each naming the line it stumbles over."""
 
+import contextlib
 import csv
 import io
 import json
@@ -120,16 +121,23 @@ def _row(path, number, header, fields, columns):
 def squad_json(path, features):
     """SQuAD v1.1 or v2.0 JSON -> one row per question, with the columns of the hub's squad datasets. A question that cannot be
     answered has no `answers`; v2.0's `plausible_answers` are not read."""
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            articles = json.load(file)["data"]
+    with squad_articles(path) as articles:
         for article in articles:
             for paragraph in article["paragraphs"]:
                 for question in paragraph["qas"]:
                     yield _squad_row(article, paragraph, question, features)
+
+
+@contextlib.contextmanager
+def squad_articles(path):
+    """The articles of a file in SQuAD's form; while they are read, what they lack becomes a UserError that names the file."""
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            articles = json.load(file)["data"]
+        yield articles
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise UserError(f"{path}: not valid JSON ({error})") from error
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, IndexError) as error:
         raise UserError(f"{path}: not SQuAD JSON (missing {error})") from error
 
 

@@ -1,9 +1,7 @@
 """XQuAD-R, the files of LAReQA: XQuAD's articles with the sentences of every paragraph -> rows, queries and candidates."""
 
-import json
-
 from xstilts.errors import UserError
-from xstilts.readers import Dropped
+from xstilts.readers import Dropped, squad_articles
 
 NO_SENTENCE = "questions whose answer begins in no sentence"
 
@@ -14,9 +12,7 @@ def xquad_r(path, features):
 
     Raises UserError for files without sentence breaks (XQuAD's own, and the hub's), and for breaks that do not fit the text.
     """
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            articles = json.load(file)["data"]
+    with squad_articles(path) as articles:
         paragraphs = [paragraph for article in articles for paragraph in article["paragraphs"]]
         for number, paragraph in enumerate(paragraphs, start=1):
             breaks = _breaks(paragraph, f"{path}, paragraph {number}")
@@ -29,10 +25,6 @@ def xquad_r(path, features):
                 "sentence_breaks": breaks,
                 "questions": placed,
             }
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path}: not valid JSON ({error})") from error
-    except (KeyError, TypeError, IndexError) as error:
-        raise UserError(f"{path}: not SQuAD JSON (missing {error})") from error
 
 
 def _breaks(paragraph, where):
