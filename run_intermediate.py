@@ -23,7 +23,7 @@ from transformers.hf_argparser import HfArg
 
 from tasks import draw_subset, load_tasks
 from xstilts.arguments import SEVERAL, TEXT, check_training_arguments, parse
-from xstilts.checkpoint import check_lengths, load_tokenizer, stored_encoder
+from xstilts.checkpoint import check_lengths, family_of, load_tokenizer, stored_encoder
 from xstilts.dual_encoder import check_dual_encoder
 from xstilts.errors import is_main_process, run_script, say
 from xstilts.examples import featurize, with_labels
@@ -31,6 +31,7 @@ from xstilts.heads import check_trained, labels_at, load_trained
 from xstilts.languages import check_available, load_selection, load_training
 from xstilts.layerwise import check_layerwise, select_trained
 from xstilts.lineage import default_output_dir, lineage_of, training_factors
+from xstilts.micro_batches import check_micro_batches
 from xstilts.mixing import check_mixing, has_text, set_steps, step_inputs
 from xstilts.mlm import load_text, text_task
 from xstilts.multitask import (
@@ -43,6 +44,7 @@ from xstilts.multitask import (
     trainer_for,
     with_average,
 )
+from xstilts.precision import set_precision, trained_precision
 from xstilts.prefix_cache import cache_prefix, check_prefix_cache
 from xstilts.results import Run
 from xstilts.similarity import encoder_changes
@@ -100,6 +102,13 @@ class IntermediateArguments:
         default=None, help="Use the first N training examples only, of every task and language."
     )
     max_eval_samples: int | None = HfArg(default=None, help="Use the first N selection examples only.")
+    max_tokens_per_batch: int | None = HfArg(
+        default=None,
+        help="Cut the examples of a step into micro-batches of at most N tokens, padding included: less memory, same step.",
+    )
+    precision: str = HfArg(
+        default="auto", help="auto (bf16 where the GPU has it, fp16 on older ones, fp32 on a CPU), fp32, bf16 or fp16."
+    )
     early_stopping_patience: int | None = HfArg(default=None, help="Stop after N evaluations without a better one.")
     freeze_layers: str = HfArg(
         default="none", help="Not trained: N (embeddings and the lowest N layers), a list as embeddings,0-5, or all."
@@ -143,6 +152,7 @@ def main(argv=None):
     name = "+".join(task.name for task in tasks) if args.task_subset_size else args.task
     several = len(tasks) > 1 or has_text(args)
     set_steps(args, training_args, len(tasks), has_text(args))
+    check_micro_batches(args, training_args, tasks, several)
     lineage = lineage_of(args.model_name_or_path)
     check_layerwise(args, training_args)
     tokenizer = load_tokenizer(args.model_name_or_path)
@@ -164,6 +174,7 @@ def main(argv=None):
     set_seed(training_args.seed)
     model = load_parts(parts, tokenizer, args)
     model, trained = select_trained(model, args)
+    set_precision(training_args, args.precision, model.config.model_type)
     check_prefix_cache(model, args, training_args)
 
     # 4. Is this run new, interrupted, finished, or another one?
@@ -229,6 +240,7 @@ def evaluate_again(tasks, lineage, tokenizer, args, training_args, argv):
     if has_text(args):
         parts.append(load_text_part(argv, training_args))
         check_trained(path, parts[-1].task)
+    set_precision(training_args, args.precision, family_of(path), trained_precision(path))
     run = Run(
         phase="dev", task=args.task, lineage=lineage, args=args, training_args=training_args,
         data=[record for part in parts for record in part.dev.records],

@@ -28,6 +28,8 @@ from xstilts.examples import featurize, with_labels
 from xstilts.languages import load_training
 from xstilts.layerwise import check_layerwise, gradual_unfreezing, select_trained
 from xstilts.lineage import default_output_dir, departures, lineage_of, task_of_benchmark, training_factors
+from xstilts.micro_batches import check_micro_batches
+from xstilts.precision import set_precision
 from xstilts.prefix_cache import cache_prefix, check_prefix_cache
 from xstilts.results import Run
 from xstilts.selection import average_last, check_selection, load_dev, training_task
@@ -79,6 +81,13 @@ class TargetArguments:
         default=None, help="Use the first N training examples only, of every task and language."
     )
     max_eval_samples: int | None = HfArg(default=None, help="Use the first N selection examples only.")
+    max_tokens_per_batch: int | None = HfArg(
+        default=None,
+        help="Cut the examples of a step into micro-batches of at most N tokens, padding included: less memory, same step.",
+    )
+    precision: str = HfArg(
+        default="auto", help="auto (bf16 where the GPU has it, fp16 on older ones, fp32 on a CPU), fp32, bf16 or fp16."
+    )
     early_stopping_patience: int | None = HfArg(default=None, help="Stop after N evaluations without a better one.")
     freeze_layers: str = HfArg(
         default="none", help="Not trained: N (embeddings and the lowest N layers), a list as embeddings,0-5, or all."
@@ -118,6 +127,7 @@ def main(argv=None):
     check_layerwise(args, training_args)
     check_transfer(args, lineage)
     check_dual_encoder(task, training_args.per_device_train_batch_size, args)
+    check_micro_batches(args, training_args, [task])
     tokenizer = load_tokenizer(args.model_name_or_path)
     factors = training_factors(args, variants=task.variants)
     training_args.output_dir = training_args.output_dir or default_output_dir(
@@ -137,6 +147,7 @@ def main(argv=None):
     model = load_for_target(args, task)
     check_lengths(model, tokenizer, task, args)
     model, trained = select_trained(model, args)
+    set_precision(training_args, args.precision, model.config.model_type)
     check_prefix_cache(model, args, training_args)
 
     # 4. Is this run new, interrupted, finished, or another one?
@@ -152,7 +163,7 @@ def main(argv=None):
     trainer = StiltsTrainer(
         task, model, training_args, tokenizer, train_features, (dev, dev_features),
         callbacks=[*early_stopping(args.early_stopping_patience), *gradual_unfreezing(model, args)],
-        layerwise_lr_decay=args.layerwise_lr_decay,
+        layerwise_lr_decay=args.layerwise_lr_decay, max_tokens_per_batch=args.max_tokens_per_batch,
     )  # fmt: skip
     cache_prefix(trainer, args.cache_frozen_prefix)
     fit(trainer)

@@ -42,6 +42,7 @@ from xstilts.lineage import (
 )
 from xstilts.metrics import averages, gaps_to_source, score
 from xstilts.placeholders import Placeholders
+from xstilts.precision import set_precision, trained_precision
 from xstilts.results import Run, save_examples
 from xstilts.sources import pair_of
 from xstilts.training import StiltsTrainer
@@ -68,6 +69,9 @@ class EvalArguments:
         default=128, help="Question answering: tokens that neighbouring windows of a context share."
     )
     max_eval_samples: int | None = HfArg(default=None, help="Use the first N examples of each language only.")
+    precision: str = HfArg(
+        default="auto", help="auto (that of the checkpoint's training, where this device has it), fp32, bf16 or fp16."
+    )
     save_examples: bool = HfArg(
         default=False, help="Keep input, gold label, prediction and confidence of every example."
     )
@@ -100,6 +104,7 @@ def main(argv=None):
     # 3. Model: the checkpoint with the head it was trained with.
     model = load_model(args.model_name_or_path, task, keep_head=True)
     check_length(model, tokenizer, args.max_seq_length)
+    set_precision(training_args, args.precision, model.config.model_type, trained_precision(args.model_name_or_path))
 
     # 4. Is this run new, finished, or another one?
     run = Run(

@@ -16,7 +16,6 @@ from transformers import TrainingArguments
 
 from tasks import load_task
 from xstilts import metrics, qa
-from xstilts.evaluation import batches_by_length, input_lengths
 from xstilts.examples import Examples, featurize
 from xstilts.intervals import bootstrap, ratios
 from xstilts.metrics import gaps_to_source, score
@@ -93,15 +92,6 @@ def test_two_processes_predict_the_same(tokenizer, tmp_path):
     for rank in (0, 1):
         found = json.loads((tmp_path / f"{rank}.json").read_text())
         assert found == {language: expected(each, tokenizer) for language, each in documents.items()}
-
-
-def test_batches_hold_every_row_once_the_longest_first():
-    lengths = [3, 9, 9, 1, 5, 9, 2]
-    batches = batches_by_length(lengths, 3)
-    assert batches == [[1, 2, 5], [4, 0, 6], [3]]
-    rows = Dataset.from_list([{"input_ids": [[1], [1, 2, 3]]}, {"input_ids": [[1, 2], [1]]}])
-    assert input_lengths(rows) == [3, 2]
-    assert input_lengths(Dataset.from_list([{"input_ids": [1, 2]}, {"input_ids": [1]}])) == [2, 1]
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 1000])

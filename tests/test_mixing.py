@@ -105,10 +105,11 @@ def test_seeds_differ():
     assert not np.array_equal(mixture(seed=1).sequence(100), mixture(seed=2).sequence(100))
 
 
-def batches_of(mixed, accumulation, rank=0, processes=1, epoch=0):
-    """The micro-batches of one process in one epoch."""
+def batches_of(mixed, accumulation, rank=0, processes=1, epoch=0, by_length=True):
+    """The micro-batches of one process in one epoch; row i of each task has (7 * i) % 10 tokens."""
     streams = [RowStream([(0, size, size)], mixed.seed) for size in mixed.sizes]
-    sampler = StepBatches(mixed, streams, accumulation, rank, processes)
+    lengths = [[7 * row % 10 for row in range(size)] if by_length else None for size in mixed.sizes]
+    sampler = StepBatches(mixed, streams, lengths, accumulation, rank, processes)
     sampler.set_epoch(epoch)
     found = list(sampler)
     assert len(found) == len(sampler)
@@ -133,6 +134,22 @@ def test_a_step_is_the_same_however_it_is_dealt_out(accumulation, processes):
         assert len(step) == mixed.step_inputs[step[0][0]]
         assert sorted(chain(*shares)) == sorted(step)
         assert all(shares), "a process without rows would let the others wait"
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_rows_of_a_step_are_dealt_out_by_length(processes):
+    mixed = mixture(**SMALL)
+    ranks = [batches_of(mixed, 2, rank, processes) for rank in range(processes)]
+    for step in zip(*(steps_of([[b] for b in batches], 2) for batches in ranks), strict=True):
+        first, second = (
+            [(time, -(7 * row % 10)) for micro in (share[place] for share in step) for _, row, time in micro]
+            for place in (0, 1)
+        )
+        assert max(first) <= min(second), "the longest rows of the earlier epoch first"
+    drawn = batches_of(mixed, 2, by_length=False)
+    rows = RowStream([(0, 70, 70)], mixed.seed).take(0, 8)
+    first = next(place for place, batch in enumerate(drawn) if batch[0][0] == 0)
+    assert [row for batch in drawn[first : first + 2] for _, *row in batch] == [[*row] for row in rows]
 
 
 def test_every_row_of_a_task_comes_in_its_turn():

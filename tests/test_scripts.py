@@ -168,8 +168,8 @@ BAD = [
     (TARGET, "--task xnli --config nowhere.yaml", "nowhere.yaml cannot be read"),
     (
         TARGET,
-        "--task xnli --train_sampling_strategy group_by_length --model_name_or_path {encoder}",
-        "group_by_length is not offered",
+        "--task xnli --train_sampling_strategy batch_rebalance --model_name_or_path {encoder}",
+        "batch_rebalance is not offered",
     ),
     (TARGET, "--task xnli --dataloader_drop_last true --model_name_or_path {encoder}", "drop_last True is not offered"),
     (TARGET, "--task xnli --resume_from_checkpoint x --model_name_or_path {encoder}", "same command goes on"),

@@ -26,8 +26,10 @@ from xstilts.order import EpochSampler, TrainingRows
 from xstilts.training import StiltsTrainer, StopOnNonFiniteLoss, is_over, last_checkpoint
 
 TASKS = ("mnli", "hellaswag", "udpos", "squad", "squad+mnli+hellaswag+udpos")
-# batch per device, accumulation steps: 8 examples a step in each; 19 rows, so that the last step has 3 (tagging, QA: windows)
+# processes, batch per device, accumulation steps: 8 examples a step in each; 19 rows, so that the last step has 3 (tagging, QA:
+# windows)
 LAYOUTS = {"one process": (1, 8, 1), "accumulation": (1, 2, 4), "two processes": (2, 4, 1), "both": (2, 2, 2)}
+BOUNDED = {"bounded": (1, 2, 4), "two bounded processes": (2, 4, 1)}  # the same with --max_tokens_per_batch
 
 
 @pytest.fixture(scope="module")
@@ -35,28 +37,29 @@ def captured(world, tmp_path_factory):
     """{layout: {task: what tests/capture.py kept}}."""
     folder = tmp_path_factory.mktemp("layouts")
     encoder = save_tiny_encoder(folder / "encoder", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
-    commands = {layout: write_commands(folder, layout, encoder, world) for layout in LAYOUTS}
+    layouts = LAYOUTS | BOUNDED
+    commands = {layout: write_commands(folder, layout, encoder, world) for layout in layouts}
     kept = {}
     for processes in (1, 2):
-        layouts = [layout for layout in LAYOUTS if LAYOUTS[layout][0] == processes]
+        own = [layout for layout, (count, *_) in layouts.items() if count == processes]
         output = folder / f"{processes}.pt"
         launcher = ["-m", "torch.distributed.run", "--nproc_per_node", str(processes)] if processes > 1 else []
-        files = [file for layout in layouts for file in commands[layout]]
+        files = [file for layout in own for file in commands[layout]]
         subprocess.run(
             [sys.executable, *launcher, ROOT / "tests" / "capture.py", output, *files], check=True, timeout=300
         )
         results = iter(torch.load(output, weights_only=True))
-        kept |= {layout: {task: next(results) for task in TASKS} for layout in layouts}
+        kept |= {layout: {task: next(results) for task in TASKS} for layout in own}
         if processes > 1:
             others = iter(torch.load(f"{output}.1", weights_only=True))
-            for layout, task in itertools.product(layouts, TASKS):
+            for layout, task in itertools.product(own, TASKS):
                 kept[layout][task]["tasks of the other process"] = next(others)
     return kept
 
 
 def write_commands(folder, layout, encoder, world):
     """One file per task with the arguments of run_intermediate.py."""
-    _, batch, accumulation = LAYOUTS[layout]
+    _, batch, accumulation = (LAYOUTS | BOUNDED)[layout]
     files = []
     for task in TASKS:
         name = f"{task}-{layout}".replace(" ", "-")
@@ -64,16 +67,17 @@ def write_commands(folder, layout, encoder, world):
             --max_train_samples 19 --max_eval_samples 8 --num_train_epochs 1 --per_device_train_batch_size {batch} --seed 7
             --gradient_accumulation_steps {accumulation} --per_device_eval_batch_size 4 --optim sgd --learning_rate 0.1
             --warmup_steps 0 --logging_steps 1 --max_seq_length 64 --doc_stride 16 --max_grad_norm 1.0 --save_strategy no
-            --load_best_model_at_end false --mixing uniform"""
+            --load_best_model_at_end false --mixing uniform {"--max_tokens_per_batch 64" if layout in BOUNDED else ""}"""
         files.append(folder / f"{name}.json")
         files[-1].write_text(json.dumps(arguments.split()))
     return files
 
 
-@pytest.mark.parametrize("layout", [layout for layout in LAYOUTS if layout != "one process"])
+@pytest.mark.parametrize("layout", [layout for layout in LAYOUTS | BOUNDED if layout != "one process"])
 @pytest.mark.parametrize("task", TASKS)
 def test_a_step_is_the_same_however_it_is_dealt_out(captured, task, layout):
-    """A1, A2: accumulation steps and processes neither scale nor reweigh loss and gradient, in full and in short last steps."""
+    """A1, A2: accumulation steps, processes and bounds on tokens neither scale nor reweigh loss and gradient, in full and in
+    short last steps."""
     expected, found = captured["one process"][task], captured[layout][task]
     assert len(expected["losses"]) >= 3  # two full steps and a short one at least
     assert found["losses"] == pytest.approx(expected["losses"], rel=2e-5)
@@ -109,8 +113,16 @@ def test_processes_agree_on_what_they_add_up(encoder, world, tmp_path):
     assert 2 <= found["mnli"]["prequential_inputs"] <= 3
 
 
+@pytest.mark.parametrize("layout", BOUNDED)
+@pytest.mark.parametrize("task", TASKS)
+def test_bounds_on_tokens_make_more_micro_batches_of_a_step(captured, task, layout):
+    whole, found = captured["one process"][task]["tasks"], captured[layout][task]["tasks"]
+    assert len(found) > len(whole)
+    assert [name for name, _ in itertools.groupby(found)] == [name for name, _ in itertools.groupby(whole)]
+
+
 def test_every_row_is_seen_once_per_epoch_and_fillers_come_last():
-    sampler = EpochSampler([(0, 19, 19)], batch=8, seed=1)
+    sampler = EpochSampler([(0, 19, 19)], seed=1, micro=8)
     order = list(sampler)
     assert sorted(order[:19]) == list(range(19))
     assert order[19:] == [19, 20, 21, 22, 23]

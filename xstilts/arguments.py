@@ -124,8 +124,8 @@ def _nearest(name, parser):
 
 REFUSED = {
     "train_sampling_strategy": (
-        "random",
-        "other strategies reorder rows in ways that an interrupted run cannot resume",
+        ("random", "group_by_length"),
+        "other strategies order rows in ways that an interrupted run cannot resume",
     ),
     "label_smoothing_factor": (0, "the loss is counted over the whole step, without smoothing"),
     "dataloader_drop_last": (False, "every row is seen"),
@@ -143,7 +143,7 @@ def check_training_arguments(training_args):
     """Raise UserError for arguments of the Trainer that are not offered, where the launcher and the Trainer disagree about the
     number of processes, and where the Trainer would slip into DataParallel."""
     for name, (only, reason) in REFUSED.items():
-        if getattr(training_args, name) != only:
+        if getattr(training_args, name) not in (only if isinstance(only, tuple) else (only,)):
             raise UserError(f"--{name} {getattr(training_args, name)} is not offered: {reason}")
     for name in ("seed", "data_seed"):
         if (getattr(training_args, name) or 0) < 0:

@@ -84,6 +84,11 @@ def stored_encoder(path):
     return encoder.eval(), {name for name in encoder.state_dict() if name not in info["missing_keys"]}
 
 
+def family_of(path):
+    """The kind of encoder at a path, as transformers calls it: `xlm-roberta`."""
+    return _loaded(AutoConfig, path).model_type
+
+
 def depth_of(path):
     """Number of layers of a checkpoint's encoder."""
     return _loaded(AutoConfig, path).num_hidden_layers

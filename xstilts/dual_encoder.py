@@ -258,4 +258,5 @@ TYPE = TaskType(
     texts=texts,
     constant=constant,
     write=write,
+    in_batch_negatives=True,
 )

@@ -6,12 +6,15 @@ from datasets import Dataset
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from xstilts.micro_batches import input_lengths, inputs_of
+
 
 def kept_outputs(trainer, model, rows):
     """(what the task's type keeps of the logits of every feature row, in the order of the rows; the mean loss per label).
 
-    Batches of `eval_batch_size` rows per device, the longest first, so that too little memory shows at once. Processes share the
-    batches and each gets all outputs; an equal number of batches each, as sharded models want it, so the last may be done twice.
+    Batches of `eval_batch_size` rows per device, and of `--max_tokens_per_batch`, the longest first, so that too little memory
+    shows at once. Processes share the batches and each gets all outputs; an equal number of batches each, as sharded models want
+    it, so the last may be done twice.
     """
     args, kept, loss, count = trainer.args, {}, 0.0, 0
     first = args.process_index
@@ -19,7 +22,8 @@ def kept_outputs(trainer, model, rows):
         # Character offsets, which only decoding reads, take longer to fetch than all that the model reads.
         read = {*trainer.processing_class.model_input_names, "labels"}
         rows = rows.select_columns([name for name in rows.column_names if name in read])
-    batches = batches_by_length(input_lengths(rows), args.eval_batch_size)
+    limit = trainer.max_tokens_per_batch and trainer.max_tokens_per_batch // inputs_of(rows[0])
+    batches = batches_by_length(input_lengths(rows), args.eval_batch_size, limit)
     rounds = -(-len(batches) // args.world_size)
     own = [batches[min(i * args.world_size + first, len(batches) - 1)] for i in range(rounds)]
     loader = DataLoader(
@@ -44,12 +48,14 @@ def kept_outputs(trainer, model, rows):
     return [kept[index] for index in range(len(rows))], float(loss) / max(1, int(count))
 
 
-def input_lengths(rows):
-    """Tokens of every row; of several inputs in a row (choices) those of the longest."""
-    return [max(map(len, ids)) if ids and isinstance(ids[0], list) else len(ids) for ids in rows["input_ids"]]
-
-
-def batches_by_length(lengths, size):
-    """Indices of rows in batches of `size`, from the longest to the shortest; equal lengths keep their order."""
-    order = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
-    return [order[start : start + size] for start in range(0, len(order), size)]
+def batches_by_length(lengths, size, limit=None):
+    """Indices of rows in batches of at most `size`, and of at most `limit` tokens with padding if there is more than one row in
+    them, from the longest to the shortest; equal lengths keep their order."""
+    order, start = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True), 0
+    batches = []
+    while start < len(order):
+        longest = int(lengths[order[start]])
+        count = size if limit is None else max(1, min(size, limit // max(1, longest)))
+        batches.append(order[start : start + count])
+        start += count
+    return batches

@@ -6,6 +6,7 @@ other for ever, and heads would get a share of a step that depends on the machin
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from torch.utils.data import Dataset, Sampler
@@ -162,10 +163,11 @@ class StepBatches(Sampler):
     """The micro-batches of one process: lists of (task, row, epoch), `accumulation` of them for every optimizer step.
 
     streams   an `order.RowStream` per task
+    lengths   per task the tokens of every row, by which the rows of a step are dealt out, or None where they stay as drawn
     """
 
-    def __init__(self, mixture, streams, accumulation, rank=0, processes=1):
-        self.mixture, self.streams, self.accumulation = mixture, streams, accumulation
+    def __init__(self, mixture, streams, lengths, accumulation, rank=0, processes=1):
+        self.mixture, self.streams, self.lengths, self.accumulation = mixture, streams, lengths, accumulation
         self.rank, self.processes, self.epoch = rank, processes, 0
 
     def set_epoch(self, epoch):
@@ -183,6 +185,8 @@ class StepBatches(Sampler):
             inputs = self.mixture.step_inputs[task]
             rows = self.streams[task].take(taken[task] * inputs, (taken[task] + 1) * inputs)
             taken[task] += 1
-            for micro in range(self.accumulation):
-                place = micro * self.processes + self.rank
-                yield [(task, *row) for row in rows[place :: self.accumulation * self.processes]]
+            if self.lengths[task] is not None:
+                rows.sort(key=lambda row: (row[1], -self.lengths[task][row[0]]))  # epochs one after the other
+            bounds = [inputs * micro // self.accumulation for micro in range(self.accumulation + 1)]
+            for start, end in pairwise(bounds):
+                yield [(task, *row) for row in rows[start + self.rank : end : self.processes]]

@@ -13,6 +13,7 @@ from xstilts.errors import say
 from xstilts.examples import Examples, unseen_labels
 from xstilts.heads import load_mixture, save_mixture
 from xstilts.layerwise import gradual_unfreezing
+from xstilts.micro_batches import input_lengths
 from xstilts.mixing import MixedRows, Mixture, StepBatches
 from xstilts.order import RowStream, groups_of
 from xstilts.task import Task
@@ -74,8 +75,12 @@ class DevRows(torch.utils.data.Dataset):
         return len(self.features)
 
     def __getitem__(self, index):
-        """A row that says whose it is, or a column of all."""
-        return self.features[index] if isinstance(index, str) else {**self.features[index], "task": self.task.name}
+        """A row that says whose it is."""
+        return {**self.features[index], "task": self.task.name}
+
+    def with_format(self, *names):
+        """The features with their columns in another format."""
+        return self.features.with_format(*names)
 
 
 class MixedLoader(DataLoader):
@@ -99,14 +104,16 @@ class MultitaskTrainer(StiltsTrainer):
         callbacks=(),
         language_mixing="proportional",
         layerwise_lr_decay=1.0,
+        max_tokens_per_batch=None,
     ):
         self.parts = {part.task.name: part for part in parts}
         self.mixture, self.language_mixing = mixture, language_mixing
         first, features = parts[0], [part.train_features for part in parts]
         dev = (first.dev, first.dev_features)
         super().__init__(
-            first.task, model, args, tokenizer, features, dev, callbacks, layerwise_lr_decay=layerwise_lr_decay
-        )
+            first.task, model, args, tokenizer, features, dev, callbacks,
+            layerwise_lr_decay=layerwise_lr_decay, max_tokens_per_batch=max_tokens_per_batch,
+        )  # fmt: skip
         self.compute_metrics = None  # `evaluate` goes through the tasks
 
     def training_rows(self, features):
@@ -118,13 +125,16 @@ class MultitaskTrainer(StiltsTrainer):
         seed, args = self.mixture.seed, self.args
         mixed = [groups_of(part.train_features, part.train, self.language_mixing) for part in self.parts.values()]
         streams = [RowStream(groups, seed) for groups in mixed]
+        stay = [part.task.type.in_batch_negatives for part in self.parts.values()]
+        features = zip(stay, self.train_dataset.features, strict=True)
+        lengths = [None if as_drawn else input_lengths(rows) for as_drawn, rows in features]
         batches = StepBatches(
-            self.mixture, streams, args.gradient_accumulation_steps, args.process_index, args.world_size
+            self.mixture, streams, lengths, args.gradient_accumulation_steps, args.process_index, args.world_size
         )
         return MixedLoader(
             self.train_dataset,
             batch_sampler=batches,
-            collate_fn=self.collate,
+            collate_fn=self.data_collator,
             num_workers=args.dataloader_num_workers,
             pin_memory=args.dataloader_pin_memory,
         )
@@ -208,14 +218,16 @@ def trainer_for(parts, model, args, training_args, tokenizer):
     if len(parts) > 1:
         mixture = mixture_of(parts, args, training_args)
         return MultitaskTrainer(
-            parts, mixture, model, training_args, tokenizer, callbacks, args.language_mixing, args.layerwise_lr_decay
-        )
+            parts, mixture, model, training_args, tokenizer, callbacks, args.language_mixing, args.layerwise_lr_decay,
+            args.max_tokens_per_batch,
+        )  # fmt: skip
     part = parts[0]
     groups = groups_of(part.train_features, part.train, args.language_mixing)
     dev = (part.dev, part.dev_features)
     return StiltsTrainer(
-        part.task, model, training_args, tokenizer, part.train_features, dev, callbacks, groups, args.layerwise_lr_decay
-    )
+        part.task, model, training_args, tokenizer, part.train_features, dev, callbacks, groups, args.layerwise_lr_decay,
+        args.max_tokens_per_batch,
+    )  # fmt: skip
 
 
 def mixture_of(parts, args, training_args):

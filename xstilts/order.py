@@ -2,10 +2,16 @@
 
 import math
 
+import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from xstilts.micro_batches import longest_first
+
 LANGUAGE_MIXING = ("proportional", "equal")
+GROUP = (
+    50  # steps whose rows are sorted together by --train_sampling_strategy group_by_length, as in transformers' sampler
+)
 
 
 class TrainingRows(Dataset):
@@ -68,10 +74,18 @@ def _permutation(size, seed, epoch, group):
 
 
 class EpochSampler(Sampler):
-    """The rows of an epoch in their order, then fillers up to a multiple of `batch`."""
+    """The rows of an epoch in their order, then fillers up to a multiple of `micro` x `processes`.
 
-    def __init__(self, groups, batch, seed):
-        self.groups, self.batch, self.seed, self.epoch = groups, batch, seed, 0
+    micro         rows of a micro-batch of one process
+    accumulation  micro-batches of one process in an optimizer step
+    lengths       tokens of every row: the rows of a step are dealt out by them, the longest first; None leaves rows as drawn
+    by_length     whether rows are put into steps by length too, so that those of a step are about equally long
+    """
+
+    def __init__(self, groups, seed, micro, accumulation=1, processes=1, lengths=None, by_length=False):
+        self.groups, self.seed, self.lengths, self.by_length, self.epoch = groups, seed, lengths, by_length, 0
+        self.processes, self.batch = processes, micro * processes
+        self.step = self.batch * accumulation
         self.rows = sum(quota for _, _, quota in groups)
 
     def set_epoch(self, epoch):
@@ -82,8 +96,28 @@ class EpochSampler(Sampler):
         return math.ceil(self.rows / self.batch) * self.batch
 
     def __iter__(self):
-        yield from epoch_order(self.groups, self.seed, self.epoch)
-        yield from range(self.rows, len(self))
+        rows = np.array([*epoch_order(self.groups, self.seed, self.epoch), *range(self.rows, len(self))])
+        if self.lengths is None:
+            yield from rows.tolist()
+            return
+        if self.by_length:
+            rows = self._by_length(rows)
+        for start in range(0, len(rows), self.step):
+            yield from self._dealt(rows[start : start + self.step])
+
+    def _dealt(self, rows):
+        """The rows of a step by length, and those of a micro-batch in turn to the processes, who get the same number of them."""
+        rows = longest_first(rows, self.lengths).reshape(-1, self.batch // self.processes, self.processes)
+        return rows.transpose(0, 2, 1).flatten().tolist()
+
+    def _by_length(self, rows):
+        """Steps in random order, each of rows that are neighbours when GROUP steps are sorted by length; the last step, where it
+        is a short one, has the rows that were drawn last."""
+        whole = self.rows // self.step * self.step
+        parts = np.split(rows[:whole], range(GROUP * self.step, whole, GROUP * self.step))
+        steps = np.concatenate([longest_first(part, self.lengths) for part in parts]).reshape(-1, self.step)
+        order = _permutation(len(steps), self.seed, self.epoch, len(self.groups) + 1)
+        return np.concatenate([steps[order].flatten(), rows[whole:]])
 
 
 class RowStream:

@@ -31,6 +31,7 @@ class TaskType:
     texts        example -> the model's inputs before tokenisation: a list of tuples of strings
     constant     (training examples, examples) -> predictions that know nothing but the most frequent training label
     write        (path without suffix, predictions, examples) -> writes the file the benchmark's scorer reads
+    in_batch_negatives  whether the loss of a row depends on which others share its micro-batch, so that these stay as drawn
     """
 
     name: str
@@ -48,6 +49,7 @@ class TaskType:
     texts: Callable
     constant: Callable
     write: Callable
+    in_batch_negatives: bool = False
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@
   they are not and multiplies the loss by accumulation steps and processes (huggingface/transformers#47688).
 - Training order depends on (seed, epoch) alone, so that an interrupted run goes on exactly; every row is seen once per epoch,
   and the rows that even out the last batch over processes weigh nothing.
+- The rows of a step are dealt into micro-batches by length, into `--max_tokens_per_batch` where that is given: less padding, less
+  memory, and the same step (`micro_batches`).
 - Predictions come in the order of the rows, whatever the training strategy.
 - A loss that is not finite stops the run.
 """
@@ -18,6 +20,7 @@ from itertools import accumulate, pairwise
 
 import torch
 from datasets import concatenate_datasets
+from torch.utils.data import SequentialSampler
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback
 from transformers.trainer_callback import TrainerState
 from transformers.trainer_utils import EvalLoopOutput, EvalPrediction
@@ -27,6 +30,7 @@ from xstilts.errors import UserError, is_main_process, say
 from xstilts.evaluation import kept_outputs
 from xstilts.layer_rates import rate_factors, split_by_rate
 from xstilts.metrics import score_by_language
+from xstilts.micro_batches import cut, input_lengths
 from xstilts.order import EpochSampler, TrainingRows
 
 
@@ -35,6 +39,7 @@ class StiltsTrainer(Trainer):
 
     groups                how rows of several languages are mixed (`order.groups_of`); without it every row is seen once per epoch
     layerwise_lr_decay    the learning rate of a layer over that of the layer above (`layer_rates`)
+    max_tokens_per_batch  tokens of a micro-batch, padding included; a batch of the Trainer's is a whole step then
     """
 
     def __init__(
@@ -48,6 +53,7 @@ class StiltsTrainer(Trainer):
         callbacks=(),
         groups=None,
         layerwise_lr_decay=1.0,
+        max_tokens_per_batch=None,
     ):
         args.label_names = ["labels"]
         args.remove_unused_columns = False  # the collators pick what the model gets
@@ -55,12 +61,12 @@ class StiltsTrainer(Trainer):
         if dev is None:
             args.eval_strategy = "no"  # this one only predicts
         self.task, self.groups, self.code = task, groups, CodeLength()
-        self.layerwise_lr_decay = layerwise_lr_decay
+        self.layerwise_lr_decay, self.max_tokens_per_batch = layerwise_lr_decay, max_tokens_per_batch
         super().__init__(
             model=model,
             args=args,
             processing_class=tokenizer,
-            data_collator=self.collate,
+            data_collator=self.collate_step,
             train_dataset=self.training_rows(train_features) if train_features is not None else None,
             eval_dataset=dev[1] if dev else None,
             compute_metrics=(lambda output: self.score(*dev, output.predictions)) if dev else None,
@@ -75,6 +81,21 @@ class StiltsTrainer(Trainer):
     def collate(self, rows):
         """Feature rows -> a batch."""
         return self.task.type.collate(rows, self.processing_class)
+
+    def collate_step(self, rows):
+        """Feature rows -> a batch for training; with `--max_tokens_per_batch` its micro-batches as `parts`, and all labels, which
+        the Trainer counts."""
+        if self.max_tokens_per_batch is None:
+            return self.collate(rows)
+        parts = [self.collate([rows[place] for place in places]) for places in cut(rows, self.max_tokens_per_batch)]
+        return {"parts": parts, "labels": torch.cat([part["labels"].flatten() for part in parts])}
+
+    def training_step(self, model, inputs, num_items_in_batch=None):
+        """The Trainer's, for every micro-batch of the step; processes add up their gradients with the last one."""
+        *parts, last = inputs.pop("parts", [inputs])
+        with self.accelerator.no_sync(model):
+            losses = [super(StiltsTrainer, self).training_step(model, part, num_items_in_batch) for part in parts]
+        return sum(losses, super().training_step(model, last, num_items_in_batch))
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Summed cross-entropy of a batch over the number of labels of the whole step. DDP averages gradients over processes,
@@ -110,8 +131,15 @@ class StiltsTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset=None):
         rows = len(self.train_dataset)
-        groups = self.groups or [(0, rows, rows)]
-        return EpochSampler(groups, self._train_batch_size * self.args.world_size, data_seed(self.args))
+        groups, args = self.groups or [(0, rows, rows)], self.args
+        lengths = None if self.task.type.in_batch_negatives else input_lengths(self.train_dataset.features)
+        return EpochSampler(
+            groups, data_seed(args), self._train_batch_size, args.gradient_accumulation_steps, args.world_size, lengths,
+            by_length=args.train_sampling_strategy == "group_by_length",
+        )  # fmt: skip
+
+    def _get_eval_sampler(self, eval_dataset):
+        return SequentialSampler(eval_dataset)  # rows are sorted where they are evaluated, whatever training does
 
     def batch_outputs(self, model, batch):
         """(what is kept of every row until all are decoded, the summed loss, the number of labels in it) of a batch."""

@@ -1,0 +1,100 @@
+"""How the rows of an optimizer step are dealt into micro-batches, so that little of what is computed is padding.
+
+The loss is summed over a step whatever its micro-batches, so rows may be dealt by length without any effect on what is learned:
+the same rows make up a step, only dropout draws other masks. (Rows of dual encoders stay where they are: there the others of a
+micro-batch are what a row is compared with.)
+"""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from xstilts.errors import UserError
+
+# What one more micro-batch has to save, as a share of --max_tokens_per_batch in tokens. On a CPU a pass through 6 layers of 384
+# costs what 20 to 40 tokens cost, and 512 tokens keep it busy; a GPU needs more of both.
+PASS = 1 / 16
+
+
+def check_micro_batches(args, training_args, tasks, several=False):
+    """Make an optimizer step one batch of the Trainer's where `--max_tokens_per_batch` says how to cut it.
+
+    Raises UserError for a limit that is none, and for options and tasks that exclude it or sorting across steps; `several` is
+    whether the run is of several tasks.
+    """
+    limit, grouped = args.max_tokens_per_batch, training_args.train_sampling_strategy == "group_by_length"
+    for task in tasks:
+        if task.type.in_batch_negatives and (limit or grouped):
+            option = "--max_tokens_per_batch" if limit else "--train_sampling_strategy group_by_length"
+            raise UserError(
+                f"{option} is not offered for {task.name}: which documents share a micro-batch decides what is learned"
+            )
+    if several and grouped:
+        raise UserError(
+            "--train_sampling_strategy group_by_length is for one task; of several --max_tokens_per_batch saves as much padding"
+        )
+    if limit is None:
+        return
+    if limit < 1:
+        raise UserError(f"--max_tokens_per_batch {limit} must be 1 or more (tokens of a micro-batch, padding included)")
+    if training_args.fsdp or training_args.deepspeed:
+        raise UserError(
+            "--max_tokens_per_batch is not offered with --fsdp or --deepspeed: processes would have different numbers of "
+            "micro-batches; use --per_device_train_batch_size and --gradient_accumulation_steps"
+        )
+    training_args.per_device_train_batch_size *= training_args.gradient_accumulation_steps
+    training_args.gradient_accumulation_steps = 1
+
+
+def input_lengths(rows):
+    """(rows,) tokens of every row of features; of several inputs in a row (choices) those of the longest."""
+    ids = rows.with_format("arrow")["input_ids"]
+    if isinstance(ids, pa.ChunkedArray):
+        return np.concatenate([np.empty(0, np.int32), *map(_lengths, ids.chunks)])
+    return _lengths(ids)
+
+
+def _lengths(ids):
+    if not pa.types.is_list(ids.type.value_type):
+        return pc.list_value_length(ids).to_numpy(zero_copy_only=False)
+    inputs, each = pc.list_value_length(ids).to_numpy(zero_copy_only=False), _lengths(ids.flatten())
+    return np.maximum.reduceat(each, np.cumsum(inputs) - inputs) if len(each) else each
+
+
+def longest_first(rows, lengths):
+    """Row numbers sorted by length; equal lengths keep their order. Numbers behind the last row are copies of row 0, as
+    `order.TrainingRows` has it."""
+    own = lengths[np.where(rows < len(lengths), rows, 0)]
+    return rows[np.argsort(-own, kind="stable")]
+
+
+def cut(rows, limit):
+    """Places of feature rows in micro-batches of at most `limit` tokens, padding included, the longest first; a row that has more
+    is alone.
+
+    Of all ways to cut the sorted rows that with the fewest tokens, where each micro-batch counts `PASS` x `limit` more.
+    """
+    tokens = [padded_tokens(row) for row in rows]
+    order = sorted(range(len(rows)), key=tokens.__getitem__, reverse=True)
+    best, starts = [0], []  # of the first n rows: the fewest tokens, and where the last micro-batch begins
+    for end in range(1, len(order) + 1):
+        fitting = (n for n in range(end) if (end - n) * tokens[order[n]] <= limit or n == end - 1)
+        cost, start = min((best[n] + (end - n) * tokens[order[n]] + PASS * limit, n) for n in fitting)
+        best.append(cost)
+        starts.append(start)
+    ends = [len(order)]
+    while ends[-1]:
+        ends.append(starts[ends[-1] - 1])
+    return [order[start:end] for end, start in zip(ends[-2::-1], ends[:0:-1], strict=True)]
+
+
+def padded_tokens(row):
+    """What a feature row takes in a batch by itself: of several inputs (choices) each takes as much as the longest."""
+    ids = row["input_ids"]
+    return max(map(len, ids)) * len(ids) if isinstance(ids[0], list) else len(ids)
+
+
+def inputs_of(row):
+    """Inputs of a feature row: one, or one for each choice."""
+    ids = row["input_ids"]
+    return len(ids) if isinstance(ids[0], list) else 1
