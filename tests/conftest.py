@@ -10,9 +10,11 @@ import random
 import string
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
-os.environ.update(HF_HUB_OFFLINE="1", OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
+CACHE = tempfile.TemporaryDirectory(prefix="features-")  # not the user's own
+os.environ.update(HF_HUB_OFFLINE="1", OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false", HF_DATASETS_CACHE=CACHE.name)
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
 sys.path.insert(0, str(ROOT))

@@ -1,11 +1,15 @@
 """`--precision`: what `auto` chooses on which device, and what wins over it."""
 
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
+from conftest import ROOT
 
 from xstilts.errors import UserError
+from xstilts.json_files import read_json
 from xstilts.precision import set_precision
 
 
@@ -81,3 +85,21 @@ def test_what_is_asked_for_wins(device):
 def test_what_cannot_be_is_named(device, kind, precision, given, message):
     with pytest.raises(UserError, match=message):
         mixed(device(kind), precision, **given)
+
+
+def test_a_run_trains_in_what_it_says_and_is_evaluated_so(encoder, world, tmp_path):
+    common = (
+        f"--task xnli --data_dir {world} --use_cpu --max_eval_samples 4 --max_seq_length 64 --output_dir {tmp_path}"
+    )
+    lines = [
+        f"run_target.py {common}/target --model_name_or_path {encoder} --precision bf16 --max_train_samples 8 --max_steps 1",
+        f"run_zeroshot_eval.py {common}/eval --model_name_or_path {tmp_path}/target --precision bf16 --languages en",
+    ]
+    for line in lines:
+        subprocess.run([sys.executable, *line.split()], check=True, cwd=ROOT, timeout=120)
+    for phase in ("target", "eval"):
+        assert read_json(tmp_path / phase / "run.json")["arguments"]["mixed_precision"] == "bf16"
+    again = f"run_target.py {common}/target --model_name_or_path {encoder} --max_train_samples 8 --max_steps 1".split()
+    found = subprocess.run([sys.executable, *again], capture_output=True, text=True, cwd=ROOT, timeout=120)
+    assert found.returncode == 2
+    assert 'mixed_precision: "bf16" -> "no"' in found.stderr

@@ -73,6 +73,17 @@ def test_a_killed_run_of_several_tasks_ends_as_if_nothing_had_happened(encoder, 
         assert ours[name] == theirs[name], name
 
 
+def test_rows_sorted_by_length_go_on_in_their_order(encoder, world, tmp_path):
+    """In the middle of the second epoch, with micro-batches of as many rows as their lengths allow."""
+    extra = "--train_sampling_strategy group_by_length --max_tokens_per_batch 96".split()
+    whole, killed = (command(encoder, world, tmp_path / name, extra) for name in ("whole", "killed"))
+    subprocess.run(whole, check=True, timeout=300)
+    killed_after(12, killed, tmp_path / "killed")
+    subprocess.run(killed, check=True, timeout=300)
+    files = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "killed")]
+    assert files[0] == files[1]
+
+
 def test_early_stopping_counts_on_where_it_stood(encoder, world, tmp_path):
     """A learning rate of 0 never gets better: the run stops after the second evaluation without improvement, at step 12."""
     line = command(

@@ -13,6 +13,7 @@ import pytest
 import torch
 from conftest import ROOT, save_tiny_encoder
 from datasets import Dataset
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import TrainingArguments
 from transformers.trainer_callback import TrainerControl, TrainerState
 
@@ -139,6 +140,45 @@ def test_fillers_weigh_nothing(labels):
     assert set(np.atleast_1d(rows[1]["labels"])) == {-100}
 
 
+class Waits(TorchDispatchMode):
+    """Counts the operations for which a program waits until a GPU has done all it was told."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        self.count += operation.name() in ("aten::_local_scalar_dense", "aten::nonzero", "aten::equal")
+        return operation(*args, **(kwargs or {}))
+
+
+def waits_and_passes(task, encoder, world, folder, steps, **options):
+    """(waits, forward passes) of a training run of so many steps that logs nothing on its way."""
+    args = TrainingArguments(
+        output_dir=str(folder), use_cpu=True, max_steps=steps, per_device_train_batch_size=8, report_to="none",
+        gradient_accumulation_steps=1, logging_steps=1000, save_strategy="no", disable_tqdm=True,
+    )  # fmt: skip
+    examples, passes = load_examples(task, "train", "en", world, 80), []
+    tokenizer, model = load_tokenizer(encoder), load_model(encoder, task)
+    features = featurize(task, examples, tokenizer, {"max_seq_length": 128, "doc_stride": 16})
+    model.register_forward_pre_hook(lambda *_: passes.append(1))
+    trainer = StiltsTrainer(task, model, args, tokenizer, features, (examples, features), **options)
+    with Waits() as waits:
+        trainer.train()
+    return np.array([waits.count, len(passes)])
+
+
+@pytest.mark.parametrize("options", [{}, {"max_tokens_per_batch": 100}])
+@pytest.mark.parametrize("name", ["mnli", "udpos", "squad"])
+def test_nothing_waits_for_the_device_within_a_step(encoder, world, tmp_path, name, options):
+    """But transformers itself, once per pass, when it looks whether there is any padding."""
+    task, run = load_task(name), (encoder, world, tmp_path)
+    more, fewer = (waits_and_passes(task, *run, steps, **options) for steps in (6, 2))
+    waits, passes = more - fewer
+    assert passes >= 4
+    assert waits <= passes
+
+
 def trainer_for(task, encoder, folder, **options):
     """A Trainer that only predicts."""
     args = TrainingArguments(output_dir=str(folder), use_cpu=True, per_device_eval_batch_size=3, **options)
@@ -234,7 +274,7 @@ def test_padding_does_not_change_a_span_loss(encoder, world):
     task = load_task("squad")
     examples = load_examples(task, "train", "en", world, 6)
     tokenizer = load_tokenizer(encoder)
-    features = featurize(task, examples, tokenizer, {"max_seq_length": 64, "doc_stride": 16})
+    features = featurize(task, examples, tokenizer, {"max_seq_length": 128, "doc_stride": 16})
     rows = sorted(features, key=lambda row: len(row["input_ids"]))
     model = load_model(encoder, task).eval()
 

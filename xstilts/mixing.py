@@ -6,7 +6,6 @@ other for ever, and heads would get a share of a step that depends on the machin
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from torch.utils.data import Dataset, Sampler
@@ -185,8 +184,13 @@ class StepBatches(Sampler):
             inputs = self.mixture.step_inputs[task]
             rows = self.streams[task].take(taken[task] * inputs, (taken[task] + 1) * inputs)
             taken[task] += 1
-            if self.lengths[task] is not None:
-                rows.sort(key=lambda row: (row[1], -self.lengths[task][row[0]]))  # epochs one after the other
-            bounds = [inputs * micro // self.accumulation for micro in range(self.accumulation + 1)]
-            for start, end in pairwise(bounds):
-                yield [(task, *row) for row in rows[start + self.rank : end : self.processes]]
+            for micro in range(self.accumulation):
+                yield [(task, *row) for row in self._share(rows, self.lengths[task], micro)]
+
+    def _share(self, rows, lengths, micro):
+        """The rows (number, epoch) of a step that are in one micro-batch of this process: neighbours by length, or every so many."""
+        if lengths is None:
+            return rows[micro * self.processes + self.rank :: self.accumulation * self.processes]
+        rows = sorted(rows, key=lambda row: (row[1], -lengths[row[0]]))  # epochs one after the other
+        start, end = (len(rows) * bound // self.accumulation for bound in (micro, micro + 1))
+        return rows[start + self.rank : end : self.processes]
