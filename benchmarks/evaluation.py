@@ -1,34 +1,21 @@
 """What one evaluation pass over all languages, sorted by length, saves against the pass of the stock example scripts.
 
-    OMP_NUM_THREADS=1 python benchmarks/evaluation.py --data_dir DIR --tokenizer DIR [--encoder 2x256] [--rounds 3] [--cuda]
-
-All languages of XNLI, UD-POS and XQuAD that `--data_dir` has official files of, the same rows, weights and batch size, four ways:
+Languages of XNLI, UD-POS and XQuAD that there are official files of, the same rows, weights and batch size, four ways:
 
 ours        `StiltsTrainer.outputs`: all languages together, the longest rows first, padded to the longest of a batch
 padded      the stock way: `transformers.Trainer.predict` language by language in the order of the files, padded to the maximum
 dynamic     the same, padded to the longest of a batch
 bare        a loop of forward passes over the batches of `ours`, made beforehand: nothing is fetched, padded, kept or decoded
 
-They take turns, round after round, after a warm-up. Processor time leaves out what other programs take. The bound is what the
-numbers of tokens, padding included, promise. Decoding is timed apart from the passes; tokenisation is in none of them.
-
-Writes a Markdown report and the same figures as JSON beside it. The encoder has XLM-R's shape and random weights, since what a
-pass costs does not depend on what was learned; padding depends on the vocabulary, which is trained if it is not there yet.
+The bound is what the numbers of tokens, padding included, promise. Decoding is timed apart from the passes; tokenisation is in
+none of them. Weights are random, since what a pass costs does not depend on what was learned, and in bfloat16 on a GPU.
 """
 
-import argparse
-import os
-import platform
-import re
-import subprocess
-import sys
+import contextlib
+import io
 import tempfile
-import time
 from functools import partial
-from importlib.metadata import version
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from itertools import islice
 
 import numpy as np
 import torch
@@ -38,60 +25,87 @@ from transformers import (
     DataCollatorWithPadding,
     Trainer,
     TrainingArguments,
-    XLMRobertaConfig,
     set_seed,
 )
 
+from benchmarks.measuring import (
+    KINDS,
+    encoder_config,
+    forward_operations,
+    gemm_peak,
+    in_turns,
+    medians,
+    peak_mb_of,
+    ratio,
+    steadier,
+    table,
+    used,
+)
 from tasks import load_task
 from xstilts import qa, tagging
 from xstilts.checkpoint import load_tokenizer
-from xstilts.coverage import inputs_of
-from xstilts.errors import UserError, run_script, say
-from xstilts.evaluation import batches_by_length, input_lengths
+from xstilts.evaluation import batches_by_length
 from xstilts.examples import featurize
-from xstilts.json_files import write_json
 from xstilts.languages import load_languages
+from xstilts.micro_batches import input_lengths
 from xstilts.training import StiltsTrainer
 
-ROOT = Path(__file__).resolve().parents[1]
+TITLE = "Zero-shot evaluation of all languages against the stock Trainer"
 LENGTHS = {"xnli": 128, "udpos": 128, "xquad": 384}  # XTREME's
-STRIDE, BATCH = 128, 32
-VARIANTS = ("ours", "padded", "dynamic", "bare")
-PACKAGES = "torch transformers datasets accelerate numpy".split()
-COLUMNS = ("task", "pass", "tokens", "seconds", "processor seconds", "ours is faster", "by processor time", "bound")
+LANGUAGES = {"xnli": 6, "udpos": 6, "xquad": 2}  # the first ones, unless --long or on a GPU
+STRIDE, BATCH = 128, 32  # without --long also the rows of each language
+WAYS = ("ours", "padded", "dynamic", "bare")
+WEIGHED = "xquad"  # whose passes' memory is measured: the longest rows
+HEADER = (
+    "task | pass | tokens | seconds | processor seconds | floor | ours is faster | by processor time | bound | reached"
+)
 
 
 # ---- what is compared -----------------------------------------------------------------------------------------------
 
 
-def make_tokenizer(folder, text_files, tasks, data_dir):
-    """Train a vocabulary of 60,000 pieces at most on `text_files`, or else on the texts of the tasks, into `folder`."""
-    with tempfile.TemporaryDirectory() as scratch:
-        if not text_files:
-            text_files = [Path(scratch) / "texts.txt"]
-            found = [inputs_of(task, each) for task in tasks for each in languages_of(task, data_dir).values()]
-            lines = (" ".join(" ".join(texts).split()) for inputs in found for texts in inputs)
-            text_files[0].write_text("\n".join(lines), encoding="utf-8")
-        script = [sys.executable, ROOT / "demo" / "make_encoder.py", "--text_files", *text_files]
-        script += "--vocab_size 60000 --max_steps 1 --num_hidden_layers 1 --hidden_size 8".split()
-        subprocess.run([*script, "--num_attention_heads", "1", "--output_dir", folder], check=True)
+def measure(args):
+    """All figures."""
+    disable_progress_bars()
+    dtype = torch.bfloat16 if args.cuda else torch.float32
+    peak, rounds = gemm_peak("cuda" if args.cuda else "cpu", dtype), 5 if args.long else 2
+    tasks = {name: measure_task(load_task(name), args, dtype, peak, rounds) for name in LENGTHS}
+    return {
+        "settings": {"encoder": args.encoder, "dtype": str(dtype).removeprefix("torch."), "rounds": rounds},
+        "kind": steadier(args.cuda),
+        "gemm_peak": peak,
+        "memory_mb": {way: peak_mb_of(weigh, args, dtype, way) for way in WAYS[:3]},
+        "tasks": tasks,
+    }
 
 
-def languages_of(task, data_dir, max_samples=None):
-    """{language: its test examples}."""
-    return load_languages(task, "test", None, data_dir, max_samples)[0]
+def loaded(task, args, tokenizer, languages, rows):
+    """({language: examples}, {language: features}) of the first languages, and of each the first rows; None: all."""
+    with contextlib.redirect_stdout(io.StringIO()):  # which languages there are no files of is no news here
+        every = load_languages(task, "test", None, args.data_dir, rows)[0]
+    examples = dict(islice(every.items(), languages))
+    lengths = {"max_seq_length": LENGTHS[task.name], "doc_stride": STRIDE}
+    return examples, {language: featurize(task, each, tokenizer, lengths) for language, each in examples.items()}
 
 
-def passes(task, model, tokenizer, features, arguments):
-    """{variant: a function of features by language}, in the order of VARIANTS."""
+def fresh_model(task, args, tokenizer, dtype):
+    """An encoder of XLM-R's shape with random weights under the task's head."""
+    set_seed(0)
+    config = encoder_config(args.encoder, len(tokenizer), num_labels=len(task.labels) or 2)
+    return task.type.auto_model.from_config(config, dtype=dtype).to("cuda" if args.cuda else "cpu")
+
+
+def passes(task, model, tokenizer, features, cuda):
+    """{way: a function of features by language}, in the order of WAYS."""
+    options = {"per_device_eval_batch_size": BATCH, "use_cpu": not cuda, "report_to": "none", "disable_tqdm": True}
+    arguments = partial(TrainingArguments, tempfile.gettempdir(), **options)  # nothing is written
     ours, rows = StiltsTrainer(task, model, arguments(), tokenizer), concatenate_datasets([*features.values()])
     ready = [ours._prepare_inputs(ours.collate([rows[i] for i in batch])) for batch in sorted_batches(features)]
     ready = [{name: each[name] for name in tokenizer.model_input_names} for each in ready]
     padded, dynamic = (stock(task, model, tokenizer, arguments(), padding) for padding in ("max_length", True))
     unlabelled = task.type is qa.TYPE  # as the example script predicts answers
     theirs = [partial(one_by_one, trainer, unlabelled) for trainer in (padded, dynamic)]
-    found = (ours.outputs, *theirs, lambda _: forward(model, ready))
-    return dict(zip(VARIANTS, found, strict=True))
+    return dict(zip(WAYS, (ours.outputs, *theirs, lambda _: forward(model, ready)), strict=True))
 
 
 def stock(task, model, tokenizer, arguments, padding):
@@ -121,171 +135,116 @@ def sorted_batches(features):
     return batches_by_length([length for rows in features.values() for length in input_lengths(rows)], BATCH)
 
 
-def tokens(features, maximum):
-    """Tokens with their padding that each variant computes, and without it."""
+def padded_lengths(features, maximum):
+    """{way: the length, padding included, of every input in some order}."""
     by_language = [input_lengths(rows) for rows in features.values()]
     together = np.concatenate(by_language)
     chunks = [each[i : i + BATCH] for each in by_language for i in range(0, len(each), BATCH)]
-    best = sum(len(batch) * int(together[batch].max()) for batch in sorted_batches(features))
-    dynamic = sum(len(chunk) * max(chunk) for chunk in chunks)
-    return {"ours": best, "padded": maximum * len(together), "dynamic": dynamic, "bare": best}, int(together.sum())
+    best = np.concatenate([[together[batch].max()] * len(batch) for batch in sorted_batches(features)])
+    dynamic = np.concatenate([[chunk.max()] * len(chunk) for chunk in chunks])
+    return {"ours": best, "padded": np.full(len(together), maximum), "dynamic": dynamic, "bare": best}
 
 
 # ---- measuring ------------------------------------------------------------------------------------------------------
 
 
-def used():
-    """Seconds and processor seconds so far, after a GPU has done what it was told."""
-    if torch.cuda.is_initialized():
-        torch.cuda.synchronize()
-    return np.array([time.perf_counter(), time.process_time()])
-
-
-def timed(run, *arguments):
-    """(seconds and processor seconds, what `run` returns)."""
-    before = used()
-    found = run(*arguments)
-    return used() - before, found
-
-
-def measure(task, args, tokenizer, folder):
-    """All figures of a task."""
-    examples = languages_of(task, args.data_dir, args.max_eval_samples)
-    lengths = {"max_seq_length": LENGTHS[task.name], "doc_stride": STRIDE}
-    features = {language: featurize(task, each, tokenizer, lengths) for language, each in examples.items()}
-    model = fresh_model(task, args, tokenizer)
-    options = {"per_device_eval_batch_size": BATCH, "use_cpu": not args.cuda, "report_to": "none", "disable_tqdm": True}
-    every = passes(task, model, tokenizer, features, partial(TrainingArguments, folder, **options))
+def measure_task(task, args, dtype, peak, rounds):
+    """The figures of a task."""
+    few = (None, None) if args.long or args.cuda else (LANGUAGES[task.name], BATCH)
+    tokenizer = load_tokenizer(args.tokenizer)
+    examples, features = loaded(task, args, tokenizer, *few)
+    model, outputs = fresh_model(task, args, tokenizer, dtype), {}
+    every = passes(task, model, tokenizer, features, args.cuda)
     for run in every.values():
-        run({language: features[language].select(range(BATCH)) for language in [*features][:2]})
-    seconds = {variant: [] for variant in (*VARIANTS, "decoding")}
-    for number in range(args.rounds):
-        for variant, run in every.items():
-            spent, outputs = timed(run, features)
-            seconds[variant].append(spent)
-            if variant == "ours":
-                seconds["decoding"].append(timed(decode, task, examples, features, outputs)[0])
-        say(f"{task.name}: {number + 1} of {args.rounds} rounds")
-    counts, own = tokens(features, LENGTHS[task.name])
-    found = {"languages": len(features), "examples": sum(map(len, examples.values())), "maximum": LENGTHS[task.name]}
-    found |= {"inputs": sum(map(len, features.values())), "tokens_without_padding": own, "tokens": counts}
-    return found | figures({name: np.array(each) for name, each in seconds.items()}, counts)
+        run({language: features[language].select(range(4)) for language in [*features][:2]})
+    ways = {way: partial(run, features) for way, run in every.items()}
+    ways["ours"] = lambda: outputs.update(every["ours"](features))
+    spent = in_turns(ways, rounds, warm_up=False)
+    lengths = padded_lengths(features, LENGTHS[task.name])
+    return {
+        "pieces": len(tokenizer),
+        "languages": len(features),
+        "examples": sum(map(len, examples.values())),
+        "inputs": len(lengths["ours"]),
+        "tokens": {way: int(each.sum()) for way, each in lengths.items()},
+        "floor_seconds": {way: forward_operations(model.config, each) / peak for way, each in lengths.items()},
+        "seconds": medians(spent),
+        "decoding": decoding(task, examples, features, outputs),
+        "ours_is_faster": {way: ratio(spent, way, "ours") for way in WAYS[1:]},
+    }
 
 
-def fresh_model(task, args, tokenizer):
-    """An encoder of XLM-R's shape with random weights under the task's head."""
-    layers, width = args.encoder
-    sizes = {"num_hidden_layers": layers, "hidden_size": width, "intermediate_size": 4 * width}
-    sizes |= {"num_attention_heads": width // 64, "max_position_embeddings": 514, "type_vocab_size": 1}
-    set_seed(0)
-    config = XLMRobertaConfig(**sizes, vocab_size=len(tokenizer), num_labels=len(task.labels) or 2)
-    model = task.type.auto_model.from_config(config, dtype=torch.bfloat16 if args.bf16 else torch.float32)
-    return model.to("cuda" if args.cuda else "cpu")
-
-
-def decode(task, examples, features, outputs):
-    """Predictions of all languages."""
+def decoding(task, examples, features, outputs):
+    """Seconds and processor seconds of decoding all languages."""
+    before = used()
     for language, rows in features.items():
         task.type.decode(outputs[language], rows, examples[language].rows, task.labels)
+    return dict(zip(KINDS, (used() - before).tolist(), strict=True))
 
 
-def figures(seconds, counts):
-    """Medians over rounds of (rounds, 2) seconds and processor seconds, of each variant and of each over `ours` of its round."""
-    found = {"seconds": {}, "ours_is_faster": {}, "bound": {}}
-    for name, each in seconds.items():
-        found["seconds"][name] = dict(zip(("time", "processor_time"), np.median(each, axis=0).tolist(), strict=True))
-    for name in VARIANTS[1:]:
-        ratios = np.median(seconds[name] / seconds["ours"], axis=0).tolist()
-        found["ours_is_faster"][name] = dict(zip(("time", "processor_time"), ratios, strict=True))
-        found["bound"][name] = counts[name] / counts["ours"]
-    shares = seconds["decoding"] / (seconds["decoding"] + seconds["ours"])
-    return found | {"decoding_share": dict(zip(("time", "processor_time"), np.median(shares, 0).tolist(), strict=True))}
-
-
-def machine(cuda):
-    """What it ran on."""
-    cpu = Path("/proc/cpuinfo")
-    names = re.findall(r"^model name\s*: (.*)$", cpu.read_text(), re.MULTILINE) if cpu.exists() else []
-    found = {"processor": names[0] if names else platform.processor(), "cores": os.cpu_count()}
-    found |= {"threads": torch.get_num_threads(), "gpu": torch.cuda.get_device_name() if cuda else None}
-    return found | {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
-
-
-# ---- the report -----------------------------------------------------------------------------------------------------
-
-
-def render(results):
-    """The figures as Markdown."""
-    where, found, kind = results["machine"], results["tasks"], "time" if results["machine"]["gpu"] else "processor_time"
-    layers, width = results["encoder"]
-    sizes = [
-        f"{name} {each['languages']} languages, {each['examples']:,} examples, {each['inputs']:,} inputs of at most "
-        f"{each['maximum']} tokens, {each['tokens_without_padding']:,} tokens"
-        for name, each in found.items()
-    ]
-    shares = ", ".join(f"{name} {each['decoding_share'][kind]:.2%}" for name, each in found.items())
-    versions = ", ".join(f"{name} {where[name]}" for name in ("python", *PACKAGES))
-    lines = [
-        "# What one pass over all languages, sorted by length, saves",
-        f"{where['gpu'] or where['processor']}, {where['cores']} cores, {where['threads']} threads; {versions}.",
-        f"{layers} layers of {width}, {results['precision']}, {results['pieces']:,} pieces; {BATCH} inputs a batch; "
-        f"{'; '.join(sizes)}. Medians of {results['rounds']} rounds. What is compared: [README.md](README.md).",
-        table(found, kind), f"Decoding, as a share of decoding and our pass: {shares}.",
-    ]  # fmt: skip
-    return "\n\n".join(lines) + "\n"
-
-
-def table(found, kind):
-    """A row for each variant of each task; how much of the bound is reached, by one `kind` of ratio."""
-    lines = [f"| {' | '.join((*COLUMNS, 'reached'))} |", f"|{'---|' * (len(COLUMNS) + 1)}"]
-    for task, own in found.items():
-        for name in VARIANTS:
-            seconds = own["seconds"][name]
-            cells = [task, name, f"{own['tokens'][name]:,}", *(f"{each:.1f}" for each in seconds.values())]
-            if name != "ours":
-                ratio, bound = own["ours_is_faster"][name], own["bound"][name]
-                cells += [*(f"{each:.2f}" for each in ratio.values()), f"{bound:.2f}", f"{ratio[kind] / bound:.0%}"]
-            lines.append(f"| {' | '.join(cells)} |" + " |" * (len(COLUMNS) + 1 - len(cells)))
-    return "\n".join(lines)
-
-
-def encoder_size(text):
-    """4x256 -> (4, 256), layers and width. Raises ValueError for something else, and for a width without whole heads of 64."""
-    layers, width = map(int, text.split("x"))
-    if width % 64 or layers < 1:
-        raise ValueError(text)
-    return layers, width
-
-
-def main(argv=None):
-    """Measure, print and write; `argv` is the command line without the program's name."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results-evaluation.md", help="the report")
-    parser.add_argument("--data_dir", required=True, help="folder with the official files")
-    parser.add_argument("--tokenizer", type=Path, required=True, help="a checkpoint's; made there if it is not there")
-    parser.add_argument("--text_files", nargs="+", help="what it is made from; without them the texts of the tasks")
-    parser.add_argument("--encoder", type=encoder_size, help="layers x width; 2x256, on a GPU 12x768")
-    parser.add_argument("--max_eval_samples", type=int, help="the first N examples of each language only")
-    parser.add_argument("--rounds", type=int, default=3, help="how often every pass is repeated")
-    parser.add_argument("--cuda", action="store_true", help="on the GPU, of which CUDA_VISIBLE_DEVICES leaves one")
-    parser.add_argument("--bf16", action="store_true", help="weights in bfloat16")
-    args = parser.parse_args(argv)
-    if args.cuda and not torch.cuda.is_available():
-        raise UserError("--cuda: torch finds no GPU here; leave it out")
-    args.encoder = args.encoder or ((12, 768) if args.cuda else (2, 256))
+def weigh(args, dtype, way):
+    """One pass over the first rows of two languages, for its memory."""
     disable_progress_bars()
-    tasks = [load_task(name) for name in LENGTHS]
-    if not args.tokenizer.is_dir():
-        make_tokenizer(args.tokenizer, args.text_files, tasks, args.data_dir)
-    tokenizer = load_tokenizer(args.tokenizer)
-    results = {"machine": machine(args.cuda), "encoder": args.encoder, "precision": "bf16" if args.bf16 else "fp32"}
-    results |= {"pieces": len(tokenizer), "batch": BATCH, "stride": STRIDE, "rounds": args.rounds}
-    with tempfile.TemporaryDirectory() as folder:
-        results["tasks"] = {task.name: measure(task, args, tokenizer, folder) for task in tasks}
-    write_json(args.output.with_suffix(".json"), results)
-    args.output.write_text(render(results), encoding="utf-8")
-    print(render(results))
+    task, tokenizer = load_task(WEIGHED), load_tokenizer(args.tokenizer)
+    _, features = loaded(task, args, tokenizer, 2, BATCH)
+    model = fresh_model(task, args, tokenizer, dtype)
+    passes(task, model, tokenizer, features, args.cuda)[way](features)
 
 
-if __name__ == "__main__":
-    run_script(main)
+# ---- report ---------------------------------------------------------------------------------------------------------
+
+
+def reached(figures, task, way):
+    """Share of its bound that a ratio reaches."""
+    own = figures["tasks"][task]
+    bound = own["tokens"][way] / own["tokens"]["ours"]
+    return own["ours_is_faster"][way][figures["kind"]]["median"] / bound
+
+
+def decoding_share(figures, task):
+    """Of decoding in decoding and our pass."""
+    own, kind = figures["tasks"][task], figures["kind"]
+    return own["decoding"][kind] / (own["decoding"][kind] + own["seconds"]["ours"][kind])
+
+
+def targets(figures):
+    """Most of what the numbers of tokens promise, close to the bare model, with decoding that costs little."""
+    tasks = [*figures["tasks"]]
+    wanted = [(f"{task}: share of the bound, padded / dynamic", 0.9, [task], ("padded", "dynamic")) for task in tasks]
+    wanted.append((f"{' / '.join(tasks)}: share of the speed of the model alone", 0.85, tasks, ("bare",)))
+    for what, least, some, ways in wanted:
+        found = [reached(figures, task, way) for task in some for way in ways]
+        measured = " / ".join(f"{each:.0%}" for each in found)
+        yield f"evaluation of {what}", f"at least {least:.0%}", measured, min(found) >= least
+    shares = [decoding_share(figures, task) for task in tasks]
+    measured = " / ".join(f"{each:.1%}" for each in shares)
+    yield f"decoding of {' / '.join(tasks)}: share of decoding and pass", "below 5%", measured, max(shares) < 0.05
+
+
+def render(figures):
+    """The figures as Markdown."""
+    chosen = figures["settings"]
+    sizes = [
+        f"{name} {own['languages']} languages, {own['examples']:,} examples, {own['inputs']:,} inputs of at most "
+        f"{LENGTHS[name]} tokens"
+        for name, own in figures["tasks"].items()
+    ]
+    memory = ", ".join(f"{way} {found:,.0f} MB" for way, found in figures["memory_mb"].items())
+    return "\n\n".join([
+        f"Encoder {chosen['encoder']}, {chosen['dtype']}, {figures['tasks'][WEIGHED]['pieces']:,} pieces; {BATCH} inputs a "
+        f"batch; {'; '.join(sizes)}. Medians of {chosen['rounds']} rounds. The floor is what the layers' operations take at the "
+        f"speed of the fastest multiplication, {figures['gemm_peak'] / 1e9:,.0f} GFLOP/s.",
+        table(HEADER.split(" | "), [row(figures, task, way) for task in figures["tasks"] for way in WAYS]),
+        f"Memory of a pass over 2 languages of {WEIGHED}, at the peak and with the weights: {memory}.",
+    ])  # fmt: skip
+
+
+def row(figures, task, way):
+    """A way to evaluate a task."""
+    own = figures["tasks"][task]
+    seconds = (f"{own['seconds'][way][kind]:.1f}" for kind in KINDS)
+    cells = [task, way, f"{own['tokens'][way]:,}", *seconds, f"{own['floor_seconds'][way]:.2f}"]
+    if way == "ours":
+        return [*cells, "", "", "", ""]
+    faster = (f"{own['ours_is_faster'][way][kind]['median']:.2f}" for kind in KINDS)
+    return [*cells, *faster, f"{own['tokens'][way] / own['tokens']['ours']:.2f}", f"{reached(figures, task, way):.0%}"]

@@ -1,52 +1,46 @@
 """What one pass over all products saves in bitext mining, against faiss searched in both directions.
 
-    python benchmarks/mining.py [--long] [--rounds 7] [--output benchmarks/results-mining.md]
-    CUDA_VISIBLE_DEVICES=0 python benchmarks/mining.py --cuda --output benchmarks/results-mining-cuda.md
-
 Two sets of 20,000 vectors of width 1,024 (`--long`: 100,000, `--cuda`: 400,000), the 4 nearest of each in the other set, ratio
 margins of all of these, and the pairs that are each other's best, in processes of their own:
 
 ours        `search.top_k_both`, then `mining.mined`
 faiss       `IndexFlatIP` filled with the one set and searched with the other, and the other way round, then `mining.mined`; not
-            with `--cuda`
+            with `--cuda`, and left out where it is not installed
 products    no search: the fastest multiplication of float32 matrices of this width that oneDNN, torch and numpy have here. What
             all products of the two sets, each computed once, would take at that speed is the floor
 
-They take turns, round after round, after a warm-up, and who goes first rotates. Making vectors is in none of the times. Threads
-are those of OMP_NUM_THREADS, without it one for each core, for all ways. Needs faiss: `pip install faiss-cpu`.
-
-Writes a Markdown report and the same figures as JSON beside it. Half of the vectors have a translation in the other set, and all
-have a direction in common, as sentence embeddings do; what exact search in float32 costs does not depend on much else.
+They take turns, round after round, after a warm-up, and who goes first rotates, with as many threads as there are cores. Making
+vectors is in none of the times. Half of the vectors have a translation in the other set, and all have a direction in common, as
+sentence embeddings do; what exact search in float32 costs does not depend on much else.
 """
 
-import argparse
 import contextlib
-import importlib.util
-import multiprocessing
 import os
-import platform
-import re
-import resource
-import sys
-import time
-from functools import partial
-from importlib.metadata import version
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import torch
 
+from benchmarks.measuring import (
+    cores,
+    installed,
+    multiplications,
+    peak_mb,
+    process,
+    seconds_of,
+    spread,
+    steadier,
+    table,
+    used,
+)
 from xstilts import search
-from xstilts.errors import UserError, run_script, say
-from xstilts.json_files import write_json
+from xstilts.errors import say
 from xstilts.mining import mined
 
-ROOT = Path(__file__).resolve().parents[1]
+TITLE = "Bitext mining against faiss"
 WIDTH, NEIGHBOURS, SIZES = 1024, 4, {"default": 20_000, "long": 100_000, "cuda": 400_000}
 SAME = 1e-6  # neighbours whose scores are no further apart are equal: float32 products round that much
 RETRIEVAL = "intersect"
+HEADER = "way | seconds | processor seconds | floor | floor over seconds | peak memory beyond the vectors, MB"
 
 
 # ---- what is compared -----------------------------------------------------------------------------------------------
@@ -84,17 +78,11 @@ def with_faiss(x, y, device):
 
 
 def products(x, y, device):
-    """Operations per second of the fastest of 9 multiplications each way, after one that is not counted."""
+    """Operations per second of the fastest of 4 multiplications each way, after one that is not counted."""
     a, b = (vectors[: search.block_side(device)].to(device) for vectors in (x, y))
-    ways, seconds = [partial(torch.mm, a, b.T, out=a.new_empty(len(a), len(b)))], []
-    if device == "cpu":
-        ways.append(partial(np.matmul, a.numpy(), b.numpy().T, out=np.empty((len(a), len(b)), np.float32)))
-        ways += [partial(torch.nn.functional.linear, a.to_mkldnn(), b)] * torch.backends.mkldnn.is_available()
     with search.full_precision(device):
-        for multiply in ways * 10:
-            before = used()[0]
-            multiply()
-            seconds.append(used()[0] - before)
+        ways = multiplications(a, b.T)
+        seconds = [seconds_of(multiply) for multiply in ways * 5]
     return 2 * len(a) * len(b) * WIDTH / min(seconds[len(ways) :])
 
 
@@ -104,18 +92,13 @@ WAYS = {"ours": ours, "faiss": with_faiss, "products": products}
 # ---- measuring ------------------------------------------------------------------------------------------------------
 
 
-def used():
-    """Seconds and processor seconds so far, after a GPU has done what it was told."""
-    if torch.cuda.is_initialized():
-        torch.cuda.synchronize()
-    return np.array([time.perf_counter(), time.process_time()])
-
-
-def peak_mb():
-    """Peak of this process's memory so far in MB, of that on the GPU if it computes there."""
-    if torch.cuda.is_initialized():
-        return torch.cuda.max_memory_allocated() / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+def measure(args):
+    """All figures."""
+    os.environ["OMP_NUM_THREADS"] = str(cores())  # of the processes that search
+    size = SIZES["cuda" if args.cuda else "long" if args.long else "default"]
+    ways = [way for way in WAYS if way != "faiss" or (not args.cuda and installed("faiss-cpu"))]
+    told, found, loads = in_processes(ways, size, "cuda" if args.cuda else "cpu", 5 if args.long else 3)
+    return {"size": size, "threads": cores(), "kind": steadier(args.cuda), "load": loads, **compare(told, found, size)}
 
 
 def take_turns(pipe, way, size, device):
@@ -131,28 +114,11 @@ def take_turns(pipe, way, size, device):
             pipe.send(([*(used() - start), peak_mb() - before], found))
 
 
-@contextlib.contextmanager
-def process(way, size, device):
-    """A process that takes turns, as the pipe to it."""
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    searcher = context.Process(target=take_turns, args=(there, way, size, device), daemon=True)
-    searcher.start()
-    there.close()
-    try:
-        yield here
-    except EOFError as error:
-        raise UserError(f"the process of '{way}' died; what it said stands above") from error
-    finally:
-        here.close()
-        searcher.join()
-
-
-def measure(ways, size, device, rounds):
+def in_processes(ways, size, device, rounds):
     """({way: (rounds, 3) seconds, processor seconds and MB}, {way: what it found}, load of the machine before each round)."""
-    told, found, loads = {way: [] for way in ways}, {}, []
+    told, found, loads = {way: [] for way in ways}, {way: [] for way in ways}, []
     with contextlib.ExitStack() as stack:
-        pipes = {way: stack.enter_context(process(way, size, device)) for way in ways}
+        pipes = {way: stack.enter_context(process(way, take_turns, way, size, device)) for way in ways}
         for number in range(rounds + 1):
             loads.append(os.getloadavg()[0])
             for turn in range(len(ways)):
@@ -160,15 +126,15 @@ def measure(ways, size, device, rounds):
                 pipes[way].send("your turn")
                 spent, result = pipes[way].recv()
                 told[way].append(spent)
-                found.setdefault(way, []).append(result)
-            say(f"{number} of {rounds} rounds" if number else "warm-up done")
+                found[way].append(result)
+            say(f"  {number} of {rounds} rounds" if number else "  warm-up done")
     return {way: np.array(rows[1:]) for way, rows in told.items()}, found, loads[1:]
 
 
 # ---- figures --------------------------------------------------------------------------------------------------------
 
 
-def figures(told, found, size):
+def compare(told, found, size):
     """Medians over the rounds, the floor, and of every round how much faster ours is than faiss."""
     peak = max(found["products"])
     floor, searches = 2 * size**2 * WIDTH / peak, {}
@@ -177,10 +143,10 @@ def figures(told, found, size):
             seconds, processor, _ = np.median(told[way], axis=0)
             searches[way] = {"seconds": seconds, "processor_seconds": processor, "floor_share": floor / seconds}
             searches[way]["mb_beyond_vectors"] = told[way][-1, 2]
-    results = {"peak_flops": peak, "floor_seconds": floor, "searches": searches}
+    results = {"rounds": len(told["ours"]), "gemm_peak": peak, "floor_seconds": floor, "searches": searches}
     if "faiss" in told:
-        ratios = (told["faiss"] / told["ours"])[:, :2].T.tolist()
-        results["faster"] = dict(zip(("time", "processor_time"), ratios, strict=True))
+        time, processor = (spread(each) for each in (told["faiss"] / told["ours"])[:, :2].T)
+        results["faster"] = {"time": time, "processor_time": processor}
         results["agreement"] = agreement(found["ours"][-1], found["faiss"][-1])
     return results
 
@@ -204,50 +170,47 @@ def agreement(one, other):
     }
 
 
-def machine(cuda):
-    """What it ran on."""
-    cpu = Path("/proc/cpuinfo")
-    names = re.findall(r"^model name\s*: (.*)$", cpu.read_text(), re.MULTILINE) if cpu.exists() else []
-    found = {"processor": names[0] if names else platform.processor(), "cores": os.cpu_count()}
-    found |= {"threads": torch.get_num_threads(), "gpu": torch.cuda.get_device_name() if cuda else None}
-    packages = ("torch", "numpy") if cuda else ("torch", "numpy", "faiss-cpu")
-    return {**found, "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}}}
-
-
 # ---- the report -----------------------------------------------------------------------------------------------------
 
 
-def render(results):
+def targets(figures):
+    """Faster than faiss by what one pass saves, the same found, little memory."""
+    what, wanted = "bitext mining against faiss", "at least 1.6 times as fast"
+    if "faster" in figures:
+        faster, differ = figures["faster"][figures["kind"]]["median"], figures["agreement"]["of_them_not_equal"]
+        yield what, wanted, f"{faster:.2f}", faster >= 1.6
+        yield "neighbours that differ from faiss'", "none", f"{differ:,}", differ == 0
+    else:
+        yield what, wanted, "not installed", None
+    memory = figures["searches"]["ours"]["mb_beyond_vectors"]
+    yield "memory of mining beyond the vectors", "below 2,000 MB", f"{memory:,.0f}", memory < 2000
+
+
+def render(figures):
     """The figures as Markdown."""
-    where, found, loads = results["machine"], results["figures"], results["load"]
-    versions = ", ".join(f"{name} {number}" for name, number in where["versions"].items())
-    size = f"{results['size']:,} x {results['size']:,} vectors of width {WIDTH:,}, {NEIGHBOURS} neighbours each way"
-    lines = [
-        "# What one pass over all products saves in bitext mining",
-        f"{where['gpu'] or where['processor']}, {where['cores']} cores, {where['threads']} threads; {versions}.",
-        f"{size}. Medians of {results['rounds']} rounds, before which the load of the machine was {min(loads):.1f} to "
-        f"{max(loads):.1f}. What is compared: [README.md](README.md).",
-        table(found["searches"]),
-        f"The floor, each product computed once at the fastest multiplication measured in between, "
-        f"{found['peak_flops'] / 1e9:,.0f} GFLOP/s: {found['floor_seconds']:.2f} s.",
-        *(against_faiss(found["faster"], found["agreement"]) if "faster" in found else []),
-    ]  # fmt: skip
-    return "\n\n".join(lines) + "\n"
+    loads = figures["load"]
+    return "\n\n".join([
+        f"{figures['size']:,} x {figures['size']:,} vectors of width {WIDTH:,}, {NEIGHBOURS} neighbours each way, "
+        f"{figures['threads']} threads. Medians of {figures['rounds']} rounds, before which the load of the machine was "
+        f"{min(loads):.1f} to {max(loads):.1f}. The floor is each product once, at the speed of the fastest multiplication in "
+        f"between, {figures['gemm_peak'] / 1e9:,.0f} GFLOP/s.",
+        table(HEADER.split(" | "), rows(figures)),
+        *(against_faiss(figures["faster"], figures["agreement"]) if "faster" in figures else []),
+    ])  # fmt: skip
 
 
-def table(searches):
+def rows(figures):
     """A row for each way."""
-    lines = ["| way | seconds | processor seconds | floor over seconds | MB at the peak beyond the vectors |"]
-    lines += ["|---|---|---|---|---|"]
-    for way, own in searches.items():
-        times = f"{own['seconds']:.2f} | {own['processor_seconds']:.2f} | {own['floor_share']:.0%}"
-        lines.append(f"| {way} | {times} | {own['mb_beyond_vectors']:,.0f} |")
-    return "\n".join(lines)
+    found = []
+    for way, own in figures["searches"].items():
+        times = [f"{own['seconds']:.2f}", f"{own['processor_seconds']:.2f}", f"{figures['floor_seconds']:.2f}"]
+        found.append([way, *times, f"{own['floor_share']:.0%}", f"{own['mb_beyond_vectors']:,.0f}"])
+    return found if "faiss" in figures["searches"] else [*found, ["faiss", "not measured", "", "", "", ""]]
 
 
 def against_faiss(faster, same):
     """Two paragraphs: how much faster, and whether the same is found."""
-    time, processor = (f"{np.median(each):.2f} ({min(each):.2f} to {max(each):.2f})" for each in faster.values())
+    time, processor = (f"{each['median']:.2f} ({each['min']:.2f} to {each['max']:.2f})" for each in faster.values())
     yield f"**{time} times as fast as faiss**, by processor time {processor} times."
     yield (
         f"Of {same['neighbours']:,} neighbours {same['at_other_places']:,} are at other places than faiss has them, "
@@ -255,30 +218,3 @@ def against_faiss(faster, same):
         f"{same['largest_difference']:.1e} at most. {same['pairs']:,} pairs are found, and {same['pairs_of_one_alone']:,} by one "
         "of the two alone."
     )
-
-
-def main(argv=None):
-    """Measure, print and write; `argv` is the command line without the program's name."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results-mining.md", help="the report")
-    parser.add_argument("--rounds", type=int, default=7, help="how often every way is repeated")
-    size = parser.add_mutually_exclusive_group()
-    size.add_argument("--long", action="store_true", help=f"{SIZES['long']:,} vectors: half an hour on two cores")
-    size.add_argument("--cuda", action="store_true", help=f"{SIZES['cuda']:,} vectors on the GPU, without faiss")
-    args = parser.parse_args(argv)
-    if args.cuda and not torch.cuda.is_available():
-        raise UserError("--cuda: torch finds no GPU here; leave it out")
-    if not args.cuda and importlib.util.find_spec("faiss") is None:
-        raise UserError("faiss, which is compared with, is not installed: pip install faiss-cpu")
-    size = SIZES["cuda" if args.cuda else "long" if args.long else "default"]
-    ways = ("ours", "products") if args.cuda else tuple(WAYS)
-    told, found, loads = measure(ways, size, "cuda" if args.cuda else "cpu", args.rounds)
-    results = {"machine": machine(args.cuda), "size": size, "width": WIDTH, "neighbours": NEIGHBOURS}
-    results |= {"rounds": args.rounds, "load": loads, "figures": figures(told, found, size)}
-    write_json(args.output.with_suffix(".json"), results)
-    args.output.write_text(render(results), encoding="utf-8")
-    print(render(results))
-
-
-if __name__ == "__main__":
-    run_script(main)

@@ -58,7 +58,7 @@ def imports_of(module):
         (LIBRARY, {*LIBRARY}),
         (TASKS, {*LIBRARY, *TASKS}),
         (DEMO, {*DEMO, *LIBRARY}),
-        (BENCHMARKS, {*SCRIPTS, *LIBRARY, "tasks"}),
+        (BENCHMARKS, {*BENCHMARKS, *SCRIPTS, *LIBRARY, "tasks"}),
     ],
     ids=["scripts", "studies", "xstilts", "tasks", "demo", "benchmarks"],
 )

@@ -188,7 +188,7 @@ class StepBatches(Sampler):
                 yield [(task, *row) for row in self._share(rows, self.lengths[task], micro)]
 
     def _share(self, rows, lengths, micro):
-        """The rows (number, epoch) of a step that are in one micro-batch of this process: neighbours by length, or every so many."""
+        """The rows (number, epoch) of a step in one micro-batch of this process: neighbours by length, or every so many."""
         if lengths is None:
             return rows[micro * self.processes + self.rank :: self.accumulation * self.processes]
         rows = sorted(rows, key=lambda row: (row[1], -lengths[row[0]]))  # epochs one after the other
