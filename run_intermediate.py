@@ -47,8 +47,9 @@ from xstilts.multitask import (
 from xstilts.precision import set_precision, trained_precision
 from xstilts.prefix_cache import cache_prefix, check_prefix_cache
 from xstilts.results import Run
+from xstilts.resuming import fit
 from xstilts.similarity import encoder_changes
-from xstilts.training import StiltsTrainer, fit, select_by
+from xstilts.training import StiltsTrainer, select_by
 from xstilts.unfreezing import stages_after
 
 

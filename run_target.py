@@ -32,9 +32,10 @@ from xstilts.micro_batches import check_micro_batches
 from xstilts.precision import set_precision
 from xstilts.prefix_cache import cache_prefix, check_prefix_cache
 from xstilts.results import Run
+from xstilts.resuming import fit
 from xstilts.selection import average_last, check_selection, load_dev, training_task
 from xstilts.similarity import encoder_changes
-from xstilts.training import StiltsTrainer, early_stopping, fit, select_by
+from xstilts.training import StiltsTrainer, early_stopping, select_by
 from xstilts.transfer import check_transfer, load_for_target, starting_encoder, transfer_record
 from xstilts.unfreezing import stages_after
 

@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 
 from xstilts.json_files import read_json
-from xstilts.training import last_checkpoint
+from xstilts.resuming import last_checkpoint
 
 STEPS = 24
 MIXTURE = "--task squad+hellaswag+udpos --mixing uniform --doc_stride 8 --mlm_ratio 0.3 --mlm_text_files".split()

@@ -24,7 +24,8 @@ from xstilts.errors import UserError
 from xstilts.examples import featurize, load_examples
 from xstilts.json_files import read_json
 from xstilts.order import EpochSampler, TrainingRows
-from xstilts.training import StiltsTrainer, StopOnNonFiniteLoss, is_over, last_checkpoint
+from xstilts.resuming import is_over, last_checkpoint
+from xstilts.training import StiltsTrainer, StopOnNonFiniteLoss
 
 TASKS = ("mnli", "hellaswag", "udpos", "squad", "squad+mnli+hellaswag+udpos")
 # processes, batch per device, accumulation steps: 8 examples a step in each; 19 rows, so that the last step has 3 (tagging, QA:

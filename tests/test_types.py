@@ -228,7 +228,7 @@ def test_windows_hold_all_pieces_in_order(tokenizer):
     words = ["the", "man", "", "on"] * 40
     features = featurized(tagging.TYPE, [sentence(*words)], tokenizer, TAGS, max_seq_length=16)
     inside = [id for ids in features["input_ids"] for id in ids[1:-1]]
-    assert inside == [id for ids in tagging.word_pieces(words, tokenizer) for id in ids]
+    assert inside == [id for ids in tagging.word_pieces([words], tokenizer)[0] for id in ids]
     assert {(ids[0], ids[-1]) for ids in features["input_ids"]} == {(0, 2)}
 
 
@@ -236,17 +236,17 @@ def test_windows_hold_all_pieces_in_order(tokenizer):
 @settings(max_examples=60, deadline=None)
 def test_words_have_the_pieces_of_running_text(tokenizer, words):
     running = tokenizer(" ".join(words), add_special_tokens=False)["input_ids"]
-    assert [id for ids in tagging.word_pieces(words, tokenizer) for id in ids] == running
+    assert [id for ids in tagging.word_pieces([words], tokenizer)[0] for id in ids] == running
 
 
 def test_words_without_pieces_become_unknown(tokenizer):
     unknown = [tokenizer.unk_token_id]
-    assert tagging.word_pieces(["", "on", "\u00a0"], tokenizer) == [
+    assert tagging.word_pieces([["", "on", "\u00a0"]], tokenizer)[0] == [
         unknown,
         tokenizer("on")["input_ids"][1:-1],
         unknown,
     ]
-    assert tagging.word_pieces([], tokenizer) == []
+    assert tagging.word_pieces([[], []], tokenizer) == [[], []]
 
 
 def test_special_tokens(tokenizer):

@@ -7,12 +7,15 @@ import hashlib
 import json
 from collections import Counter
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, islice
 
+import pyarrow
 from datasets import Dataset, concatenate_datasets
 
+from xstilts.arrow_files import BATCH, passing, rows_of, write
 from xstilts.errors import UserError, say
-from xstilts.offsets import MISPLACED, RENUMBERED, check_misplaced, in_place, with_own_ids
+from xstilts.feature_cache import kept_features
+from xstilts.offsets import MISPLACED, RENUMBERED, check_misplaced, in_place
 from xstilts.sources import load_raw
 
 
@@ -105,24 +108,63 @@ def _shares(total, sizes):
 
 def _examples(task, split, language, raw, published, wanted):
     """The first `wanted` examples of raw rows; those that the task leaves out are counted, and what was set right."""
-    examples, seen, irregular = [], 0, Counter(raw.dropped)
-    for seen, row in enumerate(raw.rows, start=1):
-        example, wrong = _example(task, row, seen, split, raw.files)
-        irregular[wrong] += 1
-        examples += [example] if example else []
-        if len(examples) == wanted:
-            break
     where = f"{task.name}, {split} in '{language}' ({', '.join(raw.files)})"
-    check_misplaced(irregular, seen, where)
-    if not examples:
-        raise UserError(f"{task.name}: the {split} set in '{language}' is empty ({', '.join(raw.files)})")
-    if "id" in examples[0]:
-        carved = bool(task.held_out_by) and split == "validation"
-        examples, irregular[RENUMBERED] = with_own_ids(examples, split == "train" or carved, where)
-    columns = {column: [example[column] for example in examples] for column in task.type.columns}
-    record = record_of(task.name, examples, split, language, published, raw.files)
-    record |= {"left_out": seen - len(examples), "irregular": _reported(irregular, task, split, language)}
-    return Examples(Dataset.from_dict(columns), (record,))
+    irregular, counts, digest = Counter(), Counter(), None
+
+    def tables():
+        nonlocal digest
+        digest = hashlib.sha256()
+        counts.clear()
+        irregular.clear()
+        irregular.update(raw.dropped)
+        examples = islice(_converted(task, split, raw, where, irregular, counts), wanted)
+        return _tables(examples, task.type.columns, digest)
+
+    def compute(path):
+        rows = write(path, tables)
+        check_misplaced(irregular, counts["seen"], where)
+        if not len(rows):
+            raise UserError(f"{task.name}: the {split} set in '{language}' is empty ({', '.join(raw.files)})")
+        return rows
+
+    rows = passing(f"{task.name}-{split}-{language}", compute)
+    record = _record(task.name, len(rows), _short(digest), split, language, published, raw.files)
+    irregular[RENUMBERED] = counts[RENUMBERED]
+    record |= {"left_out": counts["seen"] - len(rows), "irregular": _reported(irregular, task, split, language)}
+    return Examples(rows, (record,))
+
+
+def _converted(task, split, raw, where, irregular, counts):
+    """The examples of raw rows, one after another; counts rows that are `seen`, and by reason what is irregular in them."""
+    training, ids = split == "train" or bool(task.held_out_by and split == "validation"), Counter()
+    for row in rows_of(raw.rows):
+        counts["seen"] += 1
+        example, wrong = _example(task, row, counts["seen"], split, raw.files)
+        irregular[wrong] += 1
+        if example and "id" in example:
+            example, renumbered = _with_own_id(example, ids, training, where)
+            counts[RENUMBERED] += renumbered
+        if example:
+            yield example
+
+
+def _with_own_id(example, ids, training, where):
+    """(the example, whether it is renumbered: the n-th of an id, which `ids` counts, becomes `id#n`).
+
+    Raises UserError for a repeated id outside of training: predictions are written and scored by id.
+    """
+    name = example["id"]
+    ids[name] += 1
+    if ids[name] > 1 and not training:
+        raise UserError(f"{where}: two questions have the id '{name}', but predictions are scored by id")
+    return ({**example, "id": f"{name}#{ids[name]}"}, True) if ids[name] > 1 else (example, False)
+
+
+def _tables(examples, columns, digest):
+    """Arrow tables of examples, BATCH at a time; adds their content to the digest."""
+    while batch := [*islice(examples, BATCH)]:
+        digest.update(b"".join(map(_bytes, batch)))
+        yield pyarrow.table({column: [example[column] for example in batch] for column in columns})
 
 
 def _reported(irregular, task, split, language):
@@ -150,8 +192,12 @@ def unseen_labels(task, examples):
 
 def record_of(name, rows, split, language, published, files):
     """What run.json says of the rows of one split of a task in one language."""
-    record = {"task": name, "split": split, "language": language, "rows": len(rows), "published_rows": published}
-    return {**record, "files": files, "fingerprint": fingerprint(rows)}
+    return _record(name, len(rows), fingerprint(rows), split, language, published, files)
+
+
+def _record(name, rows, content, split, language, published, files):
+    record = {"task": name, "split": split, "language": language, "rows": rows, "published_rows": published}
+    return {**record, "files": files, "fingerprint": content}
 
 
 def _part(raw, task, held_out):
@@ -159,13 +205,14 @@ def _part(raw, task, held_out):
     of them, or all others. One group at least is held out, so that a small sample has a selection set too; held-out rows come
     in the order of a hash, so that the first 500 of them are not three articles."""
     column = task.held_out_by
-    groups = sorted(set(raw[column]), key=hash_of)
+    hashes = [hash_of(value) for batch in raw.select_columns([column]).iter(BATCH) for value in batch[column]]
+    groups = sorted({*hashes})
     if len(groups) < 2:
         raise UserError(
             f"the training rows have a single {column}, so none can be held out for selection; give more rows"
         )
-    chosen = set(groups[: max(1, round(len(groups) * task.held_out_share))])
-    part = [index for index, value in enumerate(raw[column]) if (value in chosen) == held_out]
+    chosen = {*groups[: max(1, round(len(groups) * task.held_out_share))]}
+    part = [index for index, group in enumerate(hashes) if (group in chosen) == held_out]
     return raw.select(sorted(part, key=hash_of) if held_out else part)
 
 
@@ -177,7 +224,6 @@ def hash_of(value):
 def _example(task, row, number, split, files):
     """(the example of a raw row, None where it makes none; what was wrong with it, if anything). A question whose answer is not
     at its offset teaches something wrong, so it makes no training example; it can be evaluated, by the text."""
-    where = f"{task.name}, {split} row {number} ({', '.join(files)})"
     try:
         example = task.to_example(row)
         if example is None:
@@ -187,10 +233,12 @@ def _example(task, row, number, split, files):
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         columns = ", ".join(task.type.columns)
         reason = f"{type(error).__name__}: {error}"
+        where = _row(task, split, number, files)
         raise UserError(f"{where}: to_example makes no example ({columns}) of it ({reason})") from error
     for label in labels:
         if label not in task.labels and not task.open_labels:
             hint = "; a ClassLabel column gives to_example its number" if isinstance(label, int) else ""
+            where = _row(task, split, number, files)
             raise UserError(f"{where}: label {label!r} is not one of {', '.join(task.labels)}{hint}")
     if "answers" not in kept:
         return kept, None
@@ -198,22 +246,44 @@ def _example(task, row, number, split, files):
     return (None if wrong == MISPLACED and split == "train" else kept), wrong
 
 
+def _row(task, split, number, files):
+    return f"{task.name}, {split} row {number} ({', '.join(files)})"
+
+
 def fingerprint(rows):
     """16 hexadecimal digits of the examples' content and order, the same whatever source and cache they came from."""
     digest = hashlib.sha256()
     for row in rows:
-        digest.update(json.dumps(row, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+        digest.update(_bytes(row))
+    return _short(digest)
+
+
+_json = json.JSONEncoder(sort_keys=True, ensure_ascii=False).encode
+
+
+def _bytes(row):
+    """What a row adds to a fingerprint."""
+    return _json(row).encode("utf-8", "surrogatepass")
+
+
+def _short(digest):
     return digest.hexdigest()[:16]
 
 
 def featurize(task, examples, tokenizer, lengths):
-    """Examples -> features of the task's type. `lengths` are `max_seq_length` and what else the type needs."""
+    """Examples -> features of the task's type, a Dataset that is read from a file; the same features are made once, see
+    `feature_cache.py`. `lengths` are `max_seq_length` and what else the type needs."""
     wanted = {name: lengths[name] for name in ("max_seq_length", *task.type.lengths)}
-    return examples.rows.map(
-        task.type.features,
-        batched=True,
-        with_indices=True,
-        remove_columns=examples.rows.column_names,
-        fn_kwargs={"tokenizer": tokenizer, "labels": list(task.labels), **wanted},
-        desc=f"{task.name} {examples.records[0]['split']} {','.join(examples.languages)}",
-    )
+    options = {"tokenizer": tokenizer, "labels": list(task.labels), **wanted}
+    languages = examples.languages
+    several = languages[0] if len(languages) == 1 else f"{len(languages)}-languages"
+    name = f"{task.name}-{examples.records[0]['split']}-{several}"
+    return kept_features(examples.rows, _content(examples), name, task.type.features, options)
+
+
+def _content(examples):
+    """What names the rows and their order: the fingerprints of the records, unless the records are of other rows."""
+    prints = [record.get("fingerprint") for record in examples.records]
+    if all(prints) and sum(record["rows"] for record in examples.records) == len(examples):
+        return prints
+    return [fingerprint(rows_of(examples.rows))]

@@ -1,7 +1,5 @@
 """Answers where their context has them: offsets in characters, whatever a file counts, and ids that name one question each."""
 
-from collections import Counter
-
 from xstilts.errors import UserError
 
 MOST_MISPLACED = 0.01  # of all questions; above, the file is damaged or of another text
@@ -37,20 +35,3 @@ def check_misplaced(counts, questions, where):
         raise UserError(
             f"{where}: {counts[MISPLACED]} of {questions} {MISPLACED} in the context; the file is damaged, or its texts changed"
         )
-
-
-def with_own_ids(examples, training, where):
-    """(examples of which no two have the same id, how many were renumbered: the n-th of an id becomes `id#n`).
-
-    Raises UserError for a repeated id outside of training: predictions are written and scored by id.
-    """
-    seen, renumbered = Counter(), 0
-    for index, example in enumerate(examples):
-        seen[example["id"]] += 1
-        if (count := seen[example["id"]]) > 1:
-            if not training:
-                raise UserError(
-                    f"{where}: two questions have the id '{example['id']}', but predictions are scored by id"
-                )
-            examples[index], renumbered = {**example, "id": f"{example['id']}#{count}"}, renumbered + 1
-    return examples, renumbered

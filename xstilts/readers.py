@@ -1,8 +1,8 @@
 """Official files -> rows in the columns of the hub: one reader per file format, each naming the line it stumbles over."""
 
+import codecs
 import contextlib
 import csv
-import io
 import json
 import os
 import re
@@ -18,20 +18,22 @@ class Dropped(NamedTuple):
 
 
 def numbered_lines(path):
-    """(line number from 1, line without its end) of a UTF-8 text file; a byte-order mark is dropped.
+    """(line number from 1, line without its end) of a UTF-8 text file, read line by line; a byte-order mark is dropped.
 
     Only \\n and \\r\\n end a line: str.splitlines would also cut at U+2028 and friends, which occur inside sentences.
     """
-    for number, line in enumerate(_text(path, newline="").removesuffix("\n").split("\n"), start=1):
-        yield number, line.removesuffix("\r")
-
-
-def _text(path, newline=None):
-    try:
-        with open(path, encoding="utf-8-sig", newline=newline) as file:
-            return file.read()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: byte {error.start} is not UTF-8") from error
+    number, begin = 0, 0
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, start=1):
+            line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+            try:
+                text = line.decode()
+            except UnicodeDecodeError as error:
+                raise UserError(f"{path}: byte {begin + error.start} is not UTF-8") from error
+            begin += len(line)
+            yield number, text.removesuffix("\n").removesuffix("\r")
+    if number == 0:
+        yield 1, ""
 
 
 def label_index(label, labels, path, number):
@@ -93,16 +95,21 @@ def headed_tsv(path, columns, drop_short=False):
 
 def headed_csv(path, columns):
     """(number of its first line, row) of a CSV file with a header, whose quoted fields may contain line breaks."""
-    records, header, start = csv.reader(io.StringIO(_text(path)), strict=True), None, 1
+    header, start = None, 1
     try:
-        for fields in records:
-            first, start = start, records.line_num + 1
-            if header is None:
-                header = _header(path, fields, columns)
-            elif fields:
-                yield first, _row(path, first, header, fields, columns)
+        with open(path, encoding="utf-8-sig") as file:
+            records = csv.reader(file, strict=True)
+            for fields in records:
+                first, start = start, records.line_num + 1
+                if header is None:
+                    header = _header(path, fields, columns)
+                elif fields:
+                    yield first, _row(path, first, header, fields, columns)
     except csv.Error as error:
         raise UserError(f"{path}, line {start}: not valid CSV ({error})") from error
+    except UnicodeDecodeError:
+        for _ in numbered_lines(path):  # which says where it is
+            pass
 
 
 def _header(path, fields, columns):

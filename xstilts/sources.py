@@ -10,10 +10,14 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import NamedTuple
 
+import pyarrow
 from datasets import Dataset, Features, load_dataset
+from datasets.table import table_cast
 
+from xstilts.arrow_files import BATCH, passing, rows_of, write
 from xstilts.errors import UserError
 from xstilts.readers import Dropped
 
@@ -93,41 +97,59 @@ def load_raw(source, split, language, data_dir=None):
 
 def _file_rows(source, split, language, data_dir):
     paths = find_files(source, split, language, data_dir)
-    where = ", ".join(paths)
-    rows, dropped = _read(source, paths, where)
-    if source.language_of:
-        named = any(map(_names_language, _templates(source, split, data_dir)))
-        kept = _of_language(rows, source, language, where, named)
-        dropped += Counter({"rows in another language than the file's": named * (len(rows) - len(kept))})
-        rows = [rows[index] for index in kept]
-    try:
-        found = Dataset.from_list(rows, features=source.features)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{where}: a value does not fit its column: {_first_line(error)}") from error
+    where, counts, dropped = ", ".join(paths), Counter(), Counter()
+    named = bool(source.language_of) and any(map(_names_language, _templates(source, split, data_dir)))
+
+    def tables():
+        counts.clear()
+        dropped.clear()
+        rows = _read(source, paths, counts, dropped)
+        if source.language_of:
+            rows = (row for _, row in _in_language(rows, source, language, where, named))
+        return _tables(rows, source.features, where)
+
+    found = passing(f"{split}-{language}", lambda path: write(path, tables, source.features.arrow_schema))
+    if not counts["read"]:
+        reasons = "".join(f"; left out: {count:,} {reason}" for reason, count in dropped.items())
+        raise UserError(f"{where}: the file is empty{reasons}")
+    if not len(found):
+        raise MissingData(f"no rows in '{language}' in {where}")
+    if named:
+        dropped += Counter({"rows in another language than the file's": counts["read"] - len(found)})
     return Raw(found, [os.path.relpath(path, data_dir) for path in paths], dropped)
 
 
-def _read(source, paths, where):
-    """(rows of some files, {reason: how many were left out})."""
-    read = [row for path in paths for row in source.read(path, source.features)]
-    dropped = Counter(row.reason for row in read if isinstance(row, Dropped))
-    rows = [row for row in read if not isinstance(row, Dropped)]
-    if not rows:
-        reasons = "".join(f"; left out: {count:,} {reason}" for reason, count in dropped.items())
-        raise UserError(f"{where}: the file is empty{reasons}")
-    return rows, dropped
+def _read(source, paths, counts, dropped):
+    """Rows of some files; counts those that are `read`, and by reason those that are left out."""
+    for row in chain.from_iterable(source.read(path, source.features) for path in paths):
+        if isinstance(row, Dropped):
+            dropped[row.reason] += 1
+        else:
+            counts["read"] += 1
+            yield row
 
 
-def _of_language(rows, source, language, where, named=False):
-    """Indices of the rows in a language, among rows in several; where `named`, rows that do not say theirs count. Raises
-    MissingData if there are none."""
-    spoken, wanted = [source.language_of(row) for row in rows], source.names.get(language, language)
-    if None in spoken and not named:
-        raise UserError(f"{where}: row {spoken.index(None) + 1} does not say its language")
-    kept = [index for index, own in enumerate(spoken) if own in (wanted, None)]
-    if not kept:
-        raise MissingData(f"no rows in '{language}' in {where}")
-    return kept
+def _tables(rows, features, where):
+    """Arrow tables of rows, BATCH at a time, with the columns of `features`. Raises UserError for a value that does not fit."""
+    rows = iter(rows)
+    while batch := [*islice(rows, BATCH)]:
+        columns = {name: [row.get(name) for row in batch] for name in batch[0]}
+        try:
+            table = table_cast(pyarrow.table(features.encode_batch(columns)), features.arrow_schema)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{where}: a value does not fit its column: {_first_line(error)}") from error
+        yield table
+
+
+def _in_language(rows, source, language, where, named=False):
+    """(index, row) of the rows in a language, among rows in several; where `named`, those that do not say theirs count."""
+    wanted = source.names.get(language, language)
+    for index, row in enumerate(rows):
+        spoken = source.language_of(row)
+        if spoken is None and not named:
+            raise UserError(f"{where}: row {index + 1} does not say its language")
+        if spoken in (wanted, None):
+            yield index, row
 
 
 def find_files(source, split, language, data_dir):
@@ -262,7 +284,10 @@ def _hub_rows(source, split, language):
     for column, feature in source.features.items():
         rows = _with_numbers(rows, column, feature, where)
     if source.language_of:
-        rows = rows.select(_of_language(rows, source, language, where))
+        kept = [index for index, _ in _in_language(rows_of(rows), source, language, where)]
+        if not kept:
+            raise MissingData(f"no rows in '{language}' in {where}")
+        rows = rows.select(kept)
     return Raw(rows, [where])
 
 

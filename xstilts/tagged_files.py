@@ -1,6 +1,7 @@
 """Files of tagged words -> rows in the columns of the hub: CoNLL-U for parts of speech, IOB2 for named entities."""
 
 import re
+from itertools import chain
 
 from xstilts.errors import UserError
 from xstilts.readers import Dropped, numbered_lines
@@ -15,10 +16,10 @@ def conllu(path, features):
     token, treebanks whose texts are not free) are `Dropped`, as in the hub's rows; so is a sentence without any other word, or
     whose tags are all `_`.
     """
-    words = []
-    for number, line in [*numbered_lines(path), (0, "")]:
+    words, tags = [], _numbered(features["pos_tags"])
+    for number, line in chain(numbered_lines(path), [(0, "")]):
         if not line.strip():
-            yield from _annotated(path, words, features["pos_tags"].feature)
+            yield from _annotated(path, words, tags)
             words = []
         elif not line.startswith("#"):
             fields = line.split("\t")
@@ -50,17 +51,25 @@ def iob2(path, features):
     or `number TAB token TAB tag TAB ...`, as Universal NER does, with comments. One or more empty lines end a sentence. Words
     stay as they are (no-break spaces, `_`, `#`), and so do entities that begin with I-.
     """
-    lines = [(number, _word_and_tag(path, number, line)) for number, line in numbered_lines(path)]
-    starts = {word.partition(":")[:2] for _, (word, _) in filter(all, lines)}
-    prefix = "".join(*starts) if len(starts) == 1 and not any("" in start for start in starts) else ""
-    words = []
-    for number, found in [*lines, (0, None)]:
+    prefix, words, tags = _prefix(path), [], _numbered(features["ner_tags"])
+    for number, line in chain(numbered_lines(path), [(0, "")]):
+        found = _word_and_tag(path, number, line)
         if found:
             words.append((number, found[0].removeprefix(prefix), found[1]))
         elif found is None and words:
-            tags = _numbers(path, words, features["ner_tags"].feature)
-            yield {"tokens": [word for _, word, _ in words], "ner_tags": tags}
+            yield {"tokens": [word for _, word, _ in words], "ner_tags": _numbers(path, words, tags)}
             words = []
+
+
+def _prefix(path):
+    """`de:` where all words of a file begin with it; nothing where two of them, of which the first lines tell, do not."""
+    starts = set()
+    for number, line in numbered_lines(path):
+        if found := _word_and_tag(path, number, line):
+            starts.add(found[0].partition(":")[:2])
+        if len(starts) > 1 or any("" in start for start in starts):
+            return ""
+    return "".join(*starts) if starts else ""
 
 
 def _word_and_tag(path, number, line):
@@ -81,8 +90,13 @@ def _word_and_tag(path, number, line):
     return (fields[1], fields[2]) if fields[0].isdigit() else ()
 
 
+def _numbered(column):
+    """{tag: its number} of a column of lists of tags."""
+    return {tag: number for number, tag in enumerate(column.feature.names)}
+
+
 def _numbers(path, words, tags):
     for number, _, tag in words:
-        if tag not in tags.names:
-            raise UserError(f"{path}, line {number}: tag '{tag}' is not one of {', '.join(tags.names)}")
-    return [tags.str2int(tag) for *_, tag in words]
+        if tag not in tags:
+            raise UserError(f"{path}, line {number}: tag '{tag}' is not one of {', '.join(tags)}")
+    return [tags[tag] for *_, tag in words]

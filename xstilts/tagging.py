@@ -21,8 +21,9 @@ def features(batch, indices, tokenizer, labels, max_seq_length):
     before, after = special_tokens(tokenizer)
     room = max_seq_length - len(before) - len(after)
     numbers = {label: number for number, label in enumerate(labels)}
-    for index, tokens, tags in zip(indices, batch["tokens"], batch["tags"], strict=True):
-        for window in windows(word_pieces(tokens, tokenizer), room):
+    sentences = zip(indices, batch["tags"], word_pieces(batch["tokens"], tokenizer), strict=True)
+    for index, tags, words in sentences:
+        for window in windows(words, room):
             ids, targets, first = [], [], []
             for word, pieces in window:
                 first.append(len(before) + len(ids))
@@ -42,14 +43,18 @@ def features(batch, indices, tokenizer, labels, max_seq_length):
     return columns
 
 
-def word_pieces(tokens, tokenizer):
-    """Token ids of each word. All but the first are tokenised with a space before them, so that vocabularies in which the
-    space belongs to the piece (BPE of ModernBERT, Gemma) see the words as in running text. A word that has no pieces (empty,
-    zero-width or no-break space) becomes one unknown token: it must be predicted like any other.
+def word_pieces(sentences, tokenizer):
+    """Token ids of each word of each sentence; a word that occurs again is tokenised once.
+
+    All but the first of a sentence are tokenised with a space before them, so that vocabularies in which the space belongs to
+    the piece (BPE of ModernBERT, Gemma) see the words as in running text. A word that has no pieces (empty, zero-width or
+    no-break space) becomes one unknown token: it must be predicted like any other.
     """
-    spaced = [token if position == 0 else f" {token}" for position, token in enumerate(tokens)]
-    ids = tokenizer(spaced, add_special_tokens=False)["input_ids"] if tokens else []
-    return [pieces or [tokenizer.unk_token_id] for pieces in ids]
+    spaced = [[f" {word}" if place else word for place, word in enumerate(words)] for words in sentences]
+    words = [*dict.fromkeys(chain.from_iterable(spaced))]
+    ids = tokenizer(words, add_special_tokens=False)["input_ids"] if words else []
+    known = {word: pieces or [tokenizer.unk_token_id] for word, pieces in zip(words, ids, strict=True)}
+    return [[known[word] for word in each] for each in spaced]
 
 
 def windows(pieces, room):
