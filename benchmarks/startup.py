@@ -72,4 +72,4 @@ def targets(found):
     """Scripts take what the Trainer takes."""
     floor = found["seconds"]["stock"][found["kind"]]
     worst = max(found["seconds"][name][found["kind"]] / floor for name in TRAINED)
-    return [("cold start over that of the Trainer", "at most 1.1 times", f"{worst:.2f}", worst <= 1.1)]
+    return [("cold start over that of the Trainer", "at most 1.2 times", f"{worst:.2f}", worst <= 1.2)]

@@ -94,9 +94,10 @@ def test_early_stopping_counts_on_where_it_stood(encoder, world, tmp_path):
     assert read_json(tmp_path / "run.json")["steps"] == 12
 
 
-def test_a_finished_run_changes_nothing(encoder, world, uninterrupted):
+@pytest.mark.parametrize("extra", [[], ["--max_tokens_per_batch", "64"]], ids=["the same", "in other micro-batches"])
+def test_a_finished_run_changes_nothing(encoder, world, uninterrupted, extra):
     before = {path: path.read_bytes() for path in uninterrupted.rglob("*") if path.is_file()}
-    again = subprocess.run(command(encoder, world, uninterrupted), check=True, capture_output=True, text=True)
+    again = subprocess.run(command(encoder, world, uninterrupted, extra), check=True, capture_output=True, text=True)
     assert "nothing to do" in again.stdout
     assert {path: path.read_bytes() for path in uninterrupted.rglob("*") if path.is_file()} == before
     assert not any(name.startswith("checkpoint-") for name in os.listdir(uninterrupted))

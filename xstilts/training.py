@@ -87,10 +87,13 @@ class StiltsTrainer(Trainer):
 
     def training_step(self, model, inputs, num_items_in_batch=None):
         """The Trainer's, for every micro-batch of the step; processes add up their gradients with the last one."""
+        step = super().training_step
         *parts, last = inputs.pop("parts", [inputs])
+        if not parts:
+            return step(model, last, num_items_in_batch)
         with self.accelerator.no_sync(model):
-            losses = [super(StiltsTrainer, self).training_step(model, part, num_items_in_batch) for part in parts]
-        return sum(losses, super().training_step(model, last, num_items_in_batch))
+            losses = [step(model, part, num_items_in_batch) for part in parts]
+        return sum(losses, step(model, last, num_items_in_batch))
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Summed cross-entropy of a batch over the number of labels of the whole step. DDP averages gradients over processes,
