@@ -84,6 +84,17 @@ def test_rows_sorted_by_length_go_on_in_their_order(encoder, world, tmp_path):
     assert files[0] == files[1]
 
 
+def test_a_run_may_go_on_in_smaller_micro_batches(encoder, world, tmp_path):
+    """As after one that ran out of memory: steps and their rows are the same."""
+    killed_after(4, command(encoder, world, tmp_path), tmp_path)
+    line = command(encoder, world, tmp_path, ["--max_tokens_per_batch", "64"])
+    again = subprocess.run(line, check=True, timeout=300, capture_output=True, text=True)
+    assert "going on from" in again.stdout
+    found = read_json(tmp_path / "run.json")
+    assert found["steps"] == STEPS
+    assert found["arguments"]["per_device_train_batch_size"] == 8
+
+
 def test_early_stopping_counts_on_where_it_stood(encoder, world, tmp_path):
     """A learning rate of 0 never gets better: the run stops after the second evaluation without improvement, at step 12."""
     line = command(
