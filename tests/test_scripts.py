@@ -308,10 +308,9 @@ def test_the_shell_sees_one_line_and_exit_code_2():
 def test_processes_that_do_not_know_of_each_other_are_refused(monkeypatch):
     """What `accelerate launch --multi_gpu` starts on a machine without GPUs: two models trained into one folder."""
     monkeypatch.setenv("WORLD_SIZE", "2")
+    others = {"world_size": 1, "seed": 1, "data_seed": None, "train_sampling_strategy": "random"}
     with pytest.raises(UserError, match="2 processes were launched but each trains for itself"):
-        check_training_arguments(
-            SimpleNamespace(**{name: only for name, (only, _) in REFUSED.items()}, world_size=1, seed=1, data_seed=None)
-        )
+        check_training_arguments(SimpleNamespace(**{name: only for name, (only, _) in REFUSED.items()}, **others))
 
 
 @pytest.mark.parametrize("script", ["run_zeroshot_eval", "run_retrieval"])

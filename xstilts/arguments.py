@@ -123,10 +123,6 @@ def _nearest(name, parser):
 
 
 REFUSED = {
-    "train_sampling_strategy": (
-        ("random", "group_by_length"),
-        "other strategies order rows in ways that an interrupted run cannot resume",
-    ),
     "label_smoothing_factor": (0, "the loss is counted over the whole step, without smoothing"),
     "dataloader_drop_last": (False, "every row is seen"),
     "average_tokens_across_devices": (True, "the loss is counted over all processes"),
@@ -143,8 +139,13 @@ def check_training_arguments(training_args):
     """Raise UserError for arguments of the Trainer that are not offered, where the launcher and the Trainer disagree about the
     number of processes, and where the Trainer would slip into DataParallel."""
     for name, (only, reason) in REFUSED.items():
-        if getattr(training_args, name) not in (only if isinstance(only, tuple) else (only,)):
+        if getattr(training_args, name) != only:
             raise UserError(f"--{name} {getattr(training_args, name)} is not offered: {reason}")
+    if training_args.train_sampling_strategy not in ("random", "group_by_length"):
+        raise UserError(
+            f"--train_sampling_strategy {training_args.train_sampling_strategy} is not offered: an interrupted run could not go "
+            "on in that order"
+        )
     for name in ("seed", "data_seed"):
         if (getattr(training_args, name) or 0) < 0:
             raise UserError(f"--{name} {getattr(training_args, name)} must be 0 or above")
