@@ -27,7 +27,7 @@ from xstilts.examples import featurize
 from xstilts.languages import load_selection, load_training
 from xstilts.training import StiltsTrainer
 
-STEPS, BATCH, ENCODER = 20, 8, "2x64"
+STEPS, BATCH, ENCODER = 12, 8, "2x64"
 SEEDS, DEV_TASKS, DEV_STEPS = (1, 2, 3), ("mnli", "udpos"), 500
 DEMO = str(ROOT / "demo" / "encoder")
 ROUNDING = 1e-3  # of how far training moved the weights

@@ -39,7 +39,7 @@ TITLE = "Growth with data and with length"
 TASK = "mnli"
 PHASES = ("load", "tokenise", "evaluate")
 TIMES = (1, 4, 16)
-ROWS, LONG_ROWS, ROUNDS, LONG_ROUNDS, WARM_UP = 8_000, 24_000, 2, 3, 500
+ROWS, LONG_ROWS, ROUNDS, LONG_ROUNDS, WARM_UP = 6_000, 24_000, 2, 3, 500
 TINY = "1x64"  # what evaluates: what is done beside the encoder has to show
 LENGTHS = (32, 128, 512)
 TOKENS, GPU_TOKENS, FEW_TOKENS = 2_048, 65_536, 512  # of a training step
@@ -152,7 +152,7 @@ def of_length(args):
     microseconds for a token, "predicted": operations for a token, "memory_kb" for a token}, and of each the exponent."""
     tokens = GPU_TOKENS if args.cuda else TOKENS
     steps = {str(length): training_step(args.encoder, length, tokens, args.cuda) for length in LENGTHS}
-    spent = medians(in_turns(steps, 5 if args.long else 3))
+    spent = medians(in_turns(steps, 5 if args.long else 2))
     del steps
     found = {kind: [spent[str(length)][kind] / tokens * 1e6 for length in LENGTHS] for kind in KINDS}
     config = encoder_config(args.encoder, VOCABULARY)

@@ -112,8 +112,8 @@ def ways_of(work, steps, long):
     """Those that are measured of a task. Rows of a single step cannot be grouped."""
     if work.task in NO_PEER:
         return [OURS]
-    several = [GROUPED] if steps > 1 else []
-    return [PADDED, DYNAMIC, *[SMALL] * long, OURS, *(LIMITS if long else [LIMITED]), *several]
+    more = [SMALL, *[GROUPED] * (steps > 1)] if long else []
+    return [PADDED, DYNAMIC, OURS, *(LIMITS if long else [LIMITED]), *more]
 
 
 def overhead(work, features):
