@@ -1,6 +1,6 @@
 """What the code costs, against what users would take instead: the one command of the benchmark.
 
-    python benchmarks/run.py                                  # under 20 minutes on two cores, no GPU, no network
+    python benchmarks/run.py                                  # some 20 minutes on two cores, no GPU, no network
     python benchmarks/run.py --only training evaluation       # these parts again; the others stay as they were measured
     python benchmarks/run.py --only                           # none again: the same figures, written anew
     CUDA_VISIBLE_DEVICES=0 python benchmarks/run.py --cuda --long

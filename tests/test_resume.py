@@ -73,15 +73,20 @@ def test_a_killed_run_of_several_tasks_ends_as_if_nothing_had_happened(encoder, 
         assert ours[name] == theirs[name], name
 
 
+def check_goes_on(step, encoder, world, folder, extra):
+    """A run that is killed after a step and started again in folder/killed ends with the weights of folder/whole."""
+    whole, killed = (command(encoder, world, folder / name, extra) for name in ("whole", "killed"))
+    subprocess.run(whole, check=True, timeout=300)
+    killed_after(step, killed, folder / "killed")
+    subprocess.run(killed, check=True, timeout=300)
+    files = [(folder / name / "model.safetensors").read_bytes() for name in ("whole", "killed")]
+    assert files[0] == files[1]
+
+
 def test_rows_sorted_by_length_go_on_in_their_order(encoder, world, tmp_path):
     """In the middle of the second epoch, with micro-batches of as many rows as their lengths allow."""
     extra = "--train_sampling_strategy group_by_length --max_tokens_per_batch 96".split()
-    whole, killed = (command(encoder, world, tmp_path / name, extra) for name in ("whole", "killed"))
-    subprocess.run(whole, check=True, timeout=300)
-    killed_after(12, killed, tmp_path / "killed")
-    subprocess.run(killed, check=True, timeout=300)
-    files = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "killed")]
-    assert files[0] == files[1]
+    check_goes_on(12, encoder, world, tmp_path, extra)
 
 
 def test_a_run_may_go_on_in_smaller_micro_batches(encoder, world, tmp_path):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from test_layers import CONFIGS, LAYERS, build, loss_of
 from test_multitask import intermediate
-from test_resume import command, killed_after
+from test_resume import check_goes_on
 from transformers import TrainerCallback, TrainingArguments
 
 from tasks import load_task
@@ -166,12 +166,7 @@ def test_a_schedule_of_one_stage_is_freezing(world, encoder, tmp_path):
 def test_a_killed_run_goes_on_in_its_stage(encoder, world, tmp_path):
     schedule = ["--unfreeze_schedule", "0:all; 6:1; 14:none", "--layerwise_lr_decay", "0.8"]
     schedule += ["--load_best_model_at_end", "false"]  # the last weights, which all stages have gone into
-    whole, killed = (command(encoder, world, tmp_path / name, schedule) for name in ("whole", "killed"))
-    subprocess.run(whole, check=True, timeout=300)
-    killed_after(8, killed, tmp_path / "killed")
-    subprocess.run(killed, check=True, timeout=300)
-    files = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "killed")]
-    assert files[0] == files[1]
+    check_goes_on(8, encoder, world, tmp_path, schedule)
     ours, theirs = (read_json(tmp_path / name / "run.json") for name in ("whole", "killed"))
     assert ours["loss_curve"] == theirs["loss_curve"]
     assert ours["frozen"] == "0:all;6:1;14:none"

@@ -9,7 +9,7 @@ import contextlib
 import os
 import uuid
 from functools import cache
-from itertools import chain
+from itertools import chain, islice
 
 import datasets
 import pyarrow
@@ -130,6 +130,13 @@ def _write(stream, tables, schema):
                 return wider
             writer.write_table(table.cast(schema))
     return None
+
+
+def batches_of(rows):
+    """Lists of BATCH rows of any origin, the last one shorter."""
+    rows = iter(rows)
+    while batch := [*islice(rows, BATCH)]:
+        yield batch
 
 
 def rows_of(rows):

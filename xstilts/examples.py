@@ -12,7 +12,7 @@ from itertools import chain, islice
 import pyarrow
 from datasets import Dataset, concatenate_datasets
 
-from xstilts.arrow_files import BATCH, passing, rows_of, write
+from xstilts.arrow_files import BATCH, batches_of, passing, rows_of, write
 from xstilts.errors import UserError, say
 from xstilts.feature_cache import kept_features
 from xstilts.offsets import MISPLACED, RENUMBERED, check_misplaced, in_place
@@ -162,7 +162,7 @@ def _with_own_id(example, ids, training, where):
 
 def _tables(examples, columns, digest):
     """Arrow tables of examples, BATCH at a time; adds their content to the digest."""
-    while batch := [*islice(examples, BATCH)]:
+    for batch in batches_of(examples):
         digest.update(b"".join(map(_bytes, batch)))
         yield pyarrow.table({column: [example[column] for example in batch] for column in columns})
 

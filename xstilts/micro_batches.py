@@ -46,6 +46,11 @@ def check_micro_batches(args, training_args, tasks, several=False):
     training_args.gradient_accumulation_steps = 1
 
 
+def dealing_lengths(task, features):
+    """Tokens of every row, by which those of a step are dealt out; None for a task whose rows stay where they are drawn."""
+    return None if task.type.in_batch_negatives else input_lengths(features)
+
+
 def input_lengths(rows):
     """(rows,) tokens of every row of features; of several inputs in a row (choices) those of the longest."""
     ids = rows.with_format("arrow")["input_ids"]

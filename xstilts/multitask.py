@@ -13,7 +13,7 @@ from xstilts.errors import say
 from xstilts.examples import Examples, unseen_labels
 from xstilts.heads import load_mixture, save_mixture
 from xstilts.layerwise import gradual_unfreezing
-from xstilts.micro_batches import input_lengths
+from xstilts.micro_batches import dealing_lengths
 from xstilts.mixing import MixedRows, Mixture, StepBatches
 from xstilts.order import RowStream, groups_of
 from xstilts.task import Task
@@ -125,9 +125,8 @@ class MultitaskTrainer(StiltsTrainer):
         seed, args = self.mixture.seed, self.args
         mixed = [groups_of(part.train_features, part.train, self.language_mixing) for part in self.parts.values()]
         streams = [RowStream(groups, seed) for groups in mixed]
-        stay = [part.task.type.in_batch_negatives for part in self.parts.values()]
-        features = zip(stay, self.train_dataset.features, strict=True)
-        lengths = [None if as_drawn else input_lengths(rows) for as_drawn, rows in features]
+        features = zip(self.parts.values(), self.train_dataset.features, strict=True)
+        lengths = [dealing_lengths(part.task, rows) for part, rows in features]
         batches = StepBatches(
             self.mixture, streams, lengths, args.gradient_accumulation_steps, args.process_index, args.world_size
         )

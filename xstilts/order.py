@@ -9,9 +9,8 @@ from torch.utils.data import Dataset, Sampler
 from xstilts.micro_batches import longest_first
 
 LANGUAGE_MIXING = ("proportional", "equal")
-GROUP = (
-    50  # steps whose rows are sorted together by --train_sampling_strategy group_by_length, as in transformers' sampler
-)
+# Steps whose rows are sorted together by --train_sampling_strategy group_by_length, as in transformers' sampler.
+GROUP = 50
 
 
 class TrainingRows(Dataset):

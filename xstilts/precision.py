@@ -29,16 +29,22 @@ def set_precision(training_args, precision, model_type, trained_in=None):
         raise UserError(f"--precision {precision} and --{given[0]} are both given; leave one of them out")
     device = training_args.device
     if precision == "auto":
-        precision = best_precision(device, model_type)
-        if trained_in and not is_there(trained_in, device):
-            say(f"the checkpoint was trained in {trained_in}, which this device lacks; it is evaluated in {precision}")
-        precision = trained_in if trained_in and is_there(trained_in, device) else precision
+        precision = _automatic(device, model_type, trained_in)
     elif precision == "bf16" and device.type == "cuda" and not is_there("bf16", device):
         raise UserError("--precision bf16: this GPU has none; give fp16 or fp32")
     elif precision == "fp16" and device.type == "cpu":
         raise UserError("--precision fp16 needs a GPU; on a CPU give fp32 or bf16")
     training_args.bf16, training_args.fp16 = precision == "bf16", precision == "fp16"
     training_args.mixed_precision = MIXED[precision]
+
+
+def _automatic(device, model_type, trained_in):
+    if trained_in and is_there(trained_in, device):
+        return trained_in
+    best = best_precision(device, model_type)
+    if trained_in:
+        say(f"the checkpoint was trained in {trained_in}, which this device lacks; it is evaluated in {best}")
+    return best
 
 
 def best_precision(device, model_type):

@@ -10,14 +10,14 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import chain
 from typing import NamedTuple
 
 import pyarrow
 from datasets import Dataset, Features, load_dataset
 from datasets.table import table_cast
 
-from xstilts.arrow_files import BATCH, passing, rows_of, write
+from xstilts.arrow_files import batches_of, passing, rows_of, write
 from xstilts.errors import UserError
 from xstilts.readers import Dropped
 
@@ -131,8 +131,7 @@ def _read(source, paths, counts, dropped):
 
 def _tables(rows, features, where):
     """Arrow tables of rows, BATCH at a time, with the columns of `features`. Raises UserError for a value that does not fit."""
-    rows = iter(rows)
-    while batch := [*islice(rows, BATCH)]:
+    for batch in batches_of(rows):
         columns = {name: [row.get(name) for row in batch] for name in batch[0]}
         try:
             table = table_cast(pyarrow.table(features.encode_batch(columns)), features.arrow_schema)

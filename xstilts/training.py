@@ -25,7 +25,7 @@ from xstilts.errors import UserError
 from xstilts.evaluation import kept_outputs
 from xstilts.layer_rates import rate_factors, split_by_rate
 from xstilts.metrics import score_by_language
-from xstilts.micro_batches import cut, input_lengths
+from xstilts.micro_batches import cut, dealing_lengths
 from xstilts.order import EpochSampler, TrainingRows
 
 
@@ -130,7 +130,7 @@ class StiltsTrainer(Trainer):
     def _get_train_sampler(self, train_dataset=None):
         rows = len(self.train_dataset)
         groups, args = self.groups or [(0, rows, rows)], self.args
-        lengths = None if self.task.type.in_batch_negatives else input_lengths(self.train_dataset.features)
+        lengths = dealing_lengths(self.task, self.train_dataset.features)
         return EpochSampler(
             groups, data_seed(args), self._train_batch_size, args.gradient_accumulation_steps, args.world_size, lengths,
             by_length=args.train_sampling_strategy == "group_by_length",
