@@ -4,6 +4,8 @@ import os
 import sys
 from itertools import pairwise
 
+from xstilts.preemption import REQUEUE, Preempted, listen
+
 
 class UserError(Exception):
     """Something outside the program is wrong; the message says what, where, and what to do about it."""
@@ -33,18 +35,26 @@ def run_script(main):
     """Run a script's `main()` from the command line.
 
     A `UserError`, and what the operating system refuses, becomes one line on stderr and exit code 2; of a distributed run every
-    process exits, and the first one on each machine speaks.
+    process exits, and the first one on each machine speaks. After SIGTERM the exit code is 75: the same command goes on.
     A bare `--debug` shows the traceback instead (with a value, `--debug underflow_overflow`, it is the Trainer's).
     """
     debug = sys.argv[-1] == "--debug" or any(a == "--debug" and b.startswith("--") for a, b in pairwise(sys.argv))
     if debug:
         sys.argv.remove("--debug")
+    listen()
     try:
         main()
         leave_together()
+    except Preempted as told:
+        _speak(told)
+        sys.exit(REQUEUE)
     except (UserError, OSError) as error:
         if debug:
             raise
-        if os.environ.get("LOCAL_RANK", "0") == "0":
-            print(f"{os.path.basename(sys.argv[0])}: {error}", file=sys.stderr)
+        _speak(error)
         sys.exit(2)
+
+
+def _speak(error):
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        print(f"{os.path.basename(sys.argv[0])}: {error}", file=sys.stderr, flush=True)

@@ -19,6 +19,7 @@ import torch
 from xstilts.errors import UserError, is_main_process, say
 from xstilts.json_files import read_json, write_json
 from xstilts.lineage import lineage_text
+from xstilts.step_checkpoints import remove_all
 
 PACKAGES = "torch transformers datasets evaluate accelerate peft seqeval sentencepiece tokenizers numpy".split()
 
@@ -152,8 +153,7 @@ class Run:
         for warning in results.get("warnings", ()):
             say(f"warning: {warning}")
         write_json(self.output_dir / "run.json", content)
-        for checkpoint in self.output_dir.glob("checkpoint-*"):
-            shutil.rmtree(checkpoint)
+        remove_all(self.output_dir)
         say(f"{lineage_text(lineage)}: {_summary(content)}, {self.output_dir / 'run.json'}")
 
 

@@ -1,33 +1,64 @@
 """Going on with an interrupted run: from its last whole checkpoint, and not beyond its end."""
 
-import glob
 import json
+import math
 import os
-import shutil
 
+import torch
+from accelerate.utils import broadcast_object_list
+from transformers import TrainerCallback
 from transformers.trainer_callback import TrainerState
 
-from xstilts.errors import is_main_process, say
+from xstilts.errors import UserError, say
+from xstilts.preemption import Preempted, between_steps, heard
+from xstilts.step_checkpoints import PREFIX, STATE, damage_of, last_checkpoint
 
 
-def fit(trainer):
+def fit(trainer, averaged=1):
     """Train, or go on where an interrupted run of the same output_dir stopped; leaves the selected weights in the model.
 
     A run whose last checkpoint is its end is not trained again: the Trainer would take one more step.
+    averaged    how many of the last checkpoints are read afterwards
     """
-    checkpoint = last_checkpoint(trainer.args.output_dir, trainer.args.world_size)
-    state = TrainerState.load_from_json(os.path.join(checkpoint, "trainer_state.json")) if checkpoint else None
+    trainer.averaged = averaged
+    checkpoint = checkpoint_to_go_on_from(trainer)
+    state = TrainerState.load_from_json(os.path.join(checkpoint, STATE)) if checkpoint else None
     if state and is_over(state):
         say(f"{checkpoint} is the end of training; nothing left to train")
         trainer.state = state
-        best = state.best_model_checkpoint if trainer.args.load_best_model_at_end else None
+        best = best_of(trainer) if trainer.args.load_best_model_at_end and state.best_global_step else None
         trainer._load_from_checkpoint(best or checkpoint)
         return
     if checkpoint:
         say(f"going on from {checkpoint}")
     # Early stopping counts on where it stood.
     trainer.args.restore_callback_states_from_checkpoint = bool(checkpoint)
-    trainer.train(resume_from_checkpoint=checkpoint)
+    with between_steps():
+        trainer.train(resume_from_checkpoint=checkpoint)
+
+
+def checkpoint_to_go_on_from(trainer):
+    """What the first process finds, for all of them."""
+    main, output_dir = trainer.is_world_process_zero(), trainer.args.output_dir
+    found = [last_checkpoint(output_dir) if main else None]
+    checkpoint = (broadcast_object_list(found) if trainer.args.world_size > 1 else found)[0]
+    states = sum(name.startswith("rng_state") for name in os.listdir(checkpoint)) if checkpoint else 0
+    if states not in (0, trainer.args.world_size):
+        say(
+            f"{checkpoint} was written by {states} processes, now there are {trainer.args.world_size}: not the same bits"
+        )
+    return checkpoint
+
+
+def best_of(trainer):
+    """The best checkpoint, wherever the run's directory lies now. Raises UserError where it is damaged: weights of another step
+    must not take its place."""
+    folder = os.path.join(trainer.args.output_dir, f"{PREFIX}{trainer.state.best_global_step}")
+    if reason := damage_of(folder):
+        raise UserError(
+            f"{folder}, the best checkpoint, is damaged ({reason}); give the same command again: it goes on from an earlier one"
+        )
+    return folder
 
 
 def is_over(state):
@@ -36,33 +67,80 @@ def is_over(state):
     return state.global_step >= state.max_steps or control.get("should_training_stop", False)
 
 
-def last_checkpoint(output_dir, world_size=1):
-    """The latest complete checkpoint of a run, or None. What a kill left half-written is removed.
+# ---- what the Trainer's checkpoints leave out -----------------------------------------------------------------------
 
-    One of another number of processes is complete too; going on from it draws other dropout masks than an uninterrupted run.
+
+def save_progress(trainer, folder):
+    """Write what a process has counted since the last log: the loss and the code length of the steps in between."""
+    progress = {
+        "loss": trainer._tr_loss.item(),
+        "total_loss": trainer._total_loss_scalar,
+        "logged": trainer._globalstep_last_logged,
+        "code": {task: pair.tolist() for task, pair in trainer.code.recent.items()},
+    }
+    if not math.isfinite(progress["loss"]):
+        raise UserError(f"training loss is {progress['loss']} before step {trainer.state.global_step}: nothing was saved")
+    with open(_progress_file(trainer, folder), "w", encoding="utf-8") as file:
+        json.dump(progress, file)
+
+
+def load_progress(trainer, folder):
+    """Count on from there. Sums are of float32 numbers, which JSON keeps exactly."""
+    path = _progress_file(trainer, folder)
+    if not os.path.exists(path):  # of another number of processes
+        return
+    with open(path, encoding="utf-8") as file:
+        progress = json.load(file)
+    device, state = trainer.args.device, trainer.state
+    if state.best_global_step:  # the Trainer forgets it where the run's directory was moved
+        state.best_model_checkpoint = os.path.join(trainer.args.output_dir, f"{PREFIX}{state.best_global_step}")
+    trainer._tr_loss = torch.tensor(progress["loss"], device=device)
+    trainer._total_loss_scalar, trainer._globalstep_last_logged = progress["total_loss"], progress["logged"]
+    trainer.code.recent = {task: torch.tensor(pair, device=device) for task, pair in progress["code"].items()}
+
+
+def _progress_file(trainer, folder):
+    return os.path.join(folder, f"progress_{trainer.args.process_index}.json")
+
+
+class StopWhenTold(TrainerCallback):
+    """After SIGTERM: a checkpoint at the end of the step, on all processes the same one, and then `Preempted`.
+
+    The last step of an epoch waits for what is done at its end (evaluation, say), which a run that goes on would leave out.
     """
-    folders = sorted(
-        glob.glob(os.path.join(glob.escape(output_dir), "checkpoint-*")), key=lambda f: int(f.split("-")[-1])
-    )
-    while folders:
-        states = len(glob.glob(os.path.join(glob.escape(folders[-1]), "rng_state*.pth")))
-        if _is_complete(folders[-1]) and states:
-            if states != world_size:
-                say(f"{folders[-1]} was written by {states} processes, now there are {world_size}: not the same bits")
-            return folders[-1]
-        broken = folders.pop()
-        say(f"{broken} was not written to its end and is removed")
-        if is_main_process():
-            shutil.rmtree(broken, ignore_errors=True)
-    return None
 
+    def __init__(self, trainer):
+        self.trainer, self.told, self.planned = trainer, None, None
 
-def _is_complete(folder):
-    """Whether the file that is written last is there, and what it belongs to."""
-    if not all(os.path.isfile(os.path.join(folder, name)) for name in ("optimizer.pt", "scheduler.pt")):
-        return False
-    try:
-        with open(os.path.join(folder, "trainer_state.json"), encoding="utf-8") as file:
-            return "global_step" in json.load(file)
-    except (OSError, json.JSONDecodeError):
-        return False
+    def on_step_end(self, args, state, control, **kwargs):
+        """Ask for a checkpoint."""
+        if not (control.should_training_stop or state.epoch % 1 == 0):
+            self._ask(args, state, control)
+
+    def on_epoch_end(self, args, state, control, **kwargs):
+        """The same behind the last step."""
+        self._ask(args, state, control)
+
+    def on_save(self, args, state, control, **kwargs):
+        """Stop."""
+        if not self.trainer.interrupting:
+            self.planned = state.global_step
+        if self.told:
+            raise Preempted(
+                f"{self.told}: stopped, {PREFIX}{state.global_step} is written; give the same command again to go on"
+            )
+
+    def _ask(self, args, state, control):
+        """`trainer.interrupting` tells a checkpoint that an uninterrupted run would not have from one that was planned."""
+        self.told = self.told or self._heard(args)
+        planned = control.should_save or self.planned == state.global_step
+        self.trainer.interrupting = bool(self.told) and not planned
+        control.should_save |= bool(self.told)
+
+    def _heard(self, args):
+        """Whether any process was told; they are asked together, as a step of one is a step of all."""
+        name = heard()
+        if args.world_size == 1:
+            return name
+        told = torch.tensor([float(name is not None)], device=args.device)
+        return (name or "stop") if self.trainer.accelerator.reduce(told, reduction="sum").item() else None

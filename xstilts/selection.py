@@ -8,7 +8,6 @@ benchmark         the best on what the benchmark's own scripts select on, althou
 oracle            the best on the target languages' own dev sets: an upper bound, no zero-shot result
 """
 
-import glob
 import os
 from dataclasses import replace
 
@@ -18,6 +17,7 @@ from safetensors.torch import load_file
 from xstilts.errors import UserError, say
 from xstilts.examples import joined, load_examples
 from xstilts.languages import load_languages, load_selection
+from xstilts.step_checkpoints import damage_of, planned
 
 SELECTIONS = ("english_dev", "last", "average_last_k", "benchmark", "oracle")
 LEAKY = ("benchmark", "oracle")  # marked wherever their results are shown
@@ -69,14 +69,17 @@ def load_dev(task, args):
 
 def average_last(trainer, count):
     """Put the mean of the last `count` checkpoints of a run into its model. Raises UserError where there are fewer."""
-    folders = glob.glob(os.path.join(glob.escape(trainer.args.output_dir), "checkpoint-*"))
-    last = sorted(folders, key=lambda folder: int(folder.rsplit("-", 1)[1]))[-count:]
+    last = planned(trainer.args.output_dir)[-count:]
     if len(last) < count:
         raise UserError(
             f"--average_last_k {count}: the run has {len(last)} checkpoints; save more often or train longer"
         )
     model, total = trainer.model, {}
     for folder in last:
+        if reason := damage_of(folder):
+            raise UserError(
+                f"{folder} is damaged ({reason}); give the same command again: it goes on from an earlier checkpoint"
+            )
         for name, tensor in load_file(os.path.join(folder, "model.safetensors")).items():
             total[name] = total[name] + tensor.double() if name in total else tensor.double()
     with torch.no_grad():

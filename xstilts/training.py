@@ -12,6 +12,7 @@
 """
 
 import math
+from functools import partial
 from itertools import accumulate, pairwise
 
 import torch
@@ -27,6 +28,8 @@ from xstilts.layer_rates import rate_factors, split_by_rate
 from xstilts.metrics import score_by_language
 from xstilts.micro_batches import cut, dealing_lengths
 from xstilts.order import EpochSampler, TrainingRows
+from xstilts.resuming import StopWhenTold, best_of, load_progress, save_progress
+from xstilts.step_checkpoints import partial_folder, write_step
 
 
 class StiltsTrainer(Trainer):
@@ -56,6 +59,7 @@ class StiltsTrainer(Trainer):
         if dev is None:
             args.eval_strategy = "no"  # this one only predicts
         self.task, self.groups, self.code = task, groups, CodeLength()
+        self.averaged, self.interrupting = 1, False
         self.layerwise_lr_decay, self.max_tokens_per_batch = layerwise_lr_decay, max_tokens_per_batch
         super().__init__(
             model=model,
@@ -66,7 +70,7 @@ class StiltsTrainer(Trainer):
             eval_dataset=dev[1] if dev else None,
             compute_metrics=(lambda output: self.score(*dev, output.predictions)) if dev else None,
             compute_loss_func=self.compute_loss,  # tells the Trainer to count the step's labels and not to rescale
-            callbacks=[StopOnNonFiniteLoss(), *callbacks],
+            callbacks=[StopOnNonFiniteLoss(), *callbacks, StopWhenTold(self)],
         )
 
     def training_rows(self, features):
@@ -126,6 +130,31 @@ class StiltsTrainer(Trainer):
     def log(self, logs, start_time=None):
         """The Trainer's, with the code length so far: it is in every checkpoint, since a log precedes every save."""
         super().log({**logs, **self.code.flushed(self.state.log_history, self.accelerator)}, start_time)
+
+    def _save_checkpoint(self, model, trial):
+        write_step(self, partial(super()._save_checkpoint, model, trial), self.interrupting)
+
+    def _get_output_dir(self, trial):
+        return partial_folder(self.args.output_dir)  # asked for by `_save_checkpoint` alone
+
+    def _save_rng_state(self, output_dir):
+        super()._save_rng_state(output_dir)
+        save_progress(self, output_dir)
+
+    def _load_rng_state(self, checkpoint):
+        super()._load_rng_state(checkpoint)
+        load_progress(self, checkpoint)
+
+    def _determine_best_metric(self, metrics, trial):
+        """The Trainer's; the best step is saved, also where it is not one of `--save_steps`."""
+        is_best = super()._determine_best_metric(metrics, trial)
+        if is_best and self.args.load_best_model_at_end:
+            self.control.should_save, self.interrupting = True, False
+        return is_best
+
+    def _load_best_model(self):
+        self.state.best_model_checkpoint = best_of(self)
+        super()._load_best_model()
 
     def _get_train_sampler(self, train_dataset=None):
         rows = len(self.train_dataset)

@@ -1,0 +1,72 @@
+"""Whether files are what was written: their sizes and digests, kept apart from them.
+
+A digest is xxh3, 128 bits: it notices damage, not forgery, at the speed at which a disk reads.
+"""
+
+import contextlib
+import hashlib
+import os
+from pathlib import Path
+
+import xxhash
+from safetensors import SafetensorError
+
+from xstilts.errors import UserError
+
+
+def contents(folder, patterns=("**/*",)):
+    """{relative path: [bytes, digest]} of the files below a folder that match one of some glob patterns."""
+    folder = Path(folder)
+    files = sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
+    return {path.relative_to(folder).as_posix(): [path.stat().st_size, file_digest(path)] for path in files}
+
+
+def damage(folder, files):
+    """In words, where a folder is not what `contents` said of it, "" where it is. More files than these may be there."""
+    for name, (size, digest) in files.items():
+        path = Path(folder, name)
+        if not path.is_file():
+            return f"{name} is missing"
+        if path.stat().st_size != size:
+            return f"{name} has {path.stat().st_size:,} of {size:,} bytes"
+        if file_digest(path) != digest:
+            return f"{name} is not what was written"
+    return ""
+
+
+def file_digest(path):
+    """32 hexadecimal digits of a file's content."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
+
+
+def flush(folder, names):
+    """Have the system write files of a folder, and the folder itself, to the disk: they outlive a machine that fails."""
+    for path in {Path(folder), *(Path(folder, name) for name in names), *(Path(folder, name).parent for name in names)}:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def writing(place):
+    """While files are written to a place: what goes wrong there becomes a UserError that names it, whichever library met it."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise _unwritten(place, error) from error
+    except RuntimeError as error:  # torch's own writer
+        if "inline_container" not in str(error) and "PytorchStreamWriter" not in str(error):
+            raise
+        raise _unwritten(place, "the disk may be full") from error
+    except Exception as error:
+        if type(error) is not Exception:  # what tokenizers raises
+            raise
+        raise _unwritten(place, error) from error
+
+
+def _unwritten(place, reason):
+    reason = getattr(reason, "strerror", None) or reason
+    return UserError(f"{place} cannot be written ({reason}); make room, and give the same command again: it goes on")
