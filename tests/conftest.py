@@ -27,6 +27,12 @@ from transformers.utils import logging as transformers_logging
 torch.set_num_threads(1)
 transformers_logging.disable_progress_bar()
 
+
+def pytest_addoption(parser):
+    """How much of what is drawn at random is tried."""
+    parser.addoption("--runs", type=int, default=0, help="test_faults.py: runs that are killed, a handful without it")
+
+
 CHARACTERS = (
     string.ascii_letters
     + string.digits

@@ -1,6 +1,7 @@
 """Vectors of texts: right whatever the batch, kept on disk and found again, never those of something else."""
 
 import random
+import re
 import subprocess
 import sys
 
@@ -139,20 +140,29 @@ def test_a_directory_that_says_it_is_of_something_else_is_an_error(embedded, tmp
         embedded(SENTENCES)
 
 
-@pytest.mark.parametrize("damage", ["cut", "gone", "smaller", "text"])
-def test_damaged_vectors_are_an_error(embedded, tmp_path, damage):
-    embedded(SENTENCES)
+@pytest.mark.parametrize("damage", ["cut", "gone", "smaller", "text", "a bit", "about"])
+def test_damaged_vectors_are_named_and_made_anew(embedded, tmp_path, capsys, damage):
+    before = embedded(SENTENCES)[1].copy()
     (file,) = (tmp_path / "vectors").glob("*/layer-1.npy")
+    content = file.read_bytes()
     if damage == "cut":
-        file.write_bytes(file.read_bytes()[:-4])
+        file.write_bytes(content[:-4])
     elif damage == "gone":
         file.unlink()
     elif damage == "text":
         file.write_text("nothing")
+    elif damage == "a bit":
+        file.write_bytes(content[:-3] + bytes([content[-3] ^ 1]) + content[-2:])
+    elif damage == "about":
+        file = file.with_name("about.json")
+        file.write_bytes(file.read_bytes()[:-20])
     else:
         np.save(file, np.zeros((3, 16), np.float32))
-    with pytest.raises(UserError, match=rf"{file}.*; delete {file.parent}"):
-        embedded(SENTENCES)
+    capsys.readouterr()
+    assert np.array_equal(embedded(SENTENCES)[1], before)
+    assert re.search(rf"{file} is (damaged or gone|not valid JSON).* is made anew", capsys.readouterr().out)
+    (file,) = (tmp_path / "vectors").glob("*/layer-1.npy")
+    assert file.read_bytes() == content
 
 
 def test_what_breaks_leaves_nothing(embedded, tmp_path):

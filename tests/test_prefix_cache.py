@@ -4,6 +4,7 @@ Tolerance: 1e-5, float32 in batches of other paddings; bit for bit where batches
 """
 
 import copy
+import re
 import shutil
 import subprocess
 import sys
@@ -30,7 +31,7 @@ from xstilts import prefix_cache
 from xstilts.errors import UserError
 from xstilts.freezing import freeze
 from xstilts.frozen_prefix import FrozenPrefix, check_enterable, frozen_layers
-from xstilts.json_files import read_json, write_json
+from xstilts.json_files import read_json
 from xstilts.layers import layers_of, parse_layers
 from xstilts.prefix_cache import CachedRows, check_prefix_cache, collate, computed, inputs_of
 from xstilts.training import StiltsTrainer
@@ -183,33 +184,26 @@ def rows(tmp_path):
     return rows
 
 
-def refused(rows):
-    """The message on a cache that is there."""
-    with pytest.raises(UserError) as error:
-        rows.ensure(None, [rows])
-    assert "\n" not in str(error.value)
-    return str(error.value)
-
-
-def test_files_that_are_not_what_they_should_be_are_refused(rows):
+def test_files_that_are_not_what_they_should_be_are_named_and_made_anew(rows, capsys):
     about, states = rows.folder / "prefix.json", rows.folder / "states.f32"
-    assert refused_after(lambda: write_json(about, {**rows.record, "layers": 3}), rows).startswith(str(about))
-    assert refused_after(about.unlink, rows).startswith(str(about))
-    assert refused_after(lambda: states.write_bytes(states.read_bytes()[:-4]), rows).startswith(str(states))
-    assert refused_after(states.unlink, rows).startswith(str(states))
-    rows.ensure(None, [rows])
+    content, flipped = states.read_bytes(), bytearray(states.read_bytes())
+    flipped[-2] ^= 1
+    damages = (
+        about.unlink, lambda: about.write_text("{"), states.unlink, lambda: states.write_bytes(content[:-4]),
+        lambda: states.write_bytes(flipped),
+    )  # fmt: skip
+    for damage in damages:
+        damage()
+        capsys.readouterr()
+        rows.ensure(write_ones(rows), [rows])
+        assert re.search(rf"{rows.folder} is damaged \(.*\); it is made anew", capsys.readouterr().out)
+        assert states.read_bytes() == content
+
+
+def test_a_folder_of_other_states_is_refused(rows):
     shutil.copytree(rows.folder, (other := cached_rows(rows.folder.parent, features_of([[3], [4], [3]]))).folder)
-    assert "does not say what --cache_frozen_prefix needs" in refused(other)
-
-
-def refused_after(damage, rows):
-    """The message on a damaged cache, which is whole again afterwards."""
-    files = {path: path.read_bytes() for path in rows.folder.iterdir()}
-    damage()
-    message = refused(rows)
-    for path, content in files.items():
-        path.write_bytes(content)
-    return message
+    with pytest.raises(UserError, match="does not say what --cache_frozen_prefix needs"):
+        other.ensure(None, [other])
 
 
 def test_an_interrupted_fill_is_done_again(tmp_path):
@@ -223,7 +217,7 @@ def test_an_interrupted_fill_is_done_again(tmp_path):
         rows.ensure(broken, [rows])
     assert not rows.folder.exists()
     rows.ensure(write_ones(rows), [rows])
-    assert sorted(path.suffix for path in rows.folder.parent.iterdir()) == ["", ".lock"]
+    assert sorted(path.suffix for path in rows.folder.parent.iterdir()) == [""]
     assert np.array_equal(rows.memory, np.ones((10, 16)))
 
 
@@ -250,7 +244,7 @@ def test_nothing_is_written_where_it_would_not_fit(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"1\.200 GB are needed and 1\.000 GB are free") as error:
         both[0].ensure(None, both)
     assert str(tmp_path) in str(error.value)
-    assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]
+    assert not [*tmp_path.iterdir()]
 
 
 def test_processes_that_load_data_map_the_file_themselves(rows):

@@ -1,23 +1,31 @@
 """Arrow files in the cache folder of `datasets`: written once, whole or not at all, and read memory-mapped.
 
-No process waits for another. Each writes to a file of its own, and the first that is done gives it the name that all look for;
-those that come later read that one, because replacing a file that others have mapped kills them on network file systems. What
-lies in the folder may be deleted at any time; `.part` files are of processes that are at work or were killed.
+Of many processes that want the same one makes it and the others wait (`claims`); no content depends on that. Each writes to a
+file of its own, and the first that is done gives it the name that all look for; those that come later read that one, because
+replacing a file that others have mapped kills them on network file systems. A file ends with a digest of itself. What lies in the
+folder may be deleted at any time; `.part` files are of processes that are at work or were killed, and go after a day.
 """
 
 import contextlib
+import glob
 import os
+import time
 import uuid
-from functools import cache
+from functools import cache, partial
 from itertools import chain, islice
 
 import datasets
 import pyarrow
+import xxhash
 from datasets import Dataset
 
+from xstilts.claims import alone
 from xstilts.errors import say
 
 BATCH = 1_000  # rows that are in memory at a time
+CHUNK = 2**20  # bytes that are read at a time
+DAY = 86_400  # seconds
+SEAL = 16  # bytes of a digest
 END = b"\xff\xff\xff\xff\x00\x00\x00\x00"  # of a stream of Arrow batches; without it some may be missing
 
 
@@ -34,12 +42,11 @@ def kept(name, compute):
     path = os.path.join(folder(), f"{name}.arrow")
 
     def attempt():
-        if (found := whole(path)) is not None:
-            return found
-        with own_file(name) as own:
-            compute(own)
-            publish(own, path)
-        return Dataset.from_file(path)
+        while (found := whole(path)) is None:
+            with alone(f"{path}.claim", partial(os.path.exists, path)) as is_mine:
+                if is_mine:
+                    _make(name, path, compute)
+        return found
 
     return _or_in_memory(attempt, compute)
 
@@ -54,10 +61,20 @@ def passing(name, compute):
     return _or_in_memory(attempt, compute)
 
 
+def _make(name, path, compute):
+    with own_file(name) as own:
+        compute(own)
+        seal(own)
+        if whole(own) is None:
+            raise OSError(f"{path} was not written as it should be")
+        publish(own, path)
+
+
 @contextlib.contextmanager
 def own_file(name):
     """A path in the folder that no other process writes to; what is there is removed afterwards."""
     os.makedirs(folder(), exist_ok=True)
+    _remove_orphans()
     path = os.path.join(folder(), f"{name}.{uuid.uuid4().hex}.part")
     try:
         yield path
@@ -77,21 +94,57 @@ def _or_in_memory(attempt, compute):
 _say_once = cache(say)
 
 
+def _remove_orphans():
+    """Remove what killed processes have left: files that nobody has written to for a day."""
+    for path in glob.glob(os.path.join(glob.escape(folder()), "*.part")):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - os.path.getmtime(path) > DAY:
+                os.remove(path)
+
+
 def whole(path):
     """The rows of an Arrow file, memory-mapped; None where there is none, or a damaged one, which is removed."""
     if not os.path.exists(path):
         return None
     try:
-        with open(path, "rb") as file:
-            file.seek(-len(END), os.SEEK_END)
-            if file.read() == END:
-                return Dataset.from_file(path)
-        reason = "it breaks off"
+        if reason := _damage(path):
+            raise ValueError(reason)
+        return Dataset.from_file(path)
+    except FileNotFoundError:  # somebody else removed it
+        return None
     except (OSError, ValueError, pyarrow.ArrowException) as error:
-        reason = str(error).split("\n")[0]
-    say(f"{path} cannot be read ({reason}); it is made anew")
-    os.remove(path)
+        say(f"{path} cannot be read ({str(error).split(chr(10))[0]}); it is made anew")
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(path)
     return None
+
+
+def seal(path):
+    """Put a digest of an Arrow file behind its end, where its readers do not look."""
+    with open(path, "rb") as file:
+        digest = _digest_of(file, os.path.getsize(path))
+    with open(path, "ab") as file:
+        file.write(digest)
+
+
+def _damage(path):
+    """In words, what is wrong with a sealed file; "" if nothing is."""
+    size = os.path.getsize(path) - SEAL
+    with open(path, "rb") as file:
+        file.seek(max(0, size - len(END)))
+        if file.read(len(END)) != END:
+            return "it breaks off"
+        digest = file.read()
+        file.seek(0)
+        return "" if _digest_of(file, size) == digest else "it is not what was written"
+
+
+def _digest_of(file, size):
+    digest = xxhash.xxh3_128()
+    while size > 0 and (chunk := file.read(min(size, CHUNK))):
+        digest.update(chunk)
+        size -= len(chunk)
+    return digest.digest()
 
 
 def publish(own, path):

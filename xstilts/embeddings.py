@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import uuid
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from tqdm import tqdm
 
+from xstilts.claims import alone
 from xstilts.classification import padded
 from xstilts.dual_encoder import tokenized
 from xstilts.errors import UserError, is_main_process, say
@@ -25,6 +27,8 @@ from xstilts.evaluation import batches_by_length
 from xstilts.examples import fingerprint
 from xstilts.json_files import read_json, write_json
 from xstilts.pooling import pooled_states
+from xstilts.processes import by_main
+from xstilts.sealed import file_digest, flush
 
 CHUNK = 2**15  # texts that are tokenised and sorted by length at a time
 ABOUT = "about.json"
@@ -42,23 +46,62 @@ def vectors_of(name, side, encoder, tokenizer, layers, settings, folder):
     """
     what, place = _place(name, side, settings, folder)
     shape = (len(side.texts), encoder.config.hidden_size)
-    there = _layers_there(place, what)
-    if missing := [layer for layer in layers if layer not in there]:
-        check_room(place, len(missing) * shape[0] * shape[1] * 4)
-        with _new_files(place, missing, shape) as files:
-            _fill(files, side.texts, encoder, tokenizer, settings, name)
-        if is_main_process():
-            write_json(place / ABOUT, {**what, "rows": shape[0], "layers": sorted({*there, *missing})})
-        PartialState().wait_for_everyone()
-    if found := [layer for layer in layers if layer in there]:
+    with contextlib.ExitStack() as claims:
+        if missing := by_main(partial(_missing_when_free, claims, place, what, layers, 4 * shape[0] * shape[1])):
+            with _new_files(place, missing, shape) as files:
+                _fill(files, side.texts, encoder, tokenizer, settings, name)
+            if is_main_process():
+                _describe(place, {**what, "rows": shape[0]}, missing)
+            PartialState().wait_for_everyone()
+    if found := [layer for layer in layers if layer not in missing]:
         say(f"{name}: vectors of {_listed(found)} are those in {place}")
-    return {layer: _mapped(place / f"layer-{layer}.npy", shape) for layer in layers}
+    return {layer: _mapped(_file(place, layer), shape) for layer in layers}
 
 
-def layers_there(name, side, settings, folder):
-    """Layers whose vectors a folder holds already. Raises UserError as `vectors_of` does."""
+def _missing_when_free(claims, place, what, layers, size):
+    """Layers, of `size` bytes each, that are still to be computed when no other process is at work in the directory; it is this
+    one's then, until `claims` is closed."""
+
+    def missing():
+        there = _layers_there(place, what, layers)
+        return [layer for layer in layers if layer not in there]
+
+    if not (found := missing()):
+        return found
+    check_room(place, len(found) * size)
+    claims.enter_context(alone(place.with_name(f"{place.name}.claim"), lambda: not missing()))
+    return missing()
+
+
+def _describe(place, about, new):
+    """Say in about.json what is there now, and what its files hold."""
+    digests = {**_digests(_about(place)), **{layer: file_digest(_file(place, layer)) for layer in new}}
+    flush(place, [_file(place, layer).name for layer in new])
+    write_json(place / ABOUT, {**about, "layers": sorted(digests), "digests": digests})
+
+
+def _about(place):
+    """What a directory says of its vectors; None where it says nothing, or nothing that can be read, and all is made anew."""
+    try:
+        return read_json(place / ABOUT)
+    except UserError as error:
+        say(f"{error}; here it is made anew")
+        return None
+
+
+def _digests(about):
+    """{layer: digest of its file} that an about.json names."""
+    return {int(layer): digest for layer, digest in (about or {}).get("digests", {}).items()}
+
+
+def _file(place, layer):
+    return place / f"layer-{layer}.npy"
+
+
+def layers_there(name, side, settings, folder, layers):
+    """Those of `layers` whose vectors a folder holds already. Raises UserError as `vectors_of` does."""
     what, place = _place(name, side, settings, folder)
-    return _layers_there(place, what)
+    return _layers_there(place, what, layers)
 
 
 def _place(name, side, settings, folder):
@@ -75,18 +118,25 @@ def _listed(layers):
     return f"layer {layers[0]}" if len(layers) == 1 else f"{len(layers)} layers"
 
 
-def _layers_there(place, what):
-    """Layers whose vectors a directory holds. Raises UserError if it says that they are of something else."""
+def _layers_there(place, what, layers):
+    """Those of `layers` whose vectors a directory holds, whole. Raises UserError if it says that they are of something else."""
     if place.parent.exists() and not place.parent.is_dir():
         raise UserError(f"--embeddings_dir {place.parent} is not a folder")
-    about = read_json(place / ABOUT)
-    if about is None:
-        return []
-    if other := [key for key, value in what.items() if about.get(key) != value]:
+    about = _about(place)
+    if about and (other := [key for key, value in what.items() if about.get(key) != value]):
         raise UserError(
             f"{place} holds vectors of another {other[0]} ({about.get(other[0])}, not {what[other[0]]}); delete it"
         )
-    return about["layers"]
+    digests = _digests(about)
+    return [layer for layer in layers if layer in digests and _is_whole(_file(place, layer), digests[layer])]
+
+
+def _is_whole(path, digest):
+    """Whether a file is what was written; one that is damaged is named, since it is made anew."""
+    is_whole = path.exists() and file_digest(path) == digest
+    if not is_whole:
+        say(f"{path} is damaged or gone; it is made anew")
+    return is_whole
 
 
 def check_room(folder, size):
@@ -121,25 +171,35 @@ def _new_files(place, layers, shape):
         raise UserError("processes on several machines cannot write into one file of vectors; use one machine")
     name = uuid.uuid4().hex
     name = broadcast_object_list([name])[0] if state.num_processes > 1 else name
-    partial = {layer: place / f".layer-{layer}.{name}.partial" for layer in layers}
+    parts = {layer: place / f".layer-{layer}.{name}.partial" for layer in layers}
     try:
         if state.is_main_process:
             place.mkdir(parents=True, exist_ok=True)
-            for path in partial.values():
+            for left in place.glob(".layer-*.partial"):  # by processes that were killed
+                left.unlink()
+            for path in parts.values():
                 np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+                _reserve(path)
         state.wait_for_everyone()
-        files = {layer: np.load(path, mmap_mode="r+") for layer, path in partial.items()}
+        files = {layer: np.load(path, mmap_mode="r+") for layer, path in parts.items()}
         yield files
         for file in files.values():
             file.flush()
         state.wait_for_everyone()
         if state.is_main_process:
-            for layer, path in partial.items():
-                os.replace(path, place / f"layer-{layer}.npy")
+            for layer, path in parts.items():
+                os.replace(path, _file(place, layer))
     finally:
         if state.is_main_process:
-            for path in partial.values():
+            for path in parts.values():
                 path.unlink(missing_ok=True)
+
+
+def _reserve(path):
+    """Take the room on the disk that a sparse file will need: writing to a mapped page that has none would kill the process."""
+    with open(path, "r+b") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, os.path.getsize(path))
 
 
 def _fill(files, texts, encoder, tokenizer, settings, name):

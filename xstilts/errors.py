@@ -4,7 +4,7 @@ import os
 import sys
 from itertools import pairwise
 
-from xstilts.preemption import REQUEUE, Preempted, listen
+from xstilts.preemption import REQUEUE, Preempted, heard, listen
 
 
 class UserError(Exception):
@@ -48,8 +48,11 @@ def run_script(main):
     except Preempted as told:
         _speak(told)
         sys.exit(REQUEUE)
-    except (UserError, OSError) as error:
-        if debug:
+    except (UserError, OSError, RuntimeError) as error:
+        if heard():  # another process of the run was quicker to stop, and this one missed it
+            _speak(f"{heard()}: stopped; give the same command again")
+            sys.exit(REQUEUE)
+        if debug or isinstance(error, RuntimeError):
             raise
         _speak(error)
         sys.exit(2)

@@ -5,15 +5,20 @@ import os
 from xstilts.checkpoint import has_task_head, model_fingerprint
 from xstilts.errors import UserError
 from xstilts.json_files import read_json
+from xstilts.sealed import damage
 from xstilts.task import of_benchmark
 
 THEN = "-then-"  # between the tasks of a chain in a directory's name; `all-ccg` is one task
 
 
 def lineage_of(path):
-    """Records of the phases behind a checkpoint, oldest first: `{"base_model": ...}`, then one per training phase."""
+    """Records of the phases behind a checkpoint, oldest first: `{"base_model": ...}`, then one per training phase.
+
+    Raises UserError for a run that is not finished, and for one whose files are not what it wrote.
+    """
     record = read_json(os.path.join(path, "run.json"))
     if record:
+        check_files(path, record)
         return record["lineage"]
     for folder in (path, os.path.dirname(os.path.abspath(path))):
         if os.path.exists(os.path.join(folder, "started.json")):
@@ -25,6 +30,15 @@ def lineage_of(path):
             )
     base = {"base_model": os.path.basename(os.path.normpath(path)), "fingerprint": model_fingerprint(path)}
     return [{**base, "has_head": True} if has_task_head(path) else base]
+
+
+def check_files(path, record):
+    """Raise UserError where files of a finished run are not those that it wrote, by its run.json (older ones do not say)."""
+    if reason := damage(path, record.get("files", {})):
+        raise UserError(
+            f"{path} is damaged or was changed after its run ended ({reason}); copy it again, or train it again with "
+            "--overwrite_output_dir"
+        )
 
 
 def departures(task, lineage):

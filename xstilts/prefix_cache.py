@@ -10,11 +10,11 @@ optimizer and random numbers are what they are without a cache; states agree wit
 in their padding.
 """
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
+import uuid
 from functools import cached_property, partial
 from itertools import chain, pairwise
 from pathlib import Path
@@ -24,13 +24,16 @@ import torch
 import transformers
 from tqdm import tqdm
 
+from xstilts.claims import alone
 from xstilts.errors import UserError, is_main_process, say
 from xstilts.evaluation import batches_by_length
 from xstilts.frozen_prefix import OPTION, FrozenPrefix, check_enterable, frozen_layers, short_hash
 from xstilts.json_files import read_json, write_json
 from xstilts.mixing import has_text
+from xstilts.sealed import contents, damage, flush, writing
 
-ABOUT = "output of frozen layers: float32, `width` numbers per token, no padding, inputs in the order of the features"
+ABOUT, STATES = "prefix.json", "states.f32"
+MEANING = "output of frozen layers: float32, `width` numbers per token, no padding, inputs in the order of the features"
 
 
 # ---- what a script asks for -----------------------------------------------------------------------------------------
@@ -81,7 +84,7 @@ def _surroundings(trainer):
     tokenizer, precision = trainer.processing_class, [trainer.args.mixed_precision, trainer.args.tf32]
     words = [sorted(tokenizer.get_vocab().items()), tokenizer.special_tokens_map, tokenizer.model_input_names]
     versions = {"transformers": transformers.__version__}
-    return {"about": ABOUT, "precision": precision, "tokenizer": short_hash(words), **versions}
+    return {"about": MEANING, "precision": precision, "tokenizer": short_hash(words), **versions}
 
 
 def feature_sets(trainer):
@@ -130,7 +133,7 @@ class CachedRows(torch.utils.data.Dataset):
     @cached_property
     def memory(self):
         """(tokens, width) of all rows, mapped into memory."""
-        return np.memmap(self.folder / "states.f32", np.float32, "r", shape=self.shape)
+        return np.memmap(self.folder / STATES, np.float32, "r", shape=self.shape)
 
     def __getstate__(self):
         """Processes that load data map the file themselves."""
@@ -139,39 +142,52 @@ class CachedRows(torch.utils.data.Dataset):
     def ensure(self, batches, needed):
         """Compute what is not there yet; `batches()` yields (row numbers, their states), `needed` are all that this run keeps.
 
-        A folder gets its name when it is whole. Whoever fills it holds a lock, which ends with the process.
+        A folder gets its name when it is whole; one that is damaged is named, and made anew. Of several processes one does it.
         """
+        with alone(f"{self.folder}.claim", lambda: not self._damage()) as is_mine:
+            if is_mine:
+                self._fill(batches, sum(each.bytes for each in needed if not each.folder.exists()))
+        about = read_json(self.folder / ABOUT)
+        if {name: value for name, value in about.items() if name != "files"} != self.record:
+            raise UserError(f"{self.folder / ABOUT} does not say what {OPTION} needs there; delete {self.folder}")
+
+    def _damage(self):
+        """In words, why the folder has to be made; "" if it is there and whole."""
         if not self.folder.exists():
-            self.folder.parent.mkdir(parents=True, exist_ok=True)
-            with open(f"{self.folder}.lock", "w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                if not self.folder.exists():
-                    self._fill(batches, sum(each.bytes for each in needed if not each.folder.exists()))
-        self._check()
+            return "it is not there"
+        try:
+            about = read_json(self.folder / ABOUT)
+        except UserError as error:
+            return str(error)
+        return damage(self.folder, about["files"]) if about else f"{ABOUT} is missing"
 
     def _fill(self, batches, needed):
-        unfinished, directory = self.folder.with_suffix(".partial"), self.folder.parent
-        shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was interrupted
+        unfinished, directory = self.folder.with_suffix(f".{uuid.uuid4().hex}.partial"), self.folder.parent
+        directory.mkdir(parents=True, exist_ok=True)
+        for left in directory.glob(f"{self.folder.name}.*.partial"):  # of processes that were interrupted
+            shutil.rmtree(left, ignore_errors=True)
+        if self.folder.exists():
+            say(f"{self.folder} is damaged ({self._damage()}); it is made anew")
+            shutil.rmtree(self.folder)
         if needed > (free := shutil.disk_usage(directory).free):
             raise UserError(
                 f"{OPTION} {directory}: {needed / 1e9:,.3f} GB are needed and {free / 1e9:,.3f} GB are free"
             )
-        unfinished.mkdir()
-        with open(unfinished / "states.f32", "wb") as file:
+        try:
+            with writing(f"{OPTION} {self.folder}"):
+                unfinished.mkdir()
+                self._write(unfinished, batches)
+                os.replace(unfinished, self.folder)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+    def _write(self, folder, batches):
+        with open(folder / STATES, "wb") as file:
             for row, states in chain.from_iterable(batches()):
                 file.seek(4 * int(self.ends[row]) * self.shape[1])
                 file.write(states)
-            file.flush()
-            os.fsync(file.fileno())
-        write_json(unfinished / "prefix.json", self.record)
-        os.replace(unfinished, self.folder)
-
-    def _check(self):
-        about, states = self.folder / "prefix.json", self.folder / "states.f32"
-        if read_json(about) != self.record:
-            raise UserError(f"{about} does not say what {OPTION} needs there; delete {self.folder}")
-        if not states.exists() or states.stat().st_size != self.bytes:
-            raise UserError(f"{states} does not have the {self.bytes} bytes that it should have; delete {self.folder}")
+        flush(folder, [STATES])
+        write_json(folder / ABOUT, {**self.record, "files": contents(folder)})
 
 
 # ---- rows and batches -----------------------------------------------------------------------------------------------

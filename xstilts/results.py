@@ -3,6 +3,7 @@
 `started.json` holds the same identity from the start on: it tells an interrupted run, which may go on, from another one.
 """
 
+import atexit
 import json
 import os
 import platform
@@ -16,9 +17,12 @@ from pathlib import Path
 
 import torch
 
-from xstilts.errors import UserError, is_main_process, say
+from xstilts.claims import Claim, claim, described
+from xstilts.errors import UserError, say
 from xstilts.json_files import read_json, write_json
 from xstilts.lineage import lineage_text
+from xstilts.processes import by_main
+from xstilts.sealed import contents, flush
 from xstilts.step_checkpoints import remove_all
 
 PACKAGES = "torch transformers datasets evaluate accelerate peft seqeval sentencepiece tokenizers numpy".split()
@@ -32,6 +36,14 @@ NOT_IDENTITY = re.compile(
     r"|eval_accumulation_steps|prediction_loss_only|label_names|remove_unused_columns|skip_memory_metrics|ddp_.*|_n_gpu"
     r"|accelerator_config|precision|bf16|fp16|max_tokens_per_batch|torch_empty_cache_steps|local_rank|enable_jit_checkpoint|eval_use_gather_object)"
 )
+
+RUNNING = "running.json"  # the claim of a run that is at work
+
+# What a run writes for others to read; sizes and digests of these files stand in its run.json.
+WRITTEN = (
+    "config.json *.safetensors *.safetensors.index.json tokenizer* special_tokens_map.json *.model vocab.* merges.txt heads/* "
+    "*.npz predictions/**/* examples/**/*"
+).split()
 
 EVALUATION_IDENTITY = ("seed", "mixed_precision", "bf16_full_eval", "fp16_full_eval")
 
@@ -88,24 +100,55 @@ class Run:
     def open(self):
         """True when the run may start or go on; False, with a message, when it is finished.
 
-        A run that goes on gets the number of threads it began with, since sums depend on it. Raises UserError when
-        output_dir belongs to another run, with what differs. `--overwrite_output_dir` deletes what lies there, if it is a run.
+        From then on the directory is this run's alone (`claims`). A run that goes on gets the number of threads it began with,
+        since sums depend on it. Raises UserError when output_dir belongs to another run, with what differs, or is held by one
+        that is at work. `--overwrite_output_dir` deletes what lies there, if it is a run.
         """
-        with self.training_args.main_process_first(local=False, desc="the run's directory"):
-            self._check_place()
-            if self.args.overwrite_output_dir and is_main_process():
-                _remove_run(self.output_dir)
-            finished, started = read_json(self.output_dir / "run.json"), read_json(self.output_dir / "started.json")
-            self._check_same((finished or started or {}).get("identity"))
-            if not finished and not started and is_main_process():
-                write_json(
-                    self.output_dir / "started.json", {"identity": self.identity, "threads": torch.get_num_threads()}
-                )
-        if finished:
+        started = by_main(self._take)
+        if started is None:
             say(f"{self.output_dir} is finished with the same arguments and data; nothing to do")
-        elif started and self.training_args.device.type == "cpu":
+        elif self.training_args.device.type == "cpu":
             torch.set_num_threads(started["threads"])
-        return not finished
+        return started is not None
+
+    def _take(self):
+        """Claim the directory for this run; returns what it holds of started.json, or None where the run is finished."""
+        self._check_place()
+        if not self.args.overwrite_output_dir and self._is_finished():
+            return None
+        self.claim = claim(self.output_dir / RUNNING)
+        if not isinstance(self.claim, Claim):
+            raise UserError(
+                f"{self.output_dir} is held by {described(self.claim)}; wait for it, or stop it and give the same command again"
+            )
+        atexit.register(self.claim.release)
+        try:
+            if self.args.overwrite_output_dir:
+                _remove_run(self.output_dir)
+            if not self._is_finished():
+                return self._started()
+        except UserError:
+            self.claim.release()
+            raise
+        self.claim.release()
+        return None
+
+    def _is_finished(self):
+        """Whether run.json is there, of the same run; what a run that was stopped at its very end has left is cleared away."""
+        finished = read_json(self.output_dir / "run.json")
+        self._check_same(finished)
+        if finished is not None:
+            remove_all(self.output_dir)
+        return finished is not None
+
+    def _started(self):
+        """What started.json says of the same run; it is written where it is not there."""
+        started = read_json(self.output_dir / "started.json")
+        self._check_same(started)
+        if started is None:
+            started = {"identity": self.identity, "threads": torch.get_num_threads()}
+            write_json(self.output_dir / "started.json", started)
+        return started
 
     def _check_place(self):
         model, here = Path(self.args.model_name_or_path).resolve(), self.output_dir.resolve()
@@ -114,8 +157,9 @@ class Run:
                 f"--output_dir {self.output_dir} holds the model that the run starts from; give another one"
             )
 
-    def _check_same(self, there):
-        if there is not None and there != self.identity:
+    def _check_same(self, record):
+        there = record["identity"] if record else self.identity
+        if there != self.identity:
             raise UserError(
                 f"{self.output_dir} holds another run; it differs in {'; '.join(differences(there, self.identity))}. Give "
                 "another --output_dir, or start again with --overwrite_output_dir"
@@ -148,12 +192,16 @@ class Run:
             "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
             "git_commit": git_commit(),
             "hardware": hardware(self.training_args.device),
+            "files": contents(self.output_dir, WRITTEN),
             "identity": self.identity,
         }
         for warning in results.get("warnings", ()):
             say(f"warning: {warning}")
+        flush(self.output_dir, content["files"])
+        self.claim.check()
         write_json(self.output_dir / "run.json", content)
         remove_all(self.output_dir)
+        self.claim.release()
         say(f"{lineage_text(lineage)}: {_summary(content)}, {self.output_dir / 'run.json'}")
 
 
@@ -180,7 +228,7 @@ def _plain(value):
 
 
 def _remove_run(output_dir):
-    if not output_dir.exists():
+    if {path.name for path in output_dir.iterdir()} == {RUNNING}:
         return
     if not any((output_dir / name).exists() for name in ("run.json", "started.json")):
         raise UserError(f"--overwrite_output_dir: {output_dir} holds no run of this project and is not deleted")
@@ -189,7 +237,10 @@ def _remove_run(output_dir):
         raise UserError(
             f"--overwrite_output_dir: {output_dir} holds other runs ({deeper[0].parent}) and is not deleted"
         )
-    shutil.rmtree(output_dir)
+    for path in output_dir.iterdir():
+        if path.name == RUNNING:
+            continue
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def differences(there, here, prefix=""):

@@ -3,14 +3,15 @@
 import json
 import math
 import os
+from functools import partial
 
 import torch
-from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback
 from transformers.trainer_callback import TrainerState
 
 from xstilts.errors import UserError, say
 from xstilts.preemption import Preempted, between_steps, heard
+from xstilts.processes import by_main
 from xstilts.step_checkpoints import PREFIX, STATE, damage_of, last_checkpoint
 
 
@@ -39,9 +40,7 @@ def fit(trainer, averaged=1):
 
 def checkpoint_to_go_on_from(trainer):
     """What the first process finds, for all of them."""
-    main, output_dir = trainer.is_world_process_zero(), trainer.args.output_dir
-    found = [last_checkpoint(output_dir) if main else None]
-    checkpoint = (broadcast_object_list(found) if trainer.args.world_size > 1 else found)[0]
+    checkpoint = by_main(partial(last_checkpoint, trainer.args.output_dir))
     states = sum(name.startswith("rng_state") for name in os.listdir(checkpoint)) if checkpoint else 0
     if states not in (0, trainer.args.world_size):
         say(
@@ -79,7 +78,9 @@ def save_progress(trainer, folder):
         "code": {task: pair.tolist() for task, pair in trainer.code.recent.items()},
     }
     if not math.isfinite(progress["loss"]):
-        raise UserError(f"training loss is {progress['loss']} before step {trainer.state.global_step}: nothing was saved")
+        raise UserError(
+            f"training loss is {progress['loss']} before step {trainer.state.global_step}: nothing was saved"
+        )
     with open(_progress_file(trainer, folder), "w", encoding="utf-8") as file:
         json.dump(progress, file)
 
@@ -101,6 +102,19 @@ def load_progress(trainer, folder):
 
 def _progress_file(trainer, folder):
     return os.path.join(folder, f"progress_{trainer.args.process_index}.json")
+
+
+class TellEpoch(TrainerCallback):
+    """Tells the order of the rows its epoch. The Trainer does too, but loses the way to it where several processes go on in the
+    middle of an epoch, under one more layer of samplers: they would go through the rows of the first epoch again."""
+
+    def __init__(self, trainer):
+        self.trainer = trainer
+
+    def on_epoch_begin(self, args, state, control, **kwargs):
+        """`state.epoch` is the share of all epochs that is done."""
+        if self.trainer.sampler is not None:
+            self.trainer.sampler.set_epoch(int(state.epoch))
 
 
 class StopWhenTold(TrainerCallback):

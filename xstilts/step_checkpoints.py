@@ -1,8 +1,7 @@
 """Checkpoints of a training that goes on: whole or not at all, and checked before anything is read from them.
 
 One is written under another name, its files with their digests are listed in it, all of it is on the disk, and then it gets its
-name. What is damaged later (a disk that was full, a copy that broke off, a flipped bit) is named, set aside, and made anew from the
-checkpoint before it.
+name. What is damaged later (a copy that broke off, a flipped bit) is named, set aside, and made anew from the checkpoint before.
 """
 
 import glob

@@ -28,7 +28,7 @@ from xstilts.layer_rates import rate_factors, split_by_rate
 from xstilts.metrics import score_by_language
 from xstilts.micro_batches import cut, dealing_lengths
 from xstilts.order import EpochSampler, TrainingRows
-from xstilts.resuming import StopWhenTold, best_of, load_progress, save_progress
+from xstilts.resuming import StopWhenTold, TellEpoch, best_of, load_progress, save_progress
 from xstilts.step_checkpoints import partial_folder, write_step
 
 
@@ -59,7 +59,7 @@ class StiltsTrainer(Trainer):
         if dev is None:
             args.eval_strategy = "no"  # this one only predicts
         self.task, self.groups, self.code = task, groups, CodeLength()
-        self.averaged, self.interrupting = 1, False
+        self.averaged, self.interrupting, self.sampler = 1, False, None
         self.layerwise_lr_decay, self.max_tokens_per_batch = layerwise_lr_decay, max_tokens_per_batch
         super().__init__(
             model=model,
@@ -70,7 +70,7 @@ class StiltsTrainer(Trainer):
             eval_dataset=dev[1] if dev else None,
             compute_metrics=(lambda output: self.score(*dev, output.predictions)) if dev else None,
             compute_loss_func=self.compute_loss,  # tells the Trainer to count the step's labels and not to rescale
-            callbacks=[StopOnNonFiniteLoss(), *callbacks, StopWhenTold(self)],
+            callbacks=[StopOnNonFiniteLoss(), *callbacks, TellEpoch(self), StopWhenTold(self)],
         )
 
     def training_rows(self, features):
@@ -160,10 +160,11 @@ class StiltsTrainer(Trainer):
         rows = len(self.train_dataset)
         groups, args = self.groups or [(0, rows, rows)], self.args
         lengths = dealing_lengths(self.task, self.train_dataset.features)
-        return EpochSampler(
+        self.sampler = EpochSampler(
             groups, data_seed(args), self._train_batch_size, args.gradient_accumulation_steps, args.world_size, lengths,
             by_length=args.train_sampling_strategy == "group_by_length",
         )  # fmt: skip
+        return self.sampler
 
     def _get_eval_sampler(self, eval_dataset):
         return SequentialSampler(eval_dataset)  # rows are sorted where they are evaluated, whatever training does
