@@ -24,7 +24,7 @@ from xstilts.errors import UserError
 from xstilts.examples import featurize, load_examples
 from xstilts.json_files import read_json
 from xstilts.order import EpochSampler, TrainingRows
-from xstilts.resuming import is_over, last_checkpoint
+from xstilts.resuming import is_over
 from xstilts.training import StiltsTrainer, StopOnNonFiniteLoss
 
 TASKS = ("mnli", "hellaswag", "udpos", "squad", "squad+mnli+hellaswag+udpos")
@@ -240,25 +240,6 @@ def test_the_end_of_training_is_recognised():
     assert is_over(TrainerState(global_step=20, max_steps=20))
     assert is_over(TrainerState(global_step=6, max_steps=20, stateful_callbacks=stopped))
     assert not is_over(TrainerState(global_step=6, max_steps=20))
-
-
-def write_checkpoint(folder, files):
-    folder.mkdir(parents=True)
-    for name in files:
-        (folder / name).write_text('{"global_step": 1}' if name.endswith("json") else "")
-
-
-def test_a_half_written_checkpoint_is_not_resumed_from(tmp_path, capsys):
-    whole = ["optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"]
-    write_checkpoint(tmp_path / "checkpoint-9", whole)
-    write_checkpoint(tmp_path / "checkpoint-10", whole[:3])
-    assert last_checkpoint(str(tmp_path)) == str(tmp_path / "checkpoint-9")
-    assert not (tmp_path / "checkpoint-10").exists()
-    assert last_checkpoint(str(tmp_path), world_size=2) == str(tmp_path / "checkpoint-9")  # said, not thrown away
-    assert "written by 1 processes, now there are 2" in capsys.readouterr().out
-    write_checkpoint(tmp_path / "checkpoint-11", whole[:2])
-    last_checkpoint(str(tmp_path))
-    assert "checkpoint-11 was not written to its end" in capsys.readouterr().out
 
 
 def test_no_task_is_trained_in_half_precision(encoder, tmp_path):

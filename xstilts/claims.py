@@ -62,6 +62,8 @@ def claim(path):
     while True:
         mine = _new_holder()
         if _create(path, mine):
+            for left in path.parent.glob(f".{path.name}.*"):  # by processes that were killed while they tried
+                left.unlink(missing_ok=True)
             return Claim(path, mine)
         other = _read(path)
         alive = lives(other, mine) if other else None

@@ -139,6 +139,8 @@ class Run:
         self._check_same(finished)
         if finished is not None:
             remove_all(self.output_dir)
+            if (self.output_dir / RUNNING).exists() and isinstance(left := claim(self.output_dir / RUNNING), Claim):
+                left.release()
         return finished is not None
 
     def _started(self):

@@ -64,7 +64,7 @@ def write_step(trainer, save, interruption=False):
             if main:
                 shutil.rmtree(partial_folder(args.output_dir), ignore_errors=True)
     if main:
-        rotate(args.output_dir, state.best_model_checkpoint, args.save_total_limit)
+        rotate(args.output_dir, args.load_best_model_at_end and state.best_model_checkpoint, args.save_total_limit)
     trainer.accelerator.wait_for_everyone()
 
 
@@ -96,8 +96,8 @@ def _publish(output_dir, name):
 
 
 def rotate(output_dir, best, limit):
-    """Delete the oldest checkpoints, as the Trainer does: `limit` are left, the latest and the best one among them. Of those that
-    an interruption made, only the latest is kept; they do not count."""
+    """Delete the oldest checkpoints, as the Trainer does: `limit` are left, the latest and the `best` one, if any, among them. Of
+    those that an interruption made, only the latest is kept; they do not count."""
     regular = planned(output_dir)
     others = [folder for folder in regular if folder != best]
     room = limit - (best in regular) if limit else len(others)
