@@ -11,8 +11,9 @@ masked language modelling on text beside the task. Defaults are in configs/inter
 Reads   a multilingual masked language model (--model_name_or_path, hub id or directory), and each task's training and selection
         rows from the hub, or from the official files below --data_dir.
 Writes  --output_dir (runs/intermediate/<task>/seed<N>): a Hugging Face checkpoint for run_target.py and run_retrieval.py (of
-        several tasks the encoder, with their heads in heads/), and run.json. An interrupted run goes on when the same command is
-        given again; a finished one is left alone.
+        several tasks the encoder, with their heads in heads/), training_rows.npz (hashes of all rows it was trained on, by which
+        test rows that it has seen are counted), and run.json. An interrupted run goes on when the same command is given again; a
+        finished one is left alone.
 """
 
 import time
@@ -48,6 +49,7 @@ from xstilts.precision import set_precision, trained_precision
 from xstilts.prefix_cache import cache_prefix, check_prefix_cache
 from xstilts.results import Run
 from xstilts.resuming import fit
+from xstilts.seen_rows import save_training_rows
 from xstilts.similarity import encoder_changes
 from xstilts.training import StiltsTrainer, select_by
 from xstilts.unfreezing import stages_after
@@ -201,12 +203,17 @@ def main(argv=None):
         record = {"phase": "intermediate", "task": name, "tasks": [task.name for task in tasks]}
         record |= {"trained_on": name if several else tasks[0].trained_on}
         record |= {"languages": sorted({language for part in parts for language in part.labelled_languages})}
+        record |= {"selected_in": sorted({language for part in parts for language in part.selection_languages})}
         record |= {"seed": training_args.seed, "head": "fresh", "frozen": trained["frozen"], "factors": factors}
         record["fingerprint"] = save_parts(trainer.model, parts, tokenizer, run.output_dir)
         results = {"metric": headline_of(parts), "dev_scores": scores, **trainer.training_record()}
         moved = encoder_changes(stored_encoder(args.model_name_or_path), run.output_dir)
         warnings = stages_after(args.unfreeze_schedule, results["selected_step"])
         results |= {"weight_change": moved, "warnings": warnings, **trained}
+        taught = [(part.task, part.train) for part in parts]
+        save_training_rows(
+            run.output_dir, args.model_name_or_path, record["fingerprint"], taught, results.get("mixture")
+        )
         run.close(results | describe(parts, trainer, args), record)
 
 

@@ -28,6 +28,7 @@ from xstilts.question_languages import languages
 from xstilts.question_layers import layers
 from xstilts.question_number import number_of_tasks
 from xstilts.report import collect, in_order, rank, remarks, scored
+from xstilts.report_guards import degenerate_table, seen_blocks
 from xstilts.report_tables import (
     answers_tables,
     benchmark_table,
@@ -59,8 +60,8 @@ METHODS = (
     "interval."
 )
 WITHOUT = (
-    "The same without the runs that the list of degenerate runs names. A training that often fails shows here what it gives when "
-    "it works; how often it does is in that list."
+    "The same without the runs that the list of degenerate runs names, those of a few constant languages excepted. A training "
+    "that often fails shows here what it gives when it works; how often it does is in that list."
 )
 
 
@@ -164,15 +165,9 @@ def basis(places, table, found, planned):
     if missing := [path for path in planned if Path(path, "run.json").resolve() not in there]:
         named = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
         blocks.append(f"**{len(missing)} of {len(planned)} runs of the study are missing**: {named}.")
-    flagged = table[table["flag"] != ""].drop_duplicates("path")
-    if len(flagged):
-        caption = (
-            "Degenerate runs: a training behind them ended within two standard errors of chance on its selection set, or with a "
-            "higher loss than it began with"
-        )
-        shown = flagged[["base", "row", "column", "seed", "flag"]].astype({"seed": "Int64"})
-        names = {"base": "base_model", "row": "intermediate_training", "column": "target", "flag": "why"}
-        blocks.append(frame_table("degenerate", caption, shown.rename(columns=names)))
+    blocks += seen_blocks(table)
+    if flagged := degenerate_table(table):
+        blocks.append(flagged)
     return blocks
 
 

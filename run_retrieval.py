@@ -14,7 +14,8 @@ attended tokens of hidden_states[14] of 24, the same relative depth in other enc
 Reads   an encoder (--model_name_or_path: a directory written by run_intermediate.py or run_target.py, or any hub id).
 Writes  --output_dir (runs/retrieval/<tasks behind the encoder or none>/<task>/seed<N>): predictions/<task>/test-<language>.*, as
         the benchmark's scorer reads them, and run.json with the scores per language, those of every layer (`by_layer`), layer,
-        pooling and, with --compare_with, `cka`: {language: [layer 0, 1, ...]}.
+        pooling, the number of test sentences or queries that the encoder was trained on (`seen_in_training`, and of candidates
+        that all languages share `seen_candidates`) and, with --compare_with, `cka`: {language: [layer 0, 1, ...]}.
 """
 
 import time
@@ -47,6 +48,7 @@ from xstilts.retrieval import (
     type_of,
     untrained_for,
 )
+from xstilts.seen_rows import load_seen, seen_in_collection, warn_of_seen
 from xstilts.similarity import cka_by_layer, load_compared, sides_compared
 from xstilts.task import RetrievalTask, Task
 from xstilts.transfer import check_transfer, load_for_retrieval, transfer_record
@@ -146,7 +148,7 @@ def main(argv=None):
     if base:
         other, known_as = in_precision(base.encoder, training_args), {"model": base.about["fingerprint"]}
         embed_other = Embedder(other, base.tokenizer, args, training_args.eval_batch_size, known_as)
-    scores, by_layer, cka = {}, {}, {}
+    scores, by_layer, cka, seen = {}, {}, {}, load_seen(args.model_name_or_path, lineage)
     for collection in collections:
         compared = sides_compared(collection, collections) if base else ()
         with embeddings_folder(args, run.output_dir) as folder:
@@ -163,10 +165,12 @@ def main(argv=None):
                 cka[name] = cka_by_layer(vectors[name], theirs)
                 values = " ".join(f"{value:.2f}" for value in cka[name])
                 say(f"{task.name} {name}: CKA with {base.about['model']} from layer 0 up {values}")
+        counts, in_pool = seen_in_collection(collection, seen) if is_main_process() else ({}, None)
         for language in collection.languages:
             scores[language], predictions = found[headline][language]
             by_layer[language] = curves({layer: each[language][0] for layer, each in found.items()})
             scores[language] |= described(collection.sides.get(language), embed)
+            scores[language]["seen_in_training"] = counts.get(language)
             say(f"{task.name} {language}: {task.metric.headline} {scores[language][task.metric.headline]:.1f}")
             if is_main_process():
                 kind.write(run.folder("predictions", task.name), language, predictions, collection)
@@ -179,7 +183,8 @@ def main(argv=None):
         results |= {"zero_shot_languages": zero_shot, "averages": averages(scores, name, zero_shot)}
         results |= {"compared_with": base.about, "cka": cka} if base else {}
         results |= {"factors": factors, "warnings": untrained_for(task, lineage), **transferred}
-        results |= {"missing_languages": missing}
+        results |= {"missing_languages": missing, "seen_candidates": in_pool}
+        warn_of_seen(task.name, {language: own["seen_in_training"] for language, own in scores.items()})
         run.close(results)
         check_against(args, task, scores)
 

@@ -9,7 +9,8 @@ training set of one XTREME task, under a fresh head. Defaults, the authors' rele
 Reads   an encoder (--model_name_or_path: a directory written by run_intermediate.py, or any hub id), and the English training
         and selection rows of the task (MNLI for xnli, SQuAD for xquad) from the hub or from --data_dir.
 Writes  --output_dir (runs/target/<intermediate task or none>/<task>/seed<N>): a Hugging Face checkpoint with its head for
-        run_zeroshot_eval.py, and run.json. Interrupted runs go on, finished ones are left alone.
+        run_zeroshot_eval.py, training_rows.npz (hashes of all rows it was trained on, by which test rows that it has seen are
+        counted), and run.json. Interrupted runs go on, finished ones are left alone.
 """
 
 import time
@@ -21,7 +22,7 @@ from transformers.hf_argparser import HfArg
 from tasks import load_task
 from xstilts.arguments import check_training_arguments, parse
 from xstilts.checkpoint import check_lengths, load_tokenizer, save_checkpoint
-from xstilts.complexity import chance_scores
+from xstilts.complexity import chance_scores, label_entropy
 from xstilts.dual_encoder import check_dual_encoder
 from xstilts.errors import run_script
 from xstilts.examples import featurize, with_labels
@@ -33,7 +34,8 @@ from xstilts.precision import set_precision
 from xstilts.prefix_cache import cache_prefix, check_prefix_cache
 from xstilts.results import Run
 from xstilts.resuming import fit
-from xstilts.selection import average_last, check_selection, load_dev, training_task
+from xstilts.seen_rows import save_training_rows
+from xstilts.selection import average_last, check_selection, chosen_in, load_dev, training_task
 from xstilts.similarity import encoder_changes
 from xstilts.training import StiltsTrainer, early_stopping, select_by
 from xstilts.transfer import check_transfer, load_for_target, starting_encoder, transfer_record
@@ -176,14 +178,17 @@ def main(argv=None):
     if trainer.is_world_process_zero():
         record = {
             "phase": "target", "task": task.name, "trained_on": task.trained_on, "languages": train.languages,
-            "seed": training_args.seed, "head": "kept" if args.keep_head else "fresh", "selection": args.selection,
+            "selected_in": chosen_in(dev, args.selection), "seed": training_args.seed,
+            "head": "kept" if args.keep_head else "fresh", "selection": args.selection,
             "benchmark": args.benchmark if args.benchmark in task.variants else None, "frozen": trained["frozen"],
             "factors": factors, **transfer_record(args),
         }  # fmt: skip
         record["fingerprint"] = save_checkpoint(trainer.model, tokenizer, run.output_dir)
+        save_training_rows(run.output_dir, args.model_name_or_path, record["fingerprint"], [(task, train)])
         results = {"metric": task.metric.headline, "dev_scores": scores, **trainer.training_record()}
         warnings = departures(task, lineage) + stages_after(args.unfreeze_schedule, results["selected_step"])
         results |= {"warnings": warnings, "chance": chance[task.metric.headline], **trained}
+        results["label_entropy_bits"] = label_entropy(train.rows)
         results["weight_change"] = encoder_changes(starting_encoder(args), run.output_dir)
         run.close(results, record)
 

@@ -11,7 +11,8 @@ language is trained on or selected on.
 Reads   a checkpoint with its head (--model_name_or_path, written by run_target.py), and the test rows of every language.
 Writes  --output_dir (runs/eval/<intermediate task or none>/<task>/seed<N>): predictions/<task>/test-<language>.tsv (or .json) in
         the layout that XTREME's scorer reads; run.json with the scores per language, their 95 percent bootstrap intervals, how
-        far they lie below the source language's, and the languages without data; ratios.npz, what each example adds to the
+        far they lie below the source language's, the number of rows that the checkpoint was trained on (`seen_in_training`), and
+        the languages without data; ratios.npz, what each example adds to the
         numerator and the denominator of its language's score, for paired tests; with --save_examples also
         examples/<task>/test-<language>.jsonl, every input with gold label, prediction and the model's confidence in it.
 """
@@ -27,6 +28,7 @@ from tasks import load_task
 from xstilts.arguments import check_training_arguments, parse
 from xstilts.checkpoint import check_length, check_trained_for, load_model, load_tokenizer
 from xstilts.coverage import coverage, inputs_of
+from xstilts.degenerate import is_constant, of_evaluation
 from xstilts.errors import UserError, run_script, say
 from xstilts.examples import featurize
 from xstilts.heads import labels_at
@@ -44,6 +46,7 @@ from xstilts.metrics import averages, gaps_to_source, score
 from xstilts.placeholders import Placeholders
 from xstilts.precision import set_precision, trained_precision
 from xstilts.results import Run, save_examples
+from xstilts.seen_rows import count_seen, load_seen, warn_of_seen
 from xstilts.sources import pair_of
 from xstilts.training import StiltsTrainer
 from xstilts.xtreme import benchmark_averages
@@ -120,7 +123,7 @@ def main(argv=None):
     outputs = trainer.outputs(features)
 
     # 6. Language by language: predictions -> files and scores.
-    scores, unscored, added = {}, {}, {}
+    scores, unscored, added, seen = {}, {}, {}, load_seen(args.model_name_or_path, lineage)
     for language, examples in tests.items():
         predictions = trainer.decode(examples, features[language], outputs[language])
         if trainer.is_world_process_zero():
@@ -138,13 +141,16 @@ def main(argv=None):
             say(f"{task.name} {language}: not scored, {error}")
             continue
         scores[language] |= coverage(inputs_of(task, examples), tokenizer, args.max_seq_length)
+        if trainer.is_world_process_zero():
+            scores[language]["seen_in_training"] = count_seen(task, examples, seen)
     if not scores:
         raise UserError(f"{task.name}: no language can be scored; {next(iter(unscored.values()))}")
 
     # 7. run.json: what the report reads.
     if trainer.is_world_process_zero():
         results = {"split": args.split, "benchmark": args.benchmark, "factors": factors, "scores": scores}
-        results |= summary(task, scores, lineage)
+        results |= summary(task, scores, lineage) | {"degenerate": of_evaluation(scores)}
+        warn_of_seen(task.name, {language: own["seen_in_training"] for language, own in scores.items()})
         known = {language: each.astype(np.float32) for language, each in added.items() if each is not None}
         np.savez_compressed(run.output_dir / "ratios.npz", **known)
         run.close({**results, "missing_languages": missing, "unscored_languages": unscored})
@@ -162,7 +168,8 @@ def scored(task, language, examples, predictions):
         f"{task.name} {language}: {headline} {scores[headline]:.1f}"
         + (" ({:.1f} to {:.1f})".format(*sure) if sure else "")
     )
-    return {**scores, "interval": sure, "examples": len(examples)}, added
+    constant = {"constant_predictions": is_constant(predictions, gold)} if task.labels else {}
+    return {**scores, "interval": sure, "examples": len(examples), **constant}, added
 
 
 def summary(task, scores, lineage):

@@ -16,7 +16,8 @@ def complexity(task, train, features, dev, code=None):
     rows, inputs, tokens             training examples, model inputs (windows of long ones), and tokens of the inputs, specials
                                      included, padding not
     label_entropy_bits               of the training labels or tags; question answering has none
-    chance                           the headline score on the selection set of who knows the most frequent training label only
+    metric, chance, dev_rows         the headline score; its value on the selection set of who knows the most frequent training
+                                     label only; rows of that set
     prequential_bits_per_example     see `CodeLength`; `code` is (bits, inputs), and where fewer inputs than `inputs` were seen it
     prequential_inputs               is an estimate from those
     """
@@ -27,7 +28,9 @@ def complexity(task, train, features, dev, code=None):
         "inputs": len(features),
         "tokens": count_tokens(features),
         "label_entropy_bits": label_entropy(train.rows),
+        "metric": task.metric.headline,
         "chance": chance_scores(task, train, dev)[task.metric.headline],
+        "dev_rows": len(dev),
         "prequential_bits_per_example": bits / seen * per_example if seen else None,
         "prequential_inputs": seen,
     }

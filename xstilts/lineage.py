@@ -5,6 +5,7 @@ import os
 from xstilts.checkpoint import has_task_head, model_fingerprint
 from xstilts.errors import UserError
 from xstilts.json_files import read_json
+from xstilts.language_codes import language_of
 from xstilts.sealed import damage
 from xstilts.task import of_benchmark
 
@@ -74,11 +75,17 @@ def task_of_benchmark(task, benchmark, lineage=()):
 
 
 def zero_shot_languages(languages, lineage):
-    """Those of `languages` without labelled data anywhere behind a checkpoint; none if nobody recorded its training."""
-    if lineage[-1].get("has_head"):
+    """Those of `languages` without labelled data anywhere behind a checkpoint, none if nobody recorded all of its training.
+
+    Labelled rows that chose a checkpoint count as those that trained it (an oracle's dev sets; English ones where the training
+    languages have none). Text for masked language modelling has no labels and does not: pretraining has seen text in all of them.
+    A language is seen under any of its codes (`language_codes`).
+    """
+    if any(record.get("has_head") for record in lineage):
         return []
-    seen = {language for record in lineage for language in record.get("languages", ())}
-    return [language for language in languages if language not in seen]
+    rows = ("languages", "selected_in")
+    seen = {language_of(code) for record in lineage for kind in rows for code in record.get(kind, ())}
+    return [code for code in languages if language_of(code) not in seen]
 
 
 def lineage_text(lineage):

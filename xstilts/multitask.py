@@ -47,6 +47,11 @@ class Part:
         """Languages that the encoder sees labelled rows of; text for masked language modelling has no labels."""
         return [] if self.task.name == mlm.NAME else self.train.languages
 
+    @property
+    def selection_languages(self):
+        """Languages of the labelled rows that choose the checkpoint: English ones where the training languages have none."""
+        return [] if self.task.name == mlm.NAME else self.dev.languages
+
 
 def load_parts(parts, tokenizer, args):
     """The encoder at `args.model_name_or_path` under fresh heads: a plain model of one task, a MultitaskModel of several. Raises

@@ -161,10 +161,10 @@ def remarks(runs):
     """What a reader has to know of some of the runs, a line each: other protocols, and checkpoints chosen on what is reported."""
     found = {f"{row_of(run)}: {warning}." for run in runs for warning in run.get("warnings", ())}
     for run in runs:
-        if (selection := (target_record(run) or {}).get("selection")) in LEAKY:
-            found.add(
-                f"{column_of(run)}: the checkpoint was chosen on {LEAKY[selection]}, so this is no zero-shot result."
-            )
+        for record in run["lineage"]:
+            if (selection := record.get("selection")) in LEAKY:
+                behind = column_of(run) if record is target_record(run) else f"{row_of(run)}, {column_of(run)}"
+                found.add(f"{behind}: the checkpoint was chosen on {LEAKY[selection]}, so this is no zero-shot result.")
     return sorted(found)
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from xstilts.claims import Claim, claim, described
+from xstilts.degenerate import reasons
 from xstilts.errors import UserError, say
 from xstilts.json_files import read_json, write_json
 from xstilts.lineage import lineage_text
@@ -197,7 +198,8 @@ class Run:
             "files": contents(self.output_dir, WRITTEN),
             "identity": self.identity,
         }
-        for warning in results.get("warnings", ()):
+        content["degenerate"] = reasons(content)
+        for warning in [*results.get("warnings", ()), *(f"degenerate: {reason}" for reason in content["degenerate"])]:
             say(f"warning: {warning}")
         flush(self.output_dir, content["files"])
         self.claim.check()

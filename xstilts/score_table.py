@@ -5,10 +5,10 @@ target (`column`, `target`), from which language (`source`), and what came out (
 """
 
 import math
-from itertools import pairwise
 
 import pandas as pd
 
+from xstilts.degenerate import has_failed, reasons
 from xstilts.errors import UserError
 from xstilts.report import base_of, column_of, row_of, target_record
 from xstilts.xtreme import XTREME, XTREME_R
@@ -17,13 +17,10 @@ NONE = "none"
 GROUP = {name: task.group for name, task in {**XTREME, **XTREME_R}.items()}
 PLACE = ["base", "column", "seed", "language"]
 UNTRAINED = -1  # instead of a seed
-CLEAR = 2.0  # standard errors of a selection set above chance
-MARGIN = 1.0  # points above chance, for scores whose chance is 0
-END = 0.2  # of the steps of a training: its end, for the loss
 
 COLUMNS = (
-    "base row column phase target group split seed language score metric source zero_shot examples data english_dev flag tasks "
-    "number draw budget steps rows taught frozen transferred bits subwords_per_word layers path"
+    "base row column phase target group split seed language score metric source zero_shot examples data english_dev flag "
+    "constant seen tasks number draw budget steps rows taught frozen transferred bits subwords_per_word layers path"
 ).split()
 
 
@@ -33,6 +30,8 @@ def score_table(runs, found):
     baseline, gain    the score of the same column, seed and language without intermediate training, and what was gained over it;
                       baseline_path is that run's
     loss, loss_from   how far a score lies below that of the source language, and which of its scores that is
+    flag              why the run is degenerate, a training behind it is included; `constant`: its predictions in the language are
+                      one label; `seen`: test rows of the language that the encoder was trained on, missing where nobody knows
 
     found    all run.json, {path: content}: what only the trainings know (steps, complexity) is looked up there by fingerprint,
              and missing where they are not among them
@@ -56,13 +55,15 @@ def _rows(path, run, trainings):
         "seed": run["seed"] if len(run["lineage"]) > 1 else math.nan, "source": run.get("source_language") or "en",
         "path": str(path), **_before(run, trainings), **_of_target(run, trainings),
     }  # fmt: skip
-    one["flag"] = "; ".join(filter(None, (one.pop("flag_before"), one["flag"])))
+    own_flags = reasons(run) if has_failed(run) else []
+    one["flag"] = "; ".join([*one.pop("flags_before"), *one["flag"], *own_flags])
     zero_shot = run.get("zero_shot_languages", list(scores))
     for language, own in scores.items():
         yield {
             **one, "language": language, "score": own[headline], "zero_shot": language in zero_shot,
             "examples": own.get("examples"), "data": data.get(language),
-            "subwords_per_word": own.get("subwords_per_word"),
+            "subwords_per_word": own.get("subwords_per_word"), "seen": own.get("seen_in_training"),
+            "constant": own.get("constant_predictions"),
         }  # fmt: skip
 
 
@@ -87,7 +88,7 @@ def _before(run, trainings):
         "taught": ",".join(sorted({code for record in records for code in record.get("languages", ())})),
         "frozen": records[-1].get("frozen", NONE) if records else NONE, "transferred": transferred if records else NONE,
         "bits": _bits(last), "layers": sum(map(str.isdigit, last.get("weight_change", {}))) or None,
-        "flag_before": "; ".join(filter(None, map(_trouble, known))),
+        "flags_before": [reason for training in known for reason in reasons(training)],
     }  # fmt: skip
 
 
@@ -107,35 +108,7 @@ def _bits(training):
 def _of_target(run, trainings):
     """What the target training was, as columns."""
     training = trainings.get((target_record(run) or {}).get("fingerprint"), {})
-    return {"english_dev": training.get("dev_scores", {}).get(training.get("metric")), "flag": _trouble(training)}
-
-
-def _trouble(training):
-    """Why a training run is degenerate: at chance on its selection set, or diverged; '' where it is not, or nobody knows."""
-    curve, name = training.get("loss_curve", ()), training.get("task")
-    if any(not math.isfinite(loss) for _, loss in curve) or (len(curve) > 2 and _end_of(curve) > curve[0][1]):
-        return f"{name} diverged"
-    chance, score = _chance(training), training.get("dev_scores", {}).get(training.get("metric"))
-    if None in (chance, score):
-        return ""
-    rows = sum(record["rows"] for record in training["data"] if record["split"] == "validation")
-    share = min(1, max(0, chance / 100))
-    error = 100 * math.sqrt(share * (1 - share) / rows) if rows else 0
-    return f"{name} at chance" if score <= chance + max(MARGIN, CLEAR * error) else ""
-
-
-def _end_of(curve):
-    """Mean loss of the last steps of a training; an entry is the mean since the one before it, the last often of few steps."""
-    counted = [
-        (step - before, loss) for (before, _), (step, loss) in pairwise(curve) if step > (1 - END) * curve[-1][0]
-    ]
-    return sum(steps * loss for steps, loss in counted) / sum(steps for steps, _ in counted)
-
-
-def _chance(training):
-    measured = training.get("complexity", {})
-    own = next(iter(measured.values())).get("chance") if len(measured) == 1 else None
-    return training.get("chance", own)
+    return {"english_dev": training.get("dev_scores", {}).get(training.get("metric")), "flag": reasons(training)}
 
 
 # ---- beside each other ----------------------------------------------------------------------------------------------

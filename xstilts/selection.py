@@ -67,6 +67,11 @@ def load_dev(task, args):
     return load_selection(task, args.train_language, **common)
 
 
+def chosen_in(dev, selection):
+    """Languages of the selection rows that choose the checkpoint, [] where none is chosen."""
+    return [] if selection in ("last", "average_last_k") else dev.languages
+
+
 def average_last(trainer, count):
     """Put the mean of the last `count` checkpoints of a run into its model. Raises UserError where there are fewer."""
     last = planned(trainer.args.output_dir)[-count:]

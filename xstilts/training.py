@@ -240,13 +240,23 @@ def _scores(logged):
 
 
 class StopOnNonFiniteLoss(TrainerCallback):
-    """Stops a run whose loss is no longer finite, before anything of it is saved."""
+    """Stops a run whose loss, or the score that chooses its checkpoint, is no longer finite, before anything of it is saved."""
 
     def on_step_end(self, args, state, control, **kwargs):
         """Log before every save, so that on_log sees the loss first."""
         control.should_log |= control.should_save
 
     on_epoch_end = on_step_end
+
+    def on_evaluate(self, args, state, control, metrics=None, **kwargs):
+        """Raise UserError for a score of nan or inf where it is to choose the checkpoint: nothing is better than nan, so the last
+        weights would be kept without a word."""
+        name = f"eval_{(args.metric_for_best_model or '').removeprefix('eval_')}"
+        if args.load_best_model_at_end and not math.isfinite((metrics or {}).get(name, 0)):
+            raise UserError(
+                f"{name} is {metrics[name]} at step {state.global_step}, so it cannot choose a checkpoint; try a lower "
+                f"--learning_rate (now {args.learning_rate}), --precision fp32, or --metric_for_best_model another score"
+            )
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         """Raise UserError for a loss, or without a gradient scaler a gradient norm, of nan or inf."""

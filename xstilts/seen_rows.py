@@ -1,0 +1,168 @@
+"""Which test rows an encoder has been trained on: hashes of its training rows, kept beside every checkpoint.
+
+`training_rows.npz` in a checkpoint's directory holds, under the fingerprint of every training in its lineage, sorted 64-bit
+hashes of the rows that this training was given (`--max_train_samples` of them, of all tasks, lines of text for masked language
+modelling too; not those of a task that got no step), so that the directory alone tells all. A row is matched as the model reads
+it, whole and without its label: a sentence (of tagging its words with spaces between them), a pair, a question with its context,
+a context with each of its choices. The same context with another question is another row. Beside them, under
+`<fingerprint>-texts`, stand the single texts of inputs of several: sentences of retrieval, which come alone, are looked for among
+these too.
+
+Texts are equal after Unicode NFKC, case folding, and with white space collapsed: copies between data sets differ in these. Of 64
+bits, ten million training rows and a million test rows collide by chance once in two million such comparisons.
+"""
+
+import functools
+import os
+import unicodedata
+import zipfile
+from array import array
+
+import numpy as np
+import xxhash
+
+from xstilts.arrow_files import rows_of
+from xstilts.errors import say
+from xstilts.ranking import CANDIDATES
+
+FILE = "training_rows.npz"
+TEXTS = "-texts"
+BETWEEN = "\x1f"  # the texts of an input; white space to Python, so that no normalised text has it
+SURROGATES = "surrogatepass"  # halves of a pair, which broken files have
+
+
+# ---- texts -> hashes ------------------------------------------------------------------------------------------------
+
+
+@functools.lru_cache(maxsize=4096)  # contexts and premises come again, close together
+def normalized(text):
+    """A text in Unicode NFKC, its case folded, white space collapsed. NFKC twice: folding takes characters apart."""
+    if text.isascii():
+        return " ".join(text.lower().split())
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return " ".join(unicodedata.normalize("NFKC", folded).split())
+
+
+def hash_of_text(text):
+    """64 bits of a normalised text, an int."""
+    return xxhash.xxh3_64_intdigest(text.encode("utf-8", SURROGATES))
+
+
+def inputs_of(task, example):
+    """The inputs of an example as tuples of texts; the words of a tagged sentence are one text."""
+    inputs = task.type.texts(example)
+    return [(" ".join(words),) for words in inputs] if "tokens" in task.type.columns else inputs
+
+
+def hash_of_input(texts):
+    """64 bits of an input, which is one text or several."""
+    return hash_of_text(BETWEEN.join(map(normalized, texts)))
+
+
+def training_hashes(task, rows):
+    """(hashes of the inputs of training rows, hashes of the single texts of those that have several), sorted uint64 arrays. Rows
+    are read in batches; what grows is 8 bytes an input or text."""
+    whole, single = array("Q"), array("Q")
+    for example in rows_of(rows):
+        for texts in inputs_of(task, example):
+            whole.append(hash_of_input(texts))
+            if len(texts) > 1:
+                single.extend(hash_of_text(normalized(text)) for text in texts)
+    return tuple(
+        np.unique(np.frombuffer(side, np.uint64) if side else np.empty(0, np.uint64)) for side in (whole, single)
+    )
+
+
+# ---- the file beside a checkpoint -----------------------------------------------------------------------------------
+
+
+def save_training_rows(output_dir, start, fingerprint, parts, mixture=None):
+    """Write the hashes of a training's rows beside its checkpoint, with those of the trainings behind it.
+
+    output_dir    of the run
+    start         --model_name_or_path, whose own file is carried over
+    fingerprint   of the checkpoint, as its record in the lineage has it
+    parts         (task, training Examples) of every task
+    mixture       what run.json says of several tasks: {task: {"steps": ...}}
+    """
+    seen = [each for each in parts if (mixture or {}).get(each[0].name, {}).get("steps", 1)]
+    whole, single = zip(*(training_hashes(task, train.rows) for task, train in seen), strict=True)
+    own = {fingerprint: _union(whole), f"{fingerprint}{TEXTS}": _union(single)}
+    path = os.path.join(output_dir, FILE)
+    with open(f"{path}.partial", "wb") as file:
+        np.savez(file, **{**_stored(start), **own})
+    os.replace(f"{path}.partial", path)
+
+
+def _union(arrays):
+    return np.unique(np.concatenate(arrays))
+
+
+def _stored(path):
+    """{name: hashes} of a checkpoint; {} where it has none, or none that can be read, which is said."""
+    file = os.path.join(path, FILE)
+    if not os.path.isfile(file):
+        return {}
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        say(f"{file} cannot be read ({str(error).splitlines()[0]}); which rows its model was trained on is not known")
+        return {}
+
+
+def load_seen(path, lineage):
+    """{name: sorted hashes} of all rows behind a checkpoint, {} for an encoder that was trained on no task; None where that is
+    not known: somebody else's fine-tuned model, or a training whose file is not there."""
+    if any(record.get("has_head") for record in lineage):
+        return None
+    stored, trained = _stored(path), [record.get("fingerprint") for record in lineage[1:]]
+    if any(f"{name}{side}" not in stored for name in trained for side in ("", TEXTS)):
+        return None
+    return {f"{name}{side}": stored[f"{name}{side}"] for name in trained for side in ("", TEXTS)}
+
+
+# ---- test rows ------------------------------------------------------------------------------------------------------
+
+
+def count_seen(task, examples, seen):
+    """How many test rows of a task have all their inputs among the training rows `seen` (of `load_seen`); None for None."""
+    if seen is None:
+        return None
+    whole = [hashes for name, hashes in seen.items() if not name.endswith(TEXTS)]
+    inputs = [[hash_of_input(texts) for texts in inputs_of(task, example)] for example in rows_of(examples.rows)]
+    begins = np.cumsum([0, *map(len, inputs[:-1])])
+    return int(np.logical_and.reduceat(_among([each for row in inputs for each in row], whole), begins).sum())
+
+
+def count_seen_texts(side, seen):
+    """How many texts of a retrieval's Side are training rows, or texts of one; None for None."""
+    if seen is None:
+        return None
+    inputs = ((text,) if isinstance(text, str) else tuple(filter(None, text)) for text in side.texts)
+    return int(_among([hash_of_input(each) for each in inputs], [*seen.values()]).sum())
+
+
+def _among(hashes, arrays):
+    """Which hashes are in any of some sorted arrays, (hashes,) bools."""
+    hashes, found = np.array(hashes, np.uint64), np.zeros(len(hashes), bool)
+    for known in (known for known in arrays if len(known)):
+        found |= known[np.searchsorted(known, hashes).clip(max=len(known) - 1)] == hashes
+    return found
+
+
+def seen_in_collection(collection, seen):
+    """({language: number of its test texts that were trained on}, the same of candidates that all languages share, or None). Of
+    pairs of languages the texts of both sides count; those of BUCC's dev corpora do not."""
+    tests = {name: side for name, side in collection.sides.items() if not name.startswith("dev ")}
+    counts = {name: count_seen_texts(side, seen) for name, side in tests.items()}
+    if CANDIDATES in counts:
+        return {language: counts[language] for language in collection.languages}, counts[CANDIDATES]
+    (language,) = collection.languages
+    return {language: None if seen is None else sum(counts.values())}, None
+
+
+def warn_of_seen(task, counts):
+    """Say how many test rows were trained on, {language: number}, where there are any."""
+    if found := [f"{language} {count:,}" for language, count in counts.items() if count]:
+        say(f"warning: {task}: test rows that occur in the training rows behind the checkpoint: {', '.join(found)}")
