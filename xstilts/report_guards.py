@@ -36,8 +36,8 @@ def seen_blocks(table):
     blocks, found = [], known[known["seen"] > 0]
     if len(found):
         keys = ["base", "row", "column"]
-        most = found.groupby([*keys, "language"], sort=False)[["seen", "examples"]].max().reset_index()
-        most["rows_seen"] = [_of_language(*each) for each in most[["language", "seen", "examples"]].to_numpy()]
+        most = found.groupby([*keys, "phase", "language"], sort=False)[["seen", "examples"]].max().reset_index()
+        most["rows_seen"] = [_of_language(*each) for each in most[["phase", "language", "seen", "examples"]].to_numpy()]
         lines = most.groupby(keys, sort=False)["rows_seen"].agg(", ".join).reset_index()
         blocks.append(frame_table("seen", SEEN, lines.rename(columns=NAMES)))
     elif len(known):
@@ -50,5 +50,6 @@ def seen_blocks(table):
     return blocks
 
 
-def _of_language(language, seen, examples):
-    return f"{language} {seen:,.0f}" + (f" of {examples:,.0f}" if examples and examples == examples else "")
+def _of_language(phase, language, seen, examples):
+    """Of retrieval both sides of a pair count, or queries, so that `examples` is not what they are among."""
+    return f"{language} {seen:,.0f}" + (f" of {examples:,.0f}" if phase == "eval" else "")

@@ -20,7 +20,7 @@ STAR, DAGGER, FEWER = "*", "†", "‡"
 ON_ORACLE = "The oracle chooses by the target languages' own dev sets, which a zero-shot user does not have."
 MARKS = {
     STAR: "a gain or loss over no intermediate training that is significant at 0.05 after Holm's correction over the table",
-    DAGGER: "some of the runs are degenerate: at chance on their selection set, or diverged",
+    DAGGER: "some of the runs are degenerate, see their list",
     FEWER: "an average over fewer languages than others of its column have",
 }
 METHODS = {
