@@ -113,12 +113,12 @@ def test_tasks_of_a_mixture_stand_by_their_names(run, found):
 
 
 def test_text_beside_a_task_does_not_count_among_its_selection_rows():
-    """Of 100,000 rows 34 percent would be clearly above chance."""
+    """Of 100,000 rows 35 percent would be clearly above chance."""
     rows = [
         {"task": "xnli", "split": "validation", "rows": 2000},
         {"task": "mlm", "split": "validation", "rows": 98_000},
     ]
-    assert reasons(trained(34.0, data=rows)) == ["xnli at chance"]
+    assert reasons(trained(35.0, data=rows)) == ["xnli at chance"]
 
 
 # ---- predictions ----------------------------------------------------------------------------------------------------

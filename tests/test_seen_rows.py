@@ -55,6 +55,7 @@ from xstilts.task import Collection, Side
         ("\uff21\uff22\uff23 \u00a0\u3000x", "abc x"),  # full width, spaces that do not break
         ("ΐ", unicodedata.normalize("NFD", "ΐ").upper()),  # folding takes it apart
         ("\ufb01n", "FIN"),
+        ("\u210d", "h"),  # a capital only once it is taken apart
     ],
 )
 def test_texts_that_are_the_same(text, same):

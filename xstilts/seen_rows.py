@@ -60,17 +60,15 @@ def hash_of_input(texts):
 
 
 def training_hashes(task, rows):
-    """(hashes of the inputs of training rows, hashes of the single texts of those that have several), sorted uint64 arrays. Rows
-    are read in batches; what grows is 8 bytes an input or text."""
+    """(hashes of the inputs of training rows, hashes of the single texts of those that have several), uint64 arrays. Rows are
+    read in batches; what grows is 8 bytes an input or text."""
     whole, single = array("Q"), array("Q")
     for example in rows_of(rows):
         for texts in inputs_of(task, example):
             whole.append(hash_of_input(texts))
             if len(texts) > 1:
                 single.extend(hash_of_text(normalized(text)) for text in texts)
-    return tuple(
-        np.unique(np.frombuffer(side, np.uint64) if side else np.empty(0, np.uint64)) for side in (whole, single)
-    )
+    return tuple(np.array(side, np.uint64) for side in (whole, single))
 
 
 # ---- the file beside a checkpoint -----------------------------------------------------------------------------------
@@ -95,6 +93,7 @@ def save_training_rows(output_dir, start, fingerprint, parts, mixture=None):
 
 
 def _union(arrays):
+    """Their values, each once, sorted."""
     return np.unique(np.concatenate(arrays))
 
 
