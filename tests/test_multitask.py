@@ -56,8 +56,8 @@ def test_every_task_trains_evaluates_and_hands_over(name, official, encoder, tmp
     train = [record for record in done["data"] if record["split"] == "train"]
     assert sum(record["rows"] for record in train) == done["complexity"][name]["rows"] <= 16
     assert done["lineage"][-1] | {"fingerprint": ""} == {
-        "phase": "intermediate", "task": name, "trained_on": task.trained_on, "tasks": [name], "languages": ["en"], "seed": 3,
-        "head": "fresh", "frozen": "none", "factors": [], "fingerprint": "",
+        "phase": "intermediate", "task": name, "trained_on": task.trained_on, "tasks": [name], "languages": ["en"],
+        "selected_in": ["en"], "seed": 3, "head": "fresh", "frozen": "none", "factors": [], "fingerprint": "",
     }  # fmt: skip
     target = run(
         run_target.main, tmp_path / "target", official, tmp_path / "run", f"--task {name} --max_train_samples 4"
