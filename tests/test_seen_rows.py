@@ -26,12 +26,11 @@ from xstilts.checkpoint import model_fingerprint
 from xstilts.examples import Examples
 from xstilts.json_files import read_json
 from xstilts.language_codes import language_of
-from xstilts.lineage import zero_shot_languages
+from xstilts.lineage import TRAINING_ROWS, zero_shot_languages
 from xstilts.mlm import text_task
 from xstilts.report import remarks
 from xstilts.seen_rows import (
     BETWEEN,
-    FILE,
     TEXTS,
     count_seen,
     count_seen_texts,
@@ -166,7 +165,7 @@ def test_the_same_rows_give_the_same_bytes_and_sorted_unique_hashes(tmp_path):
     mnli, rows = load_task("mnli"), [pair(f"{n}", f"{n % 7}") for n in range(50)]
     for name, own in (("a", rows), ("b", rows), ("c", rows[::-1] + rows)):
         saved(tmp_path / name, (mnli, examples(own)))
-    files = [(tmp_path / name / FILE).read_bytes() for name in "abc"]
+    files = [(tmp_path / name / TRAINING_ROWS).read_bytes() for name in "abc"]
     assert files[0] == files[1] == files[2]
     with np.load(io.BytesIO(files[0]), allow_pickle=False) as arrays:
         assert {name: (len(arrays[name]), arrays[name].dtype) for name in arrays} == {
@@ -174,7 +173,7 @@ def test_the_same_rows_give_the_same_bytes_and_sorted_unique_hashes(tmp_path):
             f"aaaa{TEXTS}": (50, np.uint64),
         }
         assert all((np.diff(arrays[name].astype(object)) > 0).all() for name in arrays)
-    assert os.listdir(tmp_path / "a") == [FILE]
+    assert os.listdir(tmp_path / "a") == [TRAINING_ROWS]
 
 
 def test_rows_of_the_phases_before_are_carried_over(tmp_path):
@@ -199,9 +198,9 @@ def test_what_nobody_recorded_is_not_known(tmp_path, capsys):
     assert load_seen(tmp_path, [base, trained]) is not None
     assert load_seen(tmp_path, [base, {"fingerprint": "aaaa"}, trained]) is None, "a training before it left none"
     assert load_seen(tmp_path, [{**base, "has_head": True}, trained]) is None, "nor did somebody else's"
-    whole = (tmp_path / FILE).read_bytes()
+    whole = (tmp_path / TRAINING_ROWS).read_bytes()
     for damaged in (whole[:-40], b"", b"PK" + whole[2:90], b"\x80\x04N."):
-        (tmp_path / FILE).write_bytes(damaged)
+        (tmp_path / TRAINING_ROWS).write_bytes(damaged)
         assert load_seen(tmp_path, [base, trained]) is None
         assert "training_rows.npz cannot be read" in capsys.readouterr().out
 
@@ -345,7 +344,7 @@ def test_the_report_shows_them(chain):
 def test_a_checkpoint_is_the_same_with_and_without_the_file(chain, tmp_path, capsys):
     """Its fingerprint, and its scores; what it has seen is no longer known, and the report says so."""
     shutil.copytree(chain / "xnli", tmp_path / "xnli")
-    (tmp_path / "xnli" / FILE).unlink()
+    (tmp_path / "xnli" / TRAINING_ROWS).unlink()
     assert model_fingerprint(tmp_path / "xnli") == model_fingerprint(chain / "xnli")
     data = read_json(chain / "eval" / "run.json")["arguments"]["data_dir"]
     evaluate(run_zeroshot_eval.main, "xnli", chain / "xnli", data, tmp_path / "with", "en,qna,qfd")
@@ -368,7 +367,7 @@ def test_a_checkpoint_is_the_same_with_and_without_the_file(chain, tmp_path, cap
 def test_the_file_holds_the_rows_that_were_used(chain):
     """24 pairs and the lines that were not held out; 12 pairs. Their single texts apart."""
     lineage = read_json(chain / "xnli" / "run.json")["lineage"]
-    with np.load(chain / "xnli" / FILE, allow_pickle=False) as arrays:
+    with np.load(chain / "xnli" / TRAINING_ROWS, allow_pickle=False) as arrays:
         sizes = {name: len(arrays[name]) for name in arrays}
     first, second = (each["fingerprint"] for each in lineage[1:])
     assert sizes[first] == 24 + 38

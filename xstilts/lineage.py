@@ -9,6 +9,7 @@ from xstilts.language_codes import language_of
 from xstilts.sealed import damage
 from xstilts.task import of_benchmark
 
+TRAINING_ROWS = "training_rows.npz"  # of a checkpoint: see `seen_rows.py`
 THEN = "-then-"  # between the tasks of a chain in a directory's name; `all-ccg` is one task
 
 
@@ -34,8 +35,12 @@ def lineage_of(path):
 
 
 def check_files(path, record):
-    """Raise UserError where files of a finished run are not those that it wrote, by its run.json (older ones do not say)."""
-    if reason := damage(path, record.get("files", {})):
+    """Raise UserError where files of a finished run are not those that it wrote, by its run.json (older ones do not say). A model
+    that was copied without the hashes of its training rows is whole; what it has seen is not known then."""
+    files = dict(record.get("files", {}))
+    if not os.path.exists(os.path.join(path, TRAINING_ROWS)):
+        files.pop(TRAINING_ROWS, None)
+    if reason := damage(path, files):
         raise UserError(
             f"{path} is damaged or was changed after its run ended ({reason}); copy it again, or train it again with "
             "--overwrite_output_dir"

@@ -12,6 +12,7 @@ Texts are equal after Unicode NFKC, case folding, and with white space collapsed
 bits, ten million training rows and a million test rows collide by chance once in two million such comparisons.
 """
 
+import contextlib
 import functools
 import os
 import unicodedata
@@ -23,9 +24,9 @@ import xxhash
 
 from xstilts.arrow_files import rows_of
 from xstilts.errors import say
+from xstilts.lineage import TRAINING_ROWS
 from xstilts.ranking import CANDIDATES
 
-FILE = "training_rows.npz"
 TEXTS = "-texts"
 BETWEEN = "\x1f"  # the texts of an input; white space to Python, so that no normalised text has it
 SURROGATES = "surrogatepass"  # halves of a pair, which broken files have
@@ -86,10 +87,14 @@ def save_training_rows(output_dir, start, fingerprint, parts, mixture=None):
     seen = [each for each in parts if (mixture or {}).get(each[0].name, {}).get("steps", 1)]
     whole, single = zip(*(training_hashes(task, train.rows) for task, train in seen), strict=True)
     own = {fingerprint: _union(whole), f"{fingerprint}{TEXTS}": _union(single)}
-    path = os.path.join(output_dir, FILE)
-    with open(f"{path}.partial", "wb") as file:
-        np.savez(file, **{**_stored(start), **own})
-    os.replace(f"{path}.partial", path)
+    path = os.path.join(output_dir, TRAINING_ROWS)
+    try:
+        with open(f"{path}.partial", "wb") as file:
+            np.savez(file, **{**_stored(start), **own})
+        os.replace(f"{path}.partial", path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(f"{path}.partial")
 
 
 def _union(arrays):
@@ -99,7 +104,7 @@ def _union(arrays):
 
 def _stored(path):
     """{name: hashes} of a checkpoint; {} where it has none, or none that can be read, which is said."""
-    file = os.path.join(path, FILE)
+    file = os.path.join(path, TRAINING_ROWS)
     if not os.path.isfile(file):
         return {}
     try:
