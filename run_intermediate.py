@@ -32,6 +32,7 @@ from xstilts.heads import check_trained, labels_at, load_trained
 from xstilts.languages import check_available, load_selection, load_training
 from xstilts.layerwise import check_layerwise, select_trained
 from xstilts.lineage import default_output_dir, lineage_of, training_factors
+from xstilts.loading import trust
 from xstilts.micro_batches import check_micro_batches
 from xstilts.mixing import check_mixing, has_text, set_steps, step_inputs
 from xstilts.mlm import load_text, text_task
@@ -134,6 +135,9 @@ class IntermediateArguments:
     lora_target_modules: list[str] | None = HfArg(
         default=None, help="LoRA: names of the linear modules with adapters, as query value; default: all."
     )
+    trust_remote_code: bool = HfArg(
+        default=False, help="Run the program that comes with --model_name_or_path, if it has one; read it first."
+    )
     overwrite_output_dir: bool = HfArg(default=False, help="Delete the run in --output_dir and start again.")
     config: str | None = HfArg(default=None, help="Another table of default arguments than configs/intermediate.yaml.")
     recipe: str | None = HfArg(default=None, help="A set of arguments below `recipes:` in that table.")
@@ -148,6 +152,7 @@ def main(argv=None):
     started_at = time.time()
     args, training_args = parse(ARGUMENTS, "intermediate", argv)
     check_training_arguments(training_args)
+    trust(args.model_name_or_path, args.trust_remote_code)
     check_mixing(args, training_args)
     tasks = draw_subset(load_tasks(args.task), args.task_subset_size, args.task_subset_seed)
     if len(tasks) == 1 and tasks[0].name != args.task:  # one that was drawn trains as if it had been asked for

@@ -20,6 +20,7 @@ from tasks import INTERMEDIATE, RETRIEVAL, TARGET
 from xstilts.errors import UserError, run_script, say
 from xstilts.language_facts import DISTANCES, FACTS, read_facts
 from xstilts.layer_report import layer_blocks
+from xstilts.marks import csv_cell
 from xstilts.page import Figure, Section, write_report
 from xstilts.published_results import published_for
 from xstilts.question_complexity import complexity
@@ -103,7 +104,7 @@ def main(argv=None):
         sections.append(Section("Published results", [published]))
 
     # 4. Files.
-    table.to_csv(output_dir / "scores.csv", index=False)
+    table.map(csv_cell).to_csv(output_dir / "scores.csv", index=False)
     title = "Zero-shot cross-lingual transfer" + (f": {Path(args.study).stem}" if study else "")
     write_report(output_dir, title, sections)
     say(f"{len(places)} runs, {output_dir / 'report.html'}")

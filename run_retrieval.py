@@ -32,6 +32,7 @@ from xstilts.errors import is_main_process, run_script, say
 from xstilts.json_files import read_json
 from xstilts.layers import layers_of
 from xstilts.lineage import default_output_dir, lineage_of, zero_shot_languages
+from xstilts.loading import trust
 from xstilts.metrics import averages
 from xstilts.published import check_against, check_published
 from xstilts.results import Run
@@ -97,6 +98,9 @@ class RetrievalArguments:
     max_seq_length: int = HfArg(default=256, help="Longest sentence or candidate in tokens.")
     max_query_length: int | None = HfArg(default=None, help="Longest query in tokens; default: --max_seq_length.")
     max_eval_samples: int | None = HfArg(default=None, help="Use the first N pairs or queries of each language only.")
+    trust_remote_code: bool = HfArg(
+        default=False, help="Run the program that comes with --model_name_or_path, if it has one; read it first."
+    )
     overwrite_output_dir: bool = HfArg(default=False, help="Delete the run in --output_dir and start again.")
     config: str | None = HfArg(default=None, help="Another table of default arguments than configs/retrieval.yaml.")
 
@@ -107,6 +111,7 @@ def main(argv=None):
     started_at = time.time()
     args, training_args = parse((RetrievalArguments, TrainingArguments), "retrieval", argv)
     check_training_arguments(training_args)
+    trust(args.model_name_or_path, args.trust_remote_code)
     task = load_task(args.task, (Task, RetrievalTask))
     kind = type_of(task)
     check_retrieval(args, training_args, kind)

@@ -29,6 +29,7 @@ from xstilts.examples import featurize, with_labels
 from xstilts.languages import load_training
 from xstilts.layerwise import check_layerwise, gradual_unfreezing, select_trained
 from xstilts.lineage import default_output_dir, departures, lineage_of, task_of_benchmark, training_factors
+from xstilts.loading import trust
 from xstilts.micro_batches import check_micro_batches
 from xstilts.precision import set_precision
 from xstilts.prefix_cache import cache_prefix, check_prefix_cache
@@ -113,6 +114,9 @@ class TargetArguments:
     lora_target_modules: list[str] | None = HfArg(
         default=None, help="LoRA: names of the linear modules with adapters, as query value; default: all."
     )
+    trust_remote_code: bool = HfArg(
+        default=False, help="Run the program that comes with --model_name_or_path, if it has one; read it first."
+    )
     overwrite_output_dir: bool = HfArg(default=False, help="Delete the run in --output_dir and start again.")
     config: str | None = HfArg(default=None, help="Another table of default arguments than configs/target.yaml.")
     recipe: str | None = HfArg(default=None, help="A set of arguments below `recipes:` in that table.")
@@ -124,6 +128,7 @@ def main(argv=None):
     started_at = time.time()
     args, training_args = parse((TargetArguments, TrainingArguments), "target", argv)
     check_training_arguments(training_args)
+    trust(args.model_name_or_path, args.trust_remote_code)
     check_selection(args, training_args)
     task = task_of_benchmark(load_task(args.task), args.benchmark)
     lineage = lineage_of(args.model_name_or_path)

@@ -42,6 +42,7 @@ from xstilts.lineage import (
     task_of_benchmark,
     zero_shot_languages,
 )
+from xstilts.loading import trust
 from xstilts.metrics import averages, gaps_to_source, score
 from xstilts.placeholders import Placeholders
 from xstilts.precision import set_precision, trained_precision
@@ -78,6 +79,9 @@ class EvalArguments:
     save_examples: bool = HfArg(
         default=False, help="Keep input, gold label, prediction and confidence of every example."
     )
+    trust_remote_code: bool = HfArg(
+        default=False, help="Run the program that comes with --model_name_or_path, if it has one; read it first."
+    )
     overwrite_output_dir: bool = HfArg(default=False, help="Delete the run in --output_dir and start again.")
     config: str | None = HfArg(default=None, help="Another table of default arguments than configs/eval.yaml.")
 
@@ -88,6 +92,7 @@ def main(argv=None):
     started_at = time.time()
     args, training_args = parse((EvalArguments, TrainingArguments), "eval", argv)
     check_training_arguments(training_args)
+    trust(args.model_name_or_path, args.trust_remote_code)
     lineage = lineage_of(args.model_name_or_path)
     task = labels_at(args.model_name_or_path, task_of_benchmark(load_task(args.task), args.benchmark, lineage))
     tokenizer = load_tokenizer(args.model_name_or_path)

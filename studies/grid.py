@@ -11,6 +11,7 @@ from itertools import product
 from studies.study import BLOCKS, NONE, OURS, check_block
 from tasks import draw_subset, load_task, load_tasks
 from xstilts.errors import UserError
+from xstilts.names import check_name
 from xstilts.task import RetrievalTask, Task
 
 SCRIPTS = {
@@ -154,6 +155,7 @@ def expanded(study, key, block, **more):
     for options in combinations:
         for name in {options["task"], options.get("through") or NONE} - {NONE}:
             _check_task(study, key, name)
+        check_name(slug(options), f"{study.path}: {key}")
     return [{name: value for name, value in options.items() if value is not None} for options in combinations]
 
 

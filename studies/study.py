@@ -89,10 +89,22 @@ def read_study(path):
         raise UserError(f"{path}: `{missing[0]}` is missing or empty")
     if given := [name for name in GIVEN if name in content.get("arguments", {})]:
         raise UserError(f"{path}: arguments: `{given[0]}` is the study's to give; take it away")
+    for key in ("runs_dir", "report_dir"):
+        _check_folder(path, key, content[key])
     study = Study(path=str(path), **content)
     if not all(type(seed) is int and seed >= 0 for seed in study.seeds) or len(set(study.seeds)) != len(study.seeds):
         raise UserError(f"{path}: seeds must be different whole numbers from 0 on, not {study.seeds}")
     return study
+
+
+def _check_folder(path, key, folder):
+    """Raise UserError for what Snakemake takes for something else than the name of a folder, or keeps its copies elsewhere for."""
+    if not isinstance(folder, str) or not folder.isprintable() or set(folder) & {*"{}"}:
+        raise UserError(f"{path}: {key}: {folder!r} is no name of a folder (a text without braces and line ends)")
+    if ".." in Path(folder).parts:
+        raise UserError(
+            f"{path}: {key}: {folder} goes up with `..`; write it from the root, as {Path(folder).resolve()}"
+        )
 
 
 def check_block(study, key, block):

@@ -584,7 +584,8 @@ class Workplace:
         self.write("demo/environment.sh", "")
         self.write("tasks/__init__.py", TASKS)
         self.write("xstilts/task.py", "class Task: pass\nclass RetrievalTask: pass\n")
-        self.write("xstilts/errors.py", (ROOT / "xstilts" / "errors.py").read_text())
+        for name in ("errors", "names", "secrecy"):
+            self.write(f"xstilts/{name}.py", (ROOT / "xstilts" / f"{name}.py").read_text())
         blocks = {"target": [{"task": ["xnli", "udpos"]}], "retrieval": [{"task": "tatoeba"}]}
         self.study = study_file(folder, **blocks)
         self.jobs = set(jobs_of(read_study(self.study)))

@@ -21,7 +21,7 @@ class _Parser(HfArgumentParser):
     """argparse that answers with one line instead of the usage of a hundred options."""
 
     def error(self, message):
-        raise UserError(message)
+        raise UserError(message) from None  # argparse's own error would show values that are secrets
 
 
 SEVERAL = "multitask"  # the section of a config for runs of several tasks
@@ -61,7 +61,15 @@ def parse(dataclasses, config, argv=None, sections=()):
     for part in parsed:
         if getattr(part, "output_dir", None) == "trainer_output":  # what TrainingArguments makes of no --output_dir
             part.output_dir = None
+        hide_token(part)
     return parsed
+
+
+def hide_token(args):
+    """Move `--hub_token` to where the hub's own library looks for it: the Trainer would write it into every checkpoint
+    (training_args.bin)."""
+    if getattr(args, "hub_token", None):
+        os.environ["HF_TOKEN"], args.hub_token = args.hub_token, None
 
 
 def inherited_seed(checkpoint):

@@ -10,12 +10,10 @@ import hashlib
 import os
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoModelForMultipleChoice, AutoTokenizer
-from transformers.utils import logging as transformers_logging
 
 from xstilts.errors import UserError, say
-from xstilts.generic_heads import ensure_class
+from xstilts.loading import from_config, head_name, loaded, trust_copy
 
 MINIMAL_LENGTH = 8  # the special tokens of a pair, and a piece or two of each text
 TOKENIZER_FILES = ("tokenizer.json", "*.model", "vocab.*")
@@ -26,7 +24,7 @@ def load_tokenizer(path):
     if os.path.isdir(path) and not any(glob.glob(os.path.join(glob.escape(path), name)) for name in TOKENIZER_FILES):
         raise UserError(f"--model_name_or_path {path} holds no tokenizer ({', '.join(TOKENIZER_FILES)})")
     # Checkpoints of others may bring the side that their last inputs were cut on (`save_tokenizer`).
-    return _loaded(AutoTokenizer, path, truncation_side="right")
+    return loaded(AutoTokenizer, path, truncation_side="right")
 
 
 def save_tokenizer(tokenizer, output_dir):
@@ -47,8 +45,8 @@ def load_model(path, task, keep_head=False, report=say):
     """
     if keep_head:
         check_head(path, task)
-        return _loaded(task.type.auto_model, path, config=task_config(path, task), dtype=torch.float32)
-    model = task.type.auto_model.from_config(task_config(path, task), dtype=torch.float32)
+        return loaded(task.type.auto_model, path, config=task_config(path, task), dtype=torch.float32)
+    model = from_config(task.type.auto_model, task_config(path, task), path, dtype=torch.float32)
     report(carry_over(path, model))
     return model
 
@@ -56,8 +54,8 @@ def load_model(path, task, keep_head=False, report=say):
 def task_config(path, task):
     """The configuration of a checkpoint's encoder under a head for `task`."""
     names = {"id2label": dict(enumerate(task.labels)), "label2id": {label: i for i, label in enumerate(task.labels)}}
-    config = _loaded(AutoConfig, path, **(names if task.labels else {"num_labels": 2}))
-    if ensure_class(task.type.auto_model, config) is None:
+    config = loaded(AutoConfig, path, **(names if task.labels else {"num_labels": 2}))
+    if head_name(task.type.auto_model, config, path) is None:
         raise UserError(
             f"{path}: transformers has no {task.type.auto_model.__name__} for the encoder '{config.model_type}'"
         )
@@ -66,7 +64,7 @@ def task_config(path, task):
 
 def load_mlm(path):
     """A masked language model with its LM head: (model, the names of what its checkpoint lacks of the head)."""
-    model, info = _loaded(AutoModelForMaskedLM, path, dtype=torch.float32, output_loading_info=True)
+    model, info = loaded(AutoModelForMaskedLM, path, dtype=torch.float32, output_loading_info=True)
     return model, [name for name in info["missing_keys"] if not name.startswith(f"{model.base_model_prefix}.")]
 
 
@@ -80,18 +78,18 @@ def stored_encoder(path):
 
     What it lacks is drawn at random, as the pooler of an encoder whose pretraining had none.
     """
-    encoder, info = _loaded(AutoModel, path, dtype=torch.float32, output_loading_info=True)
+    encoder, info = loaded(AutoModel, path, dtype=torch.float32, output_loading_info=True)
     return encoder.eval(), {name for name in encoder.state_dict() if name not in info["missing_keys"]}
 
 
 def family_of(path):
     """The kind of encoder at a path, as transformers calls it: `xlm-roberta`."""
-    return _loaded(AutoConfig, path).model_type
+    return loaded(AutoConfig, path).model_type
 
 
 def depth_of(path):
     """Number of layers of a checkpoint's encoder."""
-    return _loaded(AutoConfig, path).num_hidden_layers
+    return loaded(AutoConfig, path).num_hidden_layers
 
 
 def carry_over(path, model):
@@ -114,9 +112,9 @@ def carry_over(path, model):
 def check_head(path, task, advice=None):
     """Raise UserError, with `advice`, unless the checkpoint's head is of the task's type and has its labels in its order. A head
     for multiple choice has one output, for any number of choices."""
-    config = _loaded(AutoConfig, path)
+    config = loaded(AutoConfig, path)
     architecture = (config.architectures or ["none"])[0]
-    expected = getattr(ensure_class(task.type.auto_model, config), "__name__", task.type.name)
+    expected = head_name(task.type.auto_model, config, path) or task.type.name
     if architecture != expected:
         raise UserError(
             f"{path} has the head of {architecture}, but {task.name} needs {expected}; "
@@ -131,13 +129,13 @@ def check_head(path, task, advice=None):
 
 def stored_labels(path):
     """The labels that a checkpoint's head predicts, in the order of its outputs."""
-    names = _loaded(AutoConfig, path).id2label
+    names = loaded(AutoConfig, path).id2label
     return tuple(names[i] for i in range(len(names)))
 
 
 def has_task_head(path):
     """Whether a model was fine-tuned for some task, by the name of its architecture."""
-    architecture = (_loaded(AutoConfig, path).architectures or [""])[0]
+    architecture = (loaded(AutoConfig, path).architectures or [""])[0]
     return architecture.endswith(
         ("SequenceClassification", "TokenClassification", "MultipleChoice", "QuestionAnswering", "DualEncoding")
     )
@@ -161,6 +159,7 @@ def save_checkpoint(model, tokenizer, output_dir):
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
     model.save_pretrained(output_dir)
+    trust_copy(model, output_dir)
     save_tokenizer(tokenizer, output_dir)
     return model_fingerprint(output_dir)
 
@@ -169,7 +168,7 @@ def model_fingerprint(path):
     """What identifies a model: 16 hexadecimal digits of its weights, configuration and tokenizer, or of one on the hub the
     commit."""
     if not os.path.isdir(path):
-        return getattr(_loaded(AutoConfig, path), "_commit_hash", None)
+        return getattr(loaded(AutoConfig, path), "_commit_hash", None)
     patterns = ("*.safetensors", "*.bin", "config.json", *TOKENIZER_FILES)
     files = sorted({file for name in patterns for file in glob.glob(os.path.join(glob.escape(path), name))})
     digest = hashlib.sha256()
@@ -206,27 +205,3 @@ def check_length(model, tokenizer, length, option="--max_seq_length"):
         raise UserError(f"{option} {length} leaves no room for text; give {MINIMAL_LENGTH} or more")
     if length > limit:
         raise UserError(f"{option} {length} is more than the {limit} positions of this encoder; give {limit} or less")
-
-
-def _loaded(auto_class, path, **options):
-    """`auto_class.from_pretrained` with the library's load report silenced (a fresh head is meant to be missing)."""
-    if os.path.exists(path) and not os.path.isfile(os.path.join(path, "config.json")):
-        raise UserError(
-            f"--model_name_or_path {path} holds no model (no config.json); is the run that should fill it finished?"
-        )
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    try:
-        return auto_class.from_pretrained(path, **options)
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        if not os.path.exists(path) and (path.count("/") > 1 or os.path.isdir(path.split("/")[0])):
-            raise UserError(
-                f"--model_name_or_path {path}: no such checkpoint; the script that writes it comes first"
-            ) from error
-        reason = str(error).strip().split("\n")[0]
-        raise UserError(
-            f"no model at --model_name_or_path {path}: neither a directory with a whole checkpoint nor a model that the hub "
-            f"can deliver ({reason})"
-        ) from error
-    finally:
-        transformers_logging.set_verbosity(verbosity)

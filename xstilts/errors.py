@@ -5,10 +5,14 @@ import sys
 from itertools import pairwise
 
 from xstilts.preemption import REQUEUE, Preempted, heard, listen
+from xstilts.secrecy import masked
 
 
 class UserError(Exception):
-    """Something outside the program is wrong; the message says what, where, and what to do about it."""
+    """Something outside the program is wrong; the message says what, where, and what to do about it, and no secret."""
+
+    def __init__(self, message):
+        super().__init__(masked(str(message)))
 
 
 def is_main_process():
@@ -17,9 +21,9 @@ def is_main_process():
 
 
 def say(message):
-    """Print one line, once however many processes there are."""
+    """Print one line without secrets, once however many processes there are."""
     if is_main_process():
-        print(message, flush=True)
+        print(masked(str(message)), flush=True)
 
 
 def leave_together():
@@ -60,4 +64,4 @@ def run_script(main):
 
 def _speak(error):
     if os.environ.get("LOCAL_RANK", "0") == "0":
-        print(f"{os.path.basename(sys.argv[0])}: {error}", file=sys.stderr, flush=True)
+        print(f"{os.path.basename(sys.argv[0])}: {masked(str(error))}", file=sys.stderr, flush=True)

@@ -19,6 +19,7 @@ from xstilts.checkpoint import (
     task_config,
 )
 from xstilts.errors import UserError, say
+from xstilts.loading import from_config, trust_copy
 
 HEADS = "heads"  # the folder of the heads in a checkpoint
 
@@ -122,7 +123,7 @@ def _encoder_size(path, task):
 def _empty(path, task):
     """A task's model without memory for its weights."""
     with torch.device("meta"):
-        return task.type.auto_model.from_config(task_config(path, task), dtype=torch.float32)
+        return from_config(task.type.auto_model, task_config(path, task), path, dtype=torch.float32)
 
 
 def _with_fresh_head(path, task):
@@ -155,6 +156,7 @@ def save_mixture(model, tasks, tokenizer, output_dir):
     fingerprint of the encoder."""
     encoder = model.adapters[0].merge_and_unload() if model.adapters else model.encoder
     encoder.save_pretrained(output_dir)
+    trust_copy(encoder, output_dir)
     save_tokenizer(tokenizer, output_dir)
     os.makedirs(os.path.join(output_dir, HEADS), exist_ok=True)
     shared = {id(weights) for weights in encoder.parameters()}

@@ -9,6 +9,7 @@ import matplotlib
 
 SETTINGS = {
     "svg.hashsalt": "xstilts",  # otherwise the names of elements are drawn at random
+    "text.parse_math": False, "text.usetex": False,  # names are text, not formulas, whatever signs they have
     "font.size": 8, "axes.titlesize": 7.5, "legend.fontsize": 7, "axes.spines.top": False, "axes.spines.right": False,
     "axes.grid": True, "grid.linewidth": 0.4, "grid.alpha": 0.5, "lines.linewidth": 1.2, "lines.markersize": 2.5,
 }  # fmt: skip

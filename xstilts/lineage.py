@@ -6,6 +6,7 @@ from xstilts.checkpoint import has_task_head, model_fingerprint
 from xstilts.errors import UserError
 from xstilts.json_files import read_json
 from xstilts.language_codes import language_of
+from xstilts.names import check_lineage, check_name
 from xstilts.sealed import damage
 from xstilts.task import of_benchmark
 
@@ -21,6 +22,7 @@ def lineage_of(path):
     record = read_json(os.path.join(path, "run.json"))
     if record:
         check_files(path, record)
+        check_lineage(record["lineage"], os.path.join(path, "run.json"))
         return record["lineage"]
     for folder in (path, os.path.dirname(os.path.abspath(path))):
         if os.path.exists(os.path.join(folder, "started.json")):
@@ -108,15 +110,17 @@ def trained_for(phase, task, lineage):
 
 def default_output_dir(phase, lineage, task, seed, factors=()):
     """runs/<phase>/<slug>/seed<N>; the slug is made of the tasks behind the run and of the factors that are not default: the base
-    model, adapters, a kept head, a layer."""
+    model, adapters, a kept head, a layer. Raises UserError for what can be no name of a directory."""
     evaluated = trained_for(phase, task, lineage)
     before = THEN.join(
         _with_factors(record["task"], record.get("factors", ())) for record in lineage[1:] if record is not evaluated
     )
     own = _with_factors(task, dict.fromkeys([*(evaluated.get("factors", ()) if evaluated else ()), *factors]))
-    slug = THEN.join(filter(None, (before, own))) if phase == "intermediate" else f"{before or 'none'}/{own}"
-    base = lineage[0]["base_model"]
-    return os.path.join("runs", phase, slug if base == "xlm-roberta-large" else f"{base}--{slug}", f"seed{seed}")
+    names = [THEN.join(filter(None, (before, own)))] if phase == "intermediate" else [before or "none", own]
+    if (base := lineage[0]["base_model"]) != "xlm-roberta-large":
+        names[0] = f"{base}--{names[0]}"
+    where = "a default for --output_dir cannot be made, give one"
+    return os.path.join("runs", phase, *(check_name(name, where) for name in names), f"seed{seed}")
 
 
 def training_factors(args, several=False, variants=()):

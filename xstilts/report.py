@@ -10,6 +10,7 @@ import re
 from xstilts.errors import UserError
 from xstilts.json_files import read_json
 from xstilts.lineage import trained_for
+from xstilts.marks import of_data
 
 TRANSFER, COMPARED = "transfer-", "compared-with-"
 LAYOUT = 1  # `format` of run.json
@@ -24,7 +25,7 @@ def collect(folders):
     paths = {}
     for path in sorted({path for folder in folders for path in folder.rglob("run.json")}):
         paths.setdefault(path.resolve(), path)
-    return set_apart({path: _of_this_layout(path, read_json(path)) for path in paths.values()})
+    return set_apart({path: _of_this_layout(path, of_data(read_json(path))) for path in paths.values()})
 
 
 def _of_this_layout(path, run):

@@ -1,5 +1,6 @@
 """The report's tables as it shows them: figures rounded, marks added, unrounded values beside for the CSV files."""
 
+import hashlib
 import math
 from statistics import mean
 
@@ -16,6 +17,7 @@ from xstilts.xtreme import GROUPS
 
 CONFOUNDS = ("examples", "subwords_per_word", "subwords_per_character", "unknown_share", "too_long_share")
 SHARES = ("bits", "cc100_gib", *CONFOUNDS[1:])  # shown with three digits
+LONGEST = 80  # bytes of a name; two stand in some names of files
 STAR, DAGGER, FEWER = "*", "†", "‡"
 ON_ORACLE = "The oracle chooses by the target languages' own dev sets, which a zero-shot user does not have."
 MARKS = {
@@ -257,5 +259,11 @@ def answers_tables(runs, name, order):
 
 
 def slug(label):
-    """A label without what file names should not hold."""
-    return "".join(character if character.isalnum() else "-" for character in label).strip("-")
+    """A label without what file names should not hold, and not longer than they may be."""
+    text = "".join(character if character.isalnum() else "-" for character in label).strip("-") or "unnamed" * bool(
+        label
+    )
+    if len(text.encode()) <= LONGEST:
+        return text
+    digest = hashlib.sha256(label.encode(errors="backslashreplace")).hexdigest()[:8]
+    return f"{text.encode()[: LONGEST - 9].decode(errors='ignore')}-{digest}"

@@ -24,6 +24,7 @@ from xstilts.json_files import read_json, write_json
 from xstilts.lineage import lineage_text
 from xstilts.processes import by_main
 from xstilts.sealed import contents, flush
+from xstilts.secrecy import masked_values
 from xstilts.step_checkpoints import remove_all
 
 PACKAGES = "torch transformers datasets evaluate accelerate peft seqeval sentencepiece tokenizers numpy".split()
@@ -75,7 +76,9 @@ class Run:
         # Fixed here: the Trainer changes its arguments while it works.
         self.output_dir = Path(self.training_args.output_dir)
         precision = self.training_args.mixed_precision  # of `accelerate config` too, which sets no argument
-        self.arguments = _plain({**vars(self.args), **self.training_args.to_dict(), "mixed_precision": precision})
+        self.arguments = _plain(
+            masked_values({**vars(self.args), **self.training_args.to_dict(), "mixed_precision": precision})
+        )
         self.identity = self._identity()
 
     def _identity(self):

@@ -19,6 +19,7 @@ from datasets.table import table_cast
 
 from xstilts.arrow_files import batches_of, passing, rows_of, write
 from xstilts.errors import UserError
+from xstilts.names import check_name
 from xstilts.readers import Dropped
 
 ENGLISH = "en"  # the language of rows whose files name none
@@ -84,6 +85,7 @@ def load_raw(source, split, language, data_dir=None):
 
     Raises MissingData when the split or the language has no rows there, UserError when a file cannot be read.
     """
+    check_name(language, f"a language {f'of the files in {data_dir}' if data_dir else 'asked for'}")
     if split not in source.splits:
         raise MissingData(f"the task declares no {split} split, only {', '.join(source.splits)}")
     if data_dir is not None and not os.path.isdir(data_dir):

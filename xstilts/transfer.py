@@ -8,6 +8,7 @@ from xstilts.checkpoint import check_head, depth_of, load_model, model_fingerpri
 from xstilts.errors import UserError, say
 from xstilts.json_files import read_json
 from xstilts.layers import encoder_of, layers_of, modules_of, parse_layers
+from xstilts.loading import distrust
 
 OPTION = "--transfer_layers"
 
@@ -37,19 +38,26 @@ def _check_base(path):
 
 
 def base_model_of(path, lineage):
-    """Where the base model of a checkpoint lies, by the arguments of the runs behind it. Raises UserError where that leads
-    nowhere, or to another model than the lineage has."""
+    """Where the base model of a checkpoint lies, by the arguments of the runs behind it, which is said: they may be somebody
+    else's, so that its weights are read from safetensors only, and no program with them. Raises UserError where that leads nowhere,
+    or to another model than the lineage has."""
     start, advice = path, "say where its base model is with --base_model_name_or_path"
     if len(lineage) == 1:
         raise UserError(f"{OPTION}: {path} has no record of what it was trained from; {advice}")
+    seen = []
     while run := read_json(os.path.join(path, "run.json")):
-        path = run["arguments"]["model_name_or_path"]
+        seen.append(path)
+        path = run.get("arguments", {}).get("model_name_or_path")
+        if not isinstance(path, str) or not path.isprintable() or path in seen:
+            raise UserError(f"{OPTION}: {seen[-1]}/run.json does not say what it was trained from; {advice}")
+    distrust(path)
     try:
         is_same = model_fingerprint(path) == lineage[0]["fingerprint"]
     except UserError as error:
         raise UserError(f"{OPTION}: {start} goes back to {path}, which is not there; {advice}") from error
     if not is_same:
         raise UserError(f"{OPTION}: {start} goes back to {path}, which is no longer the same model; {advice}")
+    say(f"{OPTION}: the base model is {path}, as the run.json behind {start} says")
     return path
 
 
