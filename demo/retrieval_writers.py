@@ -76,7 +76,7 @@ def news_row(article, language, number, file):
         text, spans = text + paragraph, spans + own
         mentions.append(mention_row(account, text, own, language, f"{file} {number} {i}"))
     name, url = f"{language.code}-{number}", f"https://{language.code}.wikinews.example/wiki?curid={number}"
-    digest = hashlib.md5(text.encode()).hexdigest()
+    digest = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
     for mention, account in zip(mentions, article.accounts, strict=True):
         source = {"curid": str(number), "revid": str(number), "text_md5": digest}
         mention["metadata"] = source | {"mention_url": url_of(account.entity, language)}
@@ -89,7 +89,7 @@ def mention_row(account, text, spans, language, name):
     tokens = sentence_tokens(account.sentences[account.index], language)
     start, end = role_spans(tokens, spans[account.index][0])[account.entity.role]
     return {
-        "example_id": hashlib.md5(name.encode()).hexdigest(),
+        "example_id": hashlib.md5(name.encode(), usedforsecurity=False).hexdigest(),
         "mention_span": {"start": start, "end": end, "text": text[start:end]}, "entity_id": qid(account.entity),
     }  # fmt: skip
 

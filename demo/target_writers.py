@@ -50,7 +50,7 @@ def write_mlqa(path, paragraphs, context_language, question_language):
         qas = []
         for j, (question, index) in enumerate(paragraph.questions):
             answer = answer_of(context, spans[index][question.role])
-            name = hashlib.sha1(f"{split} {i} {j}".encode()).hexdigest()
+            name = hashlib.sha1(f"{split} {i} {j}".encode(), usedforsecurity=False).hexdigest()
             qas.append({"question": say(question, question_language), "answers": [answer], "id": name})
         articles.append({"title": f"World {i}", "paragraphs": [{"context": context, "qas": qas}]})
     write_lines(path, [json.dumps({"version": 1.0, "data": articles}, ensure_ascii=False)])
@@ -86,5 +86,7 @@ def noun_span(clause, role, language, span):
 
 def question_name(language, split, index):
     """`english--6841235782236573455-3`: the language, the number of the document (64 bits with a sign) and of a passage."""
-    document = int.from_bytes(hashlib.sha1(f"{language.code} {split} {index}".encode()).digest()[:8], signed=True)
+    document = int.from_bytes(
+        hashlib.sha1(f"{language.code} {split} {index}".encode(), usedforsecurity=False).digest()[:8], signed=True
+    )
     return f"{language.name.lower()}-{document}-{index % 9}"

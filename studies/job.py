@@ -39,7 +39,9 @@ def main(argv=None):
         environment = os.environ | ({"CUDA_VISIBLE_DEVICES": str(gpu.number)} if gpu else {})
         with open(args.directory / "log.txt", "a") as log:
             held = [file.fileno() for file in (lock, gpu and gpu.lock) if file]  # the command outlives a killed job
-            code = subprocess.run(command, stdout=log, stderr=log, env=environment, pass_fds=held).returncode
+            code = subprocess.run(  # noqa: S603 (a list of words, no shell; running it is what this script is for)
+                command, stdout=log, stderr=log, env=environment, pass_fds=held
+            ).returncode
     if code:
         tail = (args.directory / "log.txt").read_text(errors="replace").splitlines()[-15:]
         how = (
@@ -77,7 +79,8 @@ def gpus():
         given = os.environ["CUDA_VISIBLE_DEVICES"].split(",")
         return given if len(given) > 1 else []
     try:
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True).stdout
+        command = ["nvidia-smi", "-L"]  # where it lies is another place on every cluster
+        listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603
     except (OSError, subprocess.CalledProcessError):
         return []
     count = sum(line.startswith("GPU") for line in listed.splitlines())

@@ -98,7 +98,7 @@ def read_study(path):
 
 
 def _check_folder(path, key, folder):
-    """Raise UserError for what Snakemake takes for something else than the name of a folder, or keeps its copies elsewhere for."""
+    """Raise UserError for what Snakemake does not take for a folder, or whose copies would lie outside of its own."""
     if not isinstance(folder, str) or not folder.isprintable() or set(folder) & {*"{}"}:
         raise UserError(f"{path}: {key}: {folder!r} is no name of a folder (a text without braces and line ends)")
     if ".." in Path(folder).parts:

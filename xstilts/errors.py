@@ -2,6 +2,7 @@
 
 import os
 import sys
+import traceback
 from itertools import pairwise
 
 from xstilts.preemption import REQUEUE, Preempted, heard, listen
@@ -56,7 +57,10 @@ def run_script(main):
         if heard():  # another process of the run was quicker to stop, and this one missed it
             _speak(f"{heard()}: stopped; give the same command again")
             sys.exit(REQUEUE)
-        if debug or isinstance(error, RuntimeError):
+        if debug:
+            print(masked(traceback.format_exc()), file=sys.stderr)
+            sys.exit(1)
+        if isinstance(error, RuntimeError):
             raise
         _speak(error)
         sys.exit(2)

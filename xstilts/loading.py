@@ -102,6 +102,11 @@ def _reason(path, error):
             f"--model_name_or_path {path}: its weights are a pickle of more than tensors, which is not loaded, since that could "
             "run anything; ask for safetensors"
         )
+    if path in ONLY_SAFETENSORS and "safetensors" in text:
+        return (
+            f"{path}, which only a run.json names, has no weights in safetensors, and a pickle is not read on its word; where "
+            "you trust it, give --base_model_name_or_path"
+        )
     if not os.path.exists(path) and (path.count("/") > 1 or os.path.isdir(path.split("/")[0])):
         return f"--model_name_or_path {path}: no such checkpoint; the script that writes it comes first"
     return (

@@ -3,6 +3,7 @@
 Everything is made of the table of `score_table.py`, one base model at a time.
 """
 
+import zipfile
 from pathlib import Path
 from statistics import mean
 
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from xstilts.answer import gain_of, run_means
+from xstilts.errors import UserError
 from xstilts.report import column_of
 from xstilts.score_table import NONE
 from xstilts.statistics import BOOTSTRAP_FROM, holm, summary
@@ -52,11 +54,20 @@ def _examples(runs):
     files = [[Path(path).with_name("ratios.npz") for path in pairs[name]] for name in ("path", "baseline_path")]
     if not all(file.exists() for side in files for file in side):
         return None
-    ours, theirs = ([np.load(file) for file in side] for side in files)
+    ours, theirs = ([_ratios(file) for file in side] for side in files)
     scored = runs[runs["baseline"].notna()].groupby("path")["language"].agg(frozenset)
     if len({frozenset(each) for each in [*ours, *theirs]} | set(scored)) > 1:
         return None
     return tuple({code: np.stack([each[code] for each in side]) for code in sorted(ours[0])} for side in (ours, theirs))
+
+
+def _ratios(path):
+    """{language: (examples, 2) array} of a file of ratios. Raises UserError for anything else, which may be anybody's pickle."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {code: file[code] for code in file.files}
+    except (ValueError, OSError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} holds no arrays of numbers ({error}); delete it, or evaluate again") from error
 
 
 # ---- what selection chooses -----------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import json
 import math
 import os
 from functools import partial
+from pickle import UnpicklingError
 
 import torch
 from transformers import TrainerCallback
@@ -34,8 +35,11 @@ def fit(trainer, averaged=1):
         say(f"going on from {checkpoint}")
     # Early stopping counts on where it stood.
     trainer.args.restore_callback_states_from_checkpoint = bool(checkpoint)
-    with between_steps():
-        trainer.train(resume_from_checkpoint=checkpoint)
+    try:
+        with between_steps():
+            trainer.train(resume_from_checkpoint=checkpoint)
+    except UnpicklingError as error:
+        raise UserError(f"{checkpoint} holds something else than states of the Trainer, which is not loaded") from error
 
 
 def checkpoint_to_go_on_from(trainer):

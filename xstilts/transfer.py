@@ -38,9 +38,9 @@ def _check_base(path):
 
 
 def base_model_of(path, lineage):
-    """Where the base model of a checkpoint lies, by the arguments of the runs behind it, which is said: they may be somebody
-    else's, so that its weights are read from safetensors only, and no program with them. Raises UserError where that leads nowhere,
-    or to another model than the lineage has."""
+    """Where the base model of a checkpoint lies, by the arguments of the runs behind it. It is said, and its weights are read
+    from safetensors only: these arguments may be somebody else's. Raises UserError where that leads nowhere, or to another model
+    than the lineage has."""
     start, advice = path, "say where its base model is with --base_model_name_or_path"
     if len(lineage) == 1:
         raise UserError(f"{OPTION}: {path} has no record of what it was trained from; {advice}")
