@@ -46,6 +46,7 @@ from xstilts.xtreme import XTREME
 
 ROWS = ("none", *INTERMEDIATE)
 COLUMNS = (*TARGET, *RETRIEVAL)
+SCORES = "scores"  # the table that all others can be computed from
 QUESTIONS = {
     "layers": ("Question 1: layer-wise transfer", layers),
     "languages": ("Question 2: multilingual intermediate training", languages),
@@ -104,7 +105,7 @@ def main(argv=None):
         sections.append(Section("Published results", [published]))
 
     # 4. Files.
-    table.map(csv_cell).to_csv(output_dir / "scores.csv", index=False)
+    table.map(csv_cell).to_csv(output_dir / f"{SCORES}.csv", index=False)
     title = "Zero-shot cross-lingual transfer" + (f": {Path(args.study).stem}" if study else "")
     write_report(output_dir, title, sections)
     say(f"{len(places)} runs, {output_dir / 'report.html'}")
@@ -238,6 +239,7 @@ def details(runs, column, name):
     """Tables of one target, language by language."""
     own = {(row, seed): run for (row, other, seed), run in runs.items() if other == column}
     stem = f"{name}{slug(column)}"
+    stem = f"{stem}-languages" if stem == SCORES else stem
     return [languages_table(own, stem, column, ROWS), *answers_tables(own, stem, ROWS)]
 
 

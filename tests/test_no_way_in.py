@@ -1,10 +1,15 @@
 """Files of others are read and nothing in them is run: no pickle, no program, no path out of a folder, no secret in a file."""
 
 import ast
+import csv
 import json
 import os
 import pickle
+import re
 import shutil
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +19,7 @@ import torch
 from conftest import ROOT, write_multinli
 from safetensors.torch import load_file
 
+import run_report
 import run_target
 import run_zeroshot_eval
 from xstilts import embeddings, loading
@@ -67,12 +73,11 @@ def model(encoder, tmp_path):
 
 @pytest.fixture
 def silent(monkeypatch):
-    """Nobody answers questions on the terminal."""
-
-    def ask(question=""):
-        raise AssertionError(f"asked on the terminal: {question}")
-
-    monkeypatch.setattr("builtins.input", ask)
+    """Nobody is asked anything on the terminal."""
+    asked = []
+    monkeypatch.setattr("builtins.input", lambda question="": asked.append(question) or "n")
+    yield
+    assert asked == []
 
 
 def train(model, data, folder, *more):
@@ -93,7 +98,7 @@ def plant(folder, marker, *names):
     for number, name in enumerate(names):
         content = {"weights": torch.zeros(2), "more": Touch(marker)}
         if number % 2:
-            (folder / name).write_bytes(pickle.dumps(content))
+            (folder / name).write_bytes(pickle.dumps(content, protocol=2))
         else:
             torch.save(content, folder / name)
 
@@ -215,6 +220,9 @@ def test_the_best_checkpoint_is_one_of_the_run_s_own(interrupted, model, data, t
 # ---- programs that come with a model --------------------------------------------------------------------------------
 
 PROGRAM = """
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+from itertools import product
 from pathlib import Path
 from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification, XLMRobertaModel
 Path({marker!r}).touch()
@@ -503,3 +511,111 @@ def test_what_is_dangerous_is_noticed(text, danger):
 @pytest.mark.parametrize("text", ["torch.load(path, weights_only=True)", "model.eval()", "yaml.safe_load(text)"])
 def test_what_is_not_is_left_alone(text):
     assert list(dangers(ast.parse(text))) == []
+
+
+# ---- what a report makes of names -----------------------------------------------------------------------------------
+
+HARMLESS = ("teacher", "target", "base", "lang", "tongue", "metric", "factor", "remark.")
+EVIL = (
+    "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "javascript:alert(1)", "]]>{{7*7}}{% include 'x' %}",
+    "=cmd|' /C calc'!A0", "a|b`c`**d**\n# e\n\n| f |", "$\\frac{$ \\input{/etc/passwd} ^^M%",
+    "![x](javascript:a) ](//evil/p.png) &#60;b>",
+)  # fmt: skip
+
+
+def made_up(names):
+    """run.json of two targets without and with intermediate training, in three seeds, which `names` stand in."""
+    teacher, target, base, language, other, metric, factor, warning = names
+    runs, model = {}, {"base_model": base, "fingerprint": "0123456789abcdef"}
+    for seed, taught in product((1, 2, 3), (False, True)):
+        record = {
+            "phase": "intermediate",
+            "task": teacher,
+            "seed": seed,
+            "factors": [factor],
+            "languages": ["en", other],
+        }
+        before = [{**record, "fingerprint": f"taught{seed}"}] if taught else []
+        records = [{"phase": "target", "task": target, "seed": seed, "factors": [], "languages": ["en"]}]
+        records[0]["fingerprint"] = f"trained{taught}{seed}"
+        scores = {code: 60.0 - 5 * place + seed * (1 + taught) for place, code in enumerate(("en", language, other))}
+        runs[f"{taught}{seed}"] = {
+            "format": 1, "phase": "eval", "task": target, "lineage": [model, *before, *records], "seed": seed, "split": "test",
+            "metric": metric, "source_language": "en", "missing_languages": {}, "warnings": [warning], "factors": [factor],
+            "scores": {code: {metric: value, "examples": 100} for code, value in scores.items()},
+            "averages": {"all": 50.0, "zero_shot": 48.0}, "zero_shot_languages": [language, other],
+            "data": [{"language": code, "split": "test", "fingerprint": code} for code in scores],
+        }  # fmt: skip
+    return runs
+
+
+def reported(names, folder):
+    """The folder of a report on such runs."""
+    for path, run in made_up(names).items():
+        write_json(folder / "runs" / path / "run.json", run)
+    run_report.main([str(folder / "runs"), "--output_dir", str(folder / "report")])
+    return folder / "report"
+
+
+class Elements(HTMLParser):
+    """What a page is made of: tags with the names of their attributes, and the values of these."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.found, self.values, self.text = set(), [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.found.add((tag, tuple(name for name, _ in attributes)))
+        self.values += attributes
+
+    def handle_comment(self, data):
+        raise AssertionError(f"a comment: {data}")
+
+    def unknown_decl(self, data):
+        raise AssertionError(f"a declaration: {data}")
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def harmless(tmp_path_factory):
+    """The elements of a report on names that mean no harm."""
+    folder = reported(HARMLESS, tmp_path_factory.mktemp("harmless"))
+    return Elements((folder / "report.html").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("shift", [0, 3, 6])
+def test_a_report_holds_names_as_text(shift, harmless, tmp_path):
+    folder = reported(EVIL[shift:] + EVIL[:shift], tmp_path)
+    page = Elements((folder / "report.html").read_text("utf-8"))
+    assert page.found == harmless.found
+    names = {str(path.relative_to(folder)) for path in folder.rglob("*")}
+    for name, value in page.values:
+        assert not name.startswith("on")
+        if name in ("href", "src", "xlink:href"):
+            assert value[:1] == "#" or value.startswith("data:image/png;base64,") or value in names
+    assert any("<script>alert(1)</script>" in text for text in page.text)
+    assert any("{{7*7}}" in text for text in page.text)
+    check_markdown((folder / "report.md").read_text("utf-8"))
+    for path in folder.rglob("*.tex"):
+        text = path.read_text("utf-8").replace("$-$", "-").replace(" & ", " ")
+        assert not re.search(r"\\(input|frac)|\^|(?<!\\)([$&#]|%(?! Written))", text)
+    for path in folder.glob("*.csv"):
+        with open(path, encoding="utf-8", newline="") as file:
+            cells = {cell for row in csv.reader(file) for cell in row}
+        assert not {cell for cell in cells if cell[:1] in "=+-@" and cell and not re.fullmatch(r"[+-][\d.e-]+.*", cell)}
+    for path in folder.glob("*.svg"):
+        elements = [*ElementTree.parse(path).iter()]
+        assert {element.tag.split("}")[1] for element in elements}.isdisjoint({"script", "a", "foreignObject"})
+        assert not [name for element in elements for name in element.attrib if name.startswith("on")]
+
+
+def check_markdown(text):
+    """No element, link, heading or table of a page comes from names."""
+    assert not re.search(r"<(?=[a-z/!])", text, flags=re.IGNORECASE)
+    links = re.findall(r"(?<!\\)\[(?:[^\]\\]|\\.)*\]\(([^)]*)\)", text)
+    assert all(re.fullmatch(r"[\w-]+\.(svg|csv)|latex/[\w-]+\.tex", link) for link in links), links
+    assert "\n# e" not in text
+    assert "\n| f |" not in text

@@ -282,6 +282,12 @@ def test_the_page_can_be_listened_to(report):
     ]  # fmt: skip
 
 
+def test_a_caption_makes_no_link(report):
+    folder = report("one", [Section("S", [Figure("one", "See ](javascript:a) and [this](//evil). More.")])])
+    text = (folder / "report.md").read_text("utf-8")
+    assert "![See \\](javascript:a) and \\[this\\](//evil).](one.svg)\n" in text
+
+
 def test_missing_values_look_the_same_everywhere(report):
     folder = report("one")
     assert f'<span class="missing">{MISSING}</span>' in (folder / "report.html").read_text("utf-8")
