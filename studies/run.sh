@@ -21,6 +21,7 @@ case " $* " in
 esac
 jobs=$(nvidia-smi -L 2> /dev/null | grep -c ^GPU) || jobs=$(nproc) # grep fails where there is none
 [ -z "${CUDA_VISIBLE_DEVICES:-}" ] || jobs=$(tr , '\n' <<< "$CUDA_VISIBLE_DEVICES" | wc -l)
+quoted=$(python -c 'import json, sys; print(json.dumps(sys.argv[1:]))' "$study") # Snakemake reads it as YAML
 # Snakemake holds the lock too, should this shell be killed alone. Its jobs do not inherit it: they may outlive a killed study.
-snakemake --snakefile studies/Snakefile --workflow-profile studies/profiles/local --cores "$jobs" --config study="$study" "$@" ||
+snakemake --snakefile studies/Snakefile --workflow-profile studies/profiles/local --cores "$jobs" --config study="$quoted" "$@" ||
   { echo "some runs are missing; the report of those that are there: python run_report.py --study $study" >&2; exit 1; }

@@ -30,6 +30,7 @@ from xstilts.lineage import default_output_dir, lineage_of
 from xstilts.names import check_name
 from xstilts.overview import _ratios
 from xstilts.resuming import check_best, last_checkpoint
+from xstilts.secrecy import masked_values, without_secrets
 from xstilts.sources import load_raw
 from xstilts.transfer import base_model_of
 
@@ -384,13 +385,45 @@ def test_options_make_no_path_either():
 def test_a_language_is_no_path():
     from tasks import load_task
 
-    with pytest.raises(UserError, match=r"a language .* cannot be the name of a file: it leads to another folder"):
+    with pytest.raises(UserError, match=r"a language that .* cannot be the name of a file: it leads to another folder"):
         load_raw(load_task("tydiqa").source, "test", "../../x", str(ROOT))
 
 
 # ---- secrets --------------------------------------------------------------------------------------------------------
 
 TOKEN = "hf_" + "Secret0123" * 3
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("run_target.py --hub_token abc --seed 1", "run_target.py --hub_token *** --seed 1"),
+        ("--hub_token=abc --hub_token a b --bf16 c", "--hub_token=*** --hub_token *** *** --bf16 c"),
+        ("HF_TOKEN=abc WANDB_API_KEY=x y --api-key z", "HF_TOKEN=*** WANDB_API_KEY=*** y --api-key ***"),
+        ("--max_tokens_per_batch 512 --average_tokens_across_devices true", None),
+        (f"--model_name_or_path x/{TOKEN}/y", "--model_name_or_path x/***/y"),
+        ("https://me:pw@host/x http://tok@h:80 ssh://git@host/x", "https://***@host/x http://***@h:80 ssh://***@host/x"),
+        ("https://host/x?token=abc&b=1#c", "https://host/x?token=***&b=1#c"),
+        ("hf_checkpoints/sk-pl-uk-ru-de-fr-it data/key=1/x a@b.c https://host/a@b", None),
+        ("sk-" + "a1" * 20 + " ghp_" + "a" * 36 + " glpat-" + "x" * 20, "*** *** ***"),
+        ("--hub_token", None),
+    ],
+)  # fmt: skip
+def test_a_command_line_without_its_secrets(line, expected):
+    assert " ".join(without_secrets(line.split())) == (expected or line)
+
+
+def test_arguments_without_their_secrets():
+    given = {
+        "hub_token": "abc",
+        "n": [TOKEN, 1],
+        "fsdp": {"api_key": "x", "max_tokens": 5},
+        "push_token": None,
+        3: ("a", 2.5),
+    }
+    assert masked_values(given) == {
+        "hub_token": "***", "n": ["***", 1], "fsdp": {"api_key": "***", "max_tokens": 5}, "push_token": None, 3: ["a", 2.5]
+    }  # fmt: skip
 
 
 def test_a_token_is_written_nowhere(model, data, tmp_path, monkeypatch, capfd):
@@ -441,7 +474,15 @@ def test_nor_does_a_traceback(debug, capsys, monkeypatch):
 FOLDERS = (".", "xstilts", "tasks", "studies", "demo", "benchmarks")
 SOURCES = [path for folder in FOLDERS for path in sorted((ROOT / folder).glob("*.py"))]
 CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "os.execv", "yaml.load", "yaml.load_all"}
-CALLS |= {"yaml.unsafe_load", "yaml.full_load", "subprocess.getoutput", "subprocess.getstatusoutput", "runpy.run_path"}
+CALLS |= {
+    "evaluate.load",
+    "torch.hub.load",
+    "yaml.unsafe_load",
+    "yaml.full_load",
+    "subprocess.getoutput",
+    "subprocess.getstatusoutput",
+    "runpy.run_path",
+}
 MODULES = {"pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
 ANSWERED = {("xstilts/resuming.py", "import of pickle")}  # the class of an error, to tell it from others
 
@@ -492,6 +533,12 @@ def test_models_are_read_in_one_place():
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith((".from_pretrained", ".from_config"))
     }
     assert places == {("loading.py", "from_pretrained"), ("loading.py", "from_config")}
+
+
+def test_the_shell_lines_of_studies_quote_everything():
+    lines = re.findall(r'"(python .*)"', (ROOT / "studies" / "Snakefile").read_text("utf-8"))
+    assert len(lines) == 5
+    assert all(field.endswith(":q") for line in lines for field in re.findall(r"\{(.*?)\}", line))
 
 
 @pytest.mark.parametrize(

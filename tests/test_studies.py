@@ -651,6 +651,46 @@ def workplace(tmp_path):
             os.killpg(process.pid, signal.SIGKILL)
 
 
+STRANGE = """my $(touch 1); `touch 2` 'q' "d" & | > 3 * ~ \\ #"""
+
+
+def test_no_shell_reads_what_folders_are_called(workplace):
+    """Not of runs, data, reports, nor of the study's own file."""
+    folders = {name: f"{name} {STRANGE}" for name in ("runs_dir", "data_dir", "report_dir")}
+    study = study_file(workplace.folder, intermediate=["none"], seeds=[1], **folders)
+    study = study.rename(workplace.folder / f"{STRANGE}.yaml")
+    before = {path.name for path in workplace.folder.iterdir()}
+    command = ["bash", "studies/run.sh", study.name, "--cores", "1"]
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(command, cwd=workplace.folder, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (workplace.folder / folders["report_dir"] / "report.html").exists()
+    made = {path.name for path in workplace.folder.iterdir()} - before
+    assert made == {folders["runs_dir"], folders["report_dir"], ".snakemake", "ran.log"}
+    assert workplace.ran() == Counter([*jobs_of(read_study(study))])
+
+
+@pytest.mark.parametrize("folder", ["../runs", "runs/../../x", "runs/{run}", "a\nb", "a\0b", 5, ["runs"]])
+@pytest.mark.parametrize("key", ["runs_dir", "report_dir"])
+def test_folders_that_lead_elsewhere_are_refused(key, folder, tmp_path):
+    with pytest.raises(UserError, match=f"study.yaml: {key}: ") as error:
+        read_study(study_file(tmp_path, **{key: folder}))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [{"name": "../../x"}, {"name": "/etc/x"}, {"name": "a/b"}, {"name": "x\0"}, {"name": "x" * 5000}, {"../../x": 1}],
+    ids=lambda block: str(block)[:20],
+)
+@pytest.mark.parametrize("part", ["intermediate", "target"])
+def test_names_of_a_study_stay_in_its_folder(part, block):
+    blocks = {"intermediate": ["none"], "target": [{"task": "xnli"}], part: [{"task": "mnli", **block}]}
+    with pytest.raises(UserError, match=rf"study.yaml: {part}: .* cannot be the name of a file") as error:
+        jobs_of(grid(**blocks))
+    assert len(str(error.value)) < 300
+
+
 def test_a_study_goes_on_after_it_was_killed_and_after_failures(workplace):
     """Killed without its jobs; a failing job; what was redone, and its redoing failed; nothing is run twice without a reason."""
     held, failing = "runs/target/none/xnli/seed1", "runs/target/mnli/udpos/seed1"

@@ -8,6 +8,7 @@ import re
 
 MASK = "***"
 NAMES = {"token", "password", "passwd", "passphrase", "secret", "key", "apikey", "credential", "credentials"}
+ASSIGNED = re.compile(r"-*\w[\w-]*")
 LOOKS = re.compile(
     r"(?P<before>\b[a-z][a-z0-9+.-]*://)[^\s/@]+@"  # whoever stands before the host of an address
     r"|(?P<query>[?&](?:access_token|token|api_key|apikey|key|password|secret|signature)=)[^\s&#'\"]+"
@@ -43,11 +44,10 @@ def without_secrets(words):
     """
     found, follows = [], False
     for word in map(str, words):
-        is_option = word.startswith("--")
-        name, given, _ = word.partition("=")
+        is_option, (name, given, _) = word.startswith("--"), word.partition("=")
         if follows and not is_option:
             found.append(MASK)
-        elif is_option and given and is_secret(name):
+        elif given and ASSIGNED.fullmatch(name) and is_secret(name):  # --hub_token=abc, HF_TOKEN=abc
             found.append(f"{name}={MASK}")
         else:
             found.append(masked(word))

@@ -85,7 +85,6 @@ def load_raw(source, split, language, data_dir=None):
 
     Raises MissingData when the split or the language has no rows there, UserError when a file cannot be read.
     """
-    check_name(language, f"a language {f'of the files in {data_dir}' if data_dir else 'asked for'}")
     if split not in source.splits:
         raise MissingData(f"the task declares no {split} split, only {', '.join(source.splits)}")
     if data_dir is not None and not os.path.isdir(data_dir):
@@ -249,6 +248,7 @@ def pair_of(language):
 
 
 def _fill(template, source, language):
+    check_name(language, "a language that was asked for, or found in the data")
     context, question = pair_of(language)
     name = source.names.get(language, language)
     return template.format(language=language, name=name, context=context, question=question)
