@@ -22,10 +22,12 @@ from safetensors.torch import load_file
 import run_report
 import run_target
 import run_zeroshot_eval
+from tasks import load_task
 from xstilts import embeddings, loading
 from xstilts.checkpoint import load_encoder, load_tokenizer
 from xstilts.errors import UserError, run_script
 from xstilts.json_files import read_json, write_json
+from xstilts.languages import load_languages
 from xstilts.lineage import default_output_dir, lineage_of
 from xstilts.names import check_name
 from xstilts.overview import _ratios
@@ -382,9 +384,16 @@ def test_options_make_no_path_either():
         default_output_dir("target", [{"base_model": "base"}], "xnli", 1, ["x" * 99, "y" * 99])
 
 
-def test_a_language_is_no_path():
-    from tasks import load_task
-
+def test_a_language_is_no_path(tmp_path):
+    """Neither of a file's name nor of what somebody asks for."""
+    for name in ("de", "a\\b", "x" * 220):
+        (tmp_path / "xnli").mkdir(exist_ok=True)
+        (tmp_path / "xnli" / f"test-{name}.tsv").write_text("a\tb\tneutral\n")
+        if name != "de":
+            with pytest.raises(UserError, match="cannot be the name of a file"):
+                load_languages(load_task("xnli"), "test", data_dir=str(tmp_path))
+            (tmp_path / "xnli" / f"test-{name}.tsv").unlink()
+    assert list(load_languages(load_task("xnli"), "test", data_dir=str(tmp_path))[0]) == ["de"]
     with pytest.raises(UserError, match=r"a language that .* cannot be the name of a file: it leads to another folder"):
         load_raw(load_task("tydiqa").source, "test", "../../x", str(ROOT))
 
@@ -657,6 +666,16 @@ def test_a_report_holds_names_as_text(shift, harmless, tmp_path):
         elements = [*ElementTree.parse(path).iter()]
         assert {element.tag.split("}")[1] for element in elements}.isdisjoint({"script", "a", "foreignObject"})
         assert not [name for element in elements for name in element.attrib if name.startswith("on")]
+
+
+@pytest.mark.parametrize("shift", range(2))
+def test_a_report_stays_in_its_folder(shift, tmp_path):
+    names = ["../../x", "/etc/x", "a\0b", "x" * 5000, "..", "scores", "\ud800", "\u202ex"]
+    folder = reported(names[3 * shift :] + names[: 3 * shift], tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"runs", "report"}
+    assert (folder / "report.html").exists()
+    with open(folder / "scores.csv", encoding="utf-8", newline="") as file:
+        assert {"score", "gain", "path"} <= set(next(csv.reader(file)))
 
 
 def check_markdown(text):

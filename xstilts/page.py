@@ -1,7 +1,8 @@
 """The pages of a report: a list of sections -> report.md, report.html, and of every table a CSV file and a LaTeX table.
 
 All forms are made of the same strings. These may hold `code` in backticks and **bold**; all other characters, as the stars behind
-numbers, are text, and come out as they are written in every form.
+numbers, are text, and come out as they are written in every form. In CSV files ' stands before a text that a spreadsheet would
+run as a formula.
 """
 
 import csv
