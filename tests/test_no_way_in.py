@@ -413,7 +413,7 @@ TOKEN = "hf_" + "Secret0123" * 3
         (f"--model_name_or_path x/{TOKEN}/y", "--model_name_or_path x/***/y"),
         ("https://me:pw@host/x http://tok@h:80 ssh://git@host/x", "https://***@host/x http://***@h:80 ssh://***@host/x"),
         ("https://host/x?token=abc&b=1#c", "https://host/x?token=***&b=1#c"),
-        ("hf_checkpoints/sk-pl-uk-ru-de-fr-it data/key=1/x a@b.c https://host/a@b", None),
+        ("hf_my_long_folder_of_checkpoints/sk-pl-uk-ru-de-fr-it data/key=1/x a@b.c https://host/a@b", None),
         ("sk-" + "a1" * 20 + " ghp_" + "a" * 36 + " glpat-" + "x" * 20, "*** *** ***"),
         ("--hub_token", None),
     ],

@@ -14,8 +14,8 @@ LOOKS = re.compile(
     r"|(?P<query>[?&](?:access_token|token|api_key|apikey|key|password|secret|signature)=)[^\s&#'\"]+"
     r"|(?P<bearer>\bbearer\s+)[\w.~+/=-]{8,}"
     # Long ones only: hf_checkpoints is a folder, and sk-pl-de-fr are languages.
-    r"|(?<![A-Za-z0-9])(?:hf|api_org|gh[pousr]|github_pat)_[A-Za-z0-9_]{20,}"
-    r"|(?<![A-Za-z0-9])(?:sk|sk-proj|glpat|xox[abpr])-[A-Za-z0-9_]{20,}",
+    r"|(?<![A-Za-z0-9])(?:hf|api_org|gh[pousr])_[A-Za-z0-9]{20,}|github_pat_\w{20,}"
+    r"|(?<![A-Za-z0-9])(?:sk-[A-Za-z0-9]{20,}|(?:sk-proj|glpat|xox[abpr])-[\w-]{20,})",
     flags=re.IGNORECASE,
 )
 
