@@ -11,7 +11,6 @@ import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 from itertools import product
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -31,9 +30,11 @@ from xstilts.languages import load_languages
 from xstilts.lineage import default_output_dir, lineage_of
 from xstilts.names import check_name
 from xstilts.overview import _ratios
-from xstilts.resuming import check_best, last_checkpoint
+from xstilts.sealed import contents
 from xstilts.secrecy import masked_values, without_secrets
 from xstilts.sources import load_raw
+from xstilts.step_checkpoints import last_checkpoint
+from xstilts.training import StiltsTrainer
 from xstilts.transfer import base_model_of
 
 LABELS = ("entailment", "neutral", "contradiction")
@@ -184,17 +185,16 @@ def test_arrays_of_objects_are_not_loaded(marker, tmp_path):
 @pytest.fixture
 def interrupted(model, data, tmp_path, monkeypatch):
     """Folder of a run that was interrupted after its first checkpoint."""
-    from transformers import Trainer
 
     def save_and_stop(self, *arguments, **options):
         save(self, *arguments, **options)
         raise KeyboardInterrupt
 
-    save = Trainer._save_checkpoint
-    monkeypatch.setattr(Trainer, "_save_checkpoint", save_and_stop)
+    save = StiltsTrainer._save_checkpoint
+    monkeypatch.setattr(StiltsTrainer, "_save_checkpoint", save_and_stop)
     with pytest.raises(KeyboardInterrupt):
         train(model, data, tmp_path / "run", *STEPWISE)
-    monkeypatch.setattr(Trainer, "_save_checkpoint", save)
+    monkeypatch.setattr(StiltsTrainer, "_save_checkpoint", save)
     assert last_checkpoint(str(tmp_path / "run")).endswith("checkpoint-1")
     return tmp_path / "run"
 
@@ -204,6 +204,7 @@ STEPWISE = "--save_strategy steps --save_steps 1 --eval_strategy steps --eval_st
 
 def test_states_of_a_run_that_are_a_program_are_not_loaded(interrupted, model, data, marker):
     plant(interrupted / "checkpoint-1", marker, *STATES)
+    sealed(interrupted / "checkpoint-1")
     with pytest.raises(UserError, match="holds something else than states of the Trainer") as error:
         train(model, data, interrupted, *STEPWISE)
     assert "checkpoint-1" in one_line(error)
@@ -211,13 +212,22 @@ def test_states_of_a_run_that_are_a_program_are_not_loaded(interrupted, model, d
 
 
 def test_the_best_checkpoint_is_one_of_the_run_s_own(interrupted, model, data, tmp_path):
+    """Whatever the state of the Trainer says of it."""
     state = interrupted / "checkpoint-1" / "trainer_state.json"
     content = json.loads(state.read_text())
     state.write_text(json.dumps({**content, "best_model_checkpoint": str(model)}))
-    with pytest.raises(UserError, match="not in --output_dir") as error:
-        train(model, data, interrupted, *STEPWISE)
-    assert str(model) in one_line(error)
-    check_best(None, None, "run")
+    sealed(state.parent)
+    for folder in (interrupted, tmp_path / "whole"):
+        train(model, data, folder, *STEPWISE)
+    weights = [(folder / "model.safetensors").read_bytes() for folder in (interrupted, tmp_path / "whole")]
+    assert weights[0] == weights[1]
+
+
+def sealed(folder):
+    """A checkpoint whose list of files is made to fit them, as somebody may who plants something."""
+    about = read_json(folder / "contents.json")
+    (folder / "contents.json").unlink()
+    write_json(folder / "contents.json", {**about, "files": contents(folder)})
 
 
 # ---- programs that come with a model --------------------------------------------------------------------------------
@@ -437,7 +447,7 @@ def test_arguments_without_their_secrets():
 
 def test_a_token_is_written_nowhere(model, data, tmp_path, monkeypatch, capfd):
     """Not into run.json, not into a checkpoint (the Trainer pickles its arguments there), not on the screen."""
-    monkeypatch.setattr("xstilts.results.shutil", SimpleNamespace(rmtree=str))  # checkpoints stay
+    monkeypatch.setattr("xstilts.results.remove_all", str)  # checkpoints stay
     for name in ("HF_TOKEN", "WANDB_API_KEY"):
         monkeypatch.setenv(name, f"{TOKEN}{name}")
     train(model, data, tmp_path / "run", "--hub_token", TOKEN, *STEPWISE)
