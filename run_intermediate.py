@@ -189,7 +189,7 @@ def main(argv=None):
     records = [record for part in parts for record in (*part.train.records, *part.dev.records)]
     run = Run(
         phase="intermediate", task=name, lineage=lineage, args=args, training_args=training_args,
-        data=records, parts={part.task.name: part.settings for part in parts}, started_at=started_at,
+        data=records, parts={part.task.name: part.settings for part in parts}, argv=argv, started_at=started_at,
     )  # fmt: skip
     if not run.open():
         return
@@ -257,7 +257,7 @@ def evaluate_again(tasks, lineage, tokenizer, args, training_args, argv):
     run = Run(
         phase="dev", task=args.task, lineage=lineage, args=args, training_args=training_args,
         data=[record for part in parts for record in part.dev.records],
-        parts={part.task.name: part.settings for part in parts}, started_at=started_at,
+        parts={part.task.name: part.settings for part in parts}, argv=argv, started_at=started_at,
     )  # fmt: skip
     if not run.open():
         return

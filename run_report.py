@@ -2,6 +2,7 @@
 
     python run_report.py runs --output_dir report
     python run_report.py runs other/groups/runs --questions distance,complexity
+    python run_report.py runs --commands > again.sh                   # what makes them again
     python run_report.py --study configs/studies/layers.yaml          # the runs of one study, what is missing named
 
 Reads   run.json files (and ratios.npz beside them, where ten seeds allow tests over examples), nothing else; a directory
@@ -17,6 +18,7 @@ from pathlib import Path
 from studies.grid import jobs_of
 from studies.study import read_study
 from tasks import INTERMEDIATE, RETRIEVAL, TARGET
+from xstilts.commands import printed_commands
 from xstilts.errors import UserError, run_script, say
 from xstilts.language_facts import DISTANCES, FACTS, read_facts
 from xstilts.layer_report import layer_blocks
@@ -71,6 +73,9 @@ def main(argv=None):
     """Write the report; `argv` is the command line without the program's name."""
     # 1. Arguments, and those of the study.
     args = arguments(argv)
+    if args.commands:
+        print("\n".join(printed_commands(collect(args.runs))))
+        return
     study = read_study(args.study) if args.study else None
     planned = jobs_of(study) if study else {}
     output_dir = args.output_dir or Path(study.report_dir if study else "report")
@@ -124,6 +129,7 @@ def arguments(argv):
     parser.add_argument(
         "--distance", help=f"which distance the plots show, of {', '.join(DISTANCES)}; default: the first known"
     )
+    parser.add_argument("--commands", action="store_true", help="print the commands that make the runs again, and stop")
     parser.add_argument("--mixed_data", action="store_true", help="scores of different test sets in one column, marked")
     args = parser.parse_args(argv)
     if not args.runs and not args.study:

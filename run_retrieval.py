@@ -142,7 +142,7 @@ def main(argv=None):
     run = Run(
         phase="retrieval", task=task.name, lineage=lineage, args=args, training_args=training_args,
         data=[record for collection in collections for record in collection.records],
-        others=transferred | ({"compare_with": base.about["fingerprint"]} if base else {}), started_at=started_at,
+        others=transferred | ({"compare_with": base.about["fingerprint"]} if base else {}), argv=argv, started_at=started_at,
     )  # fmt: skip
     if not run.open():
         check_against(args, task, read_json(run.output_dir / "run.json")["scores"])

@@ -161,7 +161,7 @@ def main(argv=None):
     # 4. Is this run new, interrupted, finished, or another one?
     run = Run(
         phase="target", task=task.name, lineage=lineage, args=args, training_args=training_args,
-        data=[*train.records, *dev.records], others=transfer_record(args), started_at=started_at,
+        data=[*train.records, *dev.records], others=transfer_record(args), argv=argv, started_at=started_at,
     )  # fmt: skip
     if not run.open():
         return

@@ -117,7 +117,7 @@ def main(argv=None):
     # 4. Is this run new, finished, or another one?
     run = Run(
         phase="eval", task=task.name, lineage=lineage, args=args, training_args=training_args,
-        data=[record for examples in tests.values() for record in examples.records], started_at=started_at,
+        data=[record for examples in tests.values() for record in examples.records], argv=argv, started_at=started_at,
     )  # fmt: skip
     if not run.open():
         return

@@ -10,6 +10,7 @@ import platform
 import re
 import shutil
 import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -18,6 +19,7 @@ from pathlib import Path
 import torch
 
 from xstilts.claims import Claim, claim, described
+from xstilts.commands import command_of
 from xstilts.degenerate import reasons
 from xstilts.errors import UserError, say
 from xstilts.json_files import read_json, write_json
@@ -59,6 +61,7 @@ class Run:
     data                    the records of all examples it reads
     parts                   of a run of several tasks: what each has of its own, lengths and inputs a step
     others                  {option: fingerprint} of the checkpoints that are read beside --model_name_or_path
+    argv                    the command line without the script's name, None for that of the process
     started_at              time.time() at the start of the script
     """
 
@@ -70,6 +73,7 @@ class Run:
     data: list
     parts: dict = field(default_factory=dict)
     others: dict = field(default_factory=dict)
+    argv: list | None = None
     started_at: float
 
     def __post_init__(self):
@@ -183,6 +187,7 @@ class Run:
         `results` are the phase's own entries (scores and what belongs to them); `record` is what the phase adds to the lineage.
         """
         lineage = [*self.lineage, record] if record else self.lineage
+        argv = sys.argv[1:] if self.argv is None else self.argv
         content = {
             "format": 1,
             "phase": self.phase,
@@ -194,6 +199,8 @@ class Run:
             "data": self.data,
             "parts": self.parts,
             "arguments": self.arguments,
+            "command": command_of(self.phase, argv, self.training_args.seed, str(self.output_dir)),
+            "directory": os.getcwd(),
             "wall_time_s": round(time.time() - self.started_at, 1),
             "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
             "git_commit": git_commit(),

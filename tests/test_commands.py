@@ -1,0 +1,108 @@
+"""Commands from run.json: what is kept of a command line, and that the same commands give the same bits again."""
+
+import shlex
+import shutil
+
+import pytest
+from faults import Server
+
+import run_report
+from xstilts.commands import command_of, printed_commands
+from xstilts.json_files import read_json
+from xstilts.results import WRITTEN
+from xstilts.sealed import contents
+
+TRAIN = """--max_train_samples 24 --max_eval_samples 12 --num_train_epochs 1 --per_device_train_batch_size 4 --max_seq_length 80
+    --use_cpu"""
+
+USE = "--languages qna --use_cpu"
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("--task xnli", "--task xnli --seed 3 --output_dir runs/x"),
+        ("--task xnli --seed 3 --output_dir=runs/x", "--task xnli --seed 3 --output_dir=runs/x"),
+        ("--overwrite_output_dir --task xnli --seed=3", "--task xnli --seed=3 --output_dir runs/x"),
+        ("--task xnli --seed 3 --overwrite_output_dir true", "--task xnli --seed 3 --output_dir runs/x"),
+        ("--overwrite_output_dir=true --seed 3", "--seed 3 --output_dir runs/x"),
+        ("--hub_token hf_abc --seed 3", "--hub_token *** --seed 3 --output_dir runs/x"),
+    ],
+)
+def test_a_command_is_complete_and_deletes_and_betrays_nothing(given, kept):
+    assert command_of("target", given.split(), 3, "runs/x")[1:] == kept.split()
+
+
+def run(phase, command, **changes):
+    """What of a run.json its command is printed from."""
+    versions = {"python": "3.11.7", "torch": "2.13.0", "transformers": "5.23.0"}
+    content = {
+        "phase": phase,
+        "lineage": [{}],
+        "command": command,
+        "directory": "/home/me/my work",
+        "versions": versions,
+    }
+    return {**content, "git_commit": "abc+", "hardware": {"device": "cpu", "processes": 1, "threads": 1}, **changes}
+
+
+def test_lines_are_in_order_and_quoted():
+    two = {"device": "cpu", "processes": 2, "threads": 1}
+    runs = {
+        "a": run("eval", ["run_zeroshot_eval.py", "--data_dir", "my data; rm -r x"]),
+        "b": run("target", ["run_target.py"], lineage=[{}, {}]),
+        "c": run("target", ["run_target.py", "--first"], hardware=two),
+        "d": {"phase": "intermediate", "lineage": [{}]},
+    }
+    assert printed_commands(runs) == [
+        "# d does not say its command: it was made by an older version",
+        "# python 3.11.7, torch 2.13.0, transformers 5.23.0; commit abc+; on cpu",
+        "cd '/home/me/my work'",
+        "OMP_NUM_THREADS=1 torchrun --nproc_per_node 2 run_target.py --first",
+        "OMP_NUM_THREADS=1 python run_target.py",
+        "OMP_NUM_THREADS=1 python run_zeroshot_eval.py --data_dir 'my data; rm -r x'",
+    ]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """Starts scripts in processes of their own."""
+    return Server(tmp_path_factory.mktemp("commands"))
+
+
+def test_printed_commands_give_the_same_bits_again(server, encoder, world, capsys):
+    """An intermediate run of several tasks, a target run that takes over its seed, an evaluation and a retrieval; without the
+    caches of the first time."""
+    runs, common = server.folder / "runs", ["--data_dir", world]
+    first, second = runs / "first", runs / "second"
+    mixed = f"--task hellaswag+mnli --model_name_or_path {encoder} --output_dir {first} --seed 11 --mlm_ratio 0.5"
+    lines = [
+        ("run_intermediate", f"{mixed} --mlm_text_files {world}/text/qna.txt {TRAIN}"),
+        ("run_target", f"--task udpos --model_name_or_path {first} --output_dir {second} {TRAIN}"),
+        ("run_zeroshot_eval", f"--task udpos --model_name_or_path {second} --output_dir {runs}/eval {USE}"),
+        ("run_retrieval", f"--task tatoeba --model_name_or_path {first} --output_dir {runs}/tatoeba {USE}"),
+    ]
+    for script, line in lines:
+        code, printed = server.run(script, [*line.split(), *common])
+        assert code == 0, printed
+    before = all_of(runs)
+    run_report.main([str(runs), "--commands"])
+    script = [line for line in capsys.readouterr().out.splitlines() if "run_" in line]
+    shutil.rmtree(runs)
+    for line in script:
+        words = shlex.split(line)
+        assert words[:2] == ["OMP_NUM_THREADS=1", "python"]
+        code, printed = server.run(words[2].rsplit("/", 1)[-1].removesuffix(".py"), words[3:], cache="again")
+        assert code == 0, printed
+    assert "--seed 11" in script[1]
+    assert all_of(runs) == before
+
+
+def all_of(runs):
+    """Everything below a folder that must not depend on when it was made."""
+    found = {}
+    for path in sorted(runs.rglob("run.json")):
+        name = path.parent.name
+        found[name] = contents(path.parent, WRITTEN), {**read_json(path), "wall_time_s": None}
+        assert found[name][0]
+    return found
