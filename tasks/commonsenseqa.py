@@ -8,11 +8,13 @@ from datasets import Features, Sequence, Value
 from xstilts import metrics, multiple_choice
 from xstilts.errors import UserError
 from xstilts.readers import label_index, numbered_json_lines
+from xstilts.shapes import misfit
 from xstilts.sources import Source
 from xstilts.task import Task
 
 TEXT = Value("string")
 LABELS = ("A", "B", "C", "D", "E")
+QUESTION = {"stem": str, "question_concept": str, "choices": [{"label": str, "text": str}]}
 
 
 def read(path, features):
@@ -20,10 +22,9 @@ def read(path, features):
     "answerKey": "B"} -> the hub's columns."""
     for number, row in numbered_json_lines(path, ("id", "question", "answerKey")):
         label_index(row["answerKey"], LABELS, path, number)
-        try:
-            yield {**row, **_question(row["question"])}
-        except (KeyError, TypeError) as error:
-            raise UserError(f"{path}, line {number}: not a question of CommonsenseQA (missing {error})") from error
+        if wrong := misfit(row["question"], QUESTION):
+            raise UserError(f"{path}, line {number}: not a question of CommonsenseQA ({wrong})")
+        yield {**row, **_question(row["question"])}
 
 
 def _question(found):

@@ -16,8 +16,8 @@ TEXT = Value("string")
 def read(path, features):
     """The official file has the labels as numbers, the hub as strings."""
     used = ("ctx_a", "ctx_b", "endings", "label")
-    rows = json_lines(path, features, optional=set(features) - set(used))
-    return ({**row, "label": str(row["label"])} for row in rows)
+    for row in json_lines(path, features, optional=set(features) - set(used)):
+        yield {**row, "label": str(row["label"]) if type(row["label"]) is int else row["label"]}
 
 
 def to_example(row):

@@ -15,10 +15,11 @@ from datasets import Features, Sequence, Value
 from tasks import squad
 from xstilts import dual_encoder, metrics
 from xstilts.offsets import MISPLACED, in_place
+from xstilts.readers import Dropped
 from xstilts.sentences import sentence_spans
 from xstilts.sources import Source
 from xstilts.task import Ranking
-from xstilts.xquad_r import sentence_at, to_candidates, to_queries, xquad_r
+from xstilts.xquad_r import NO_SENTENCE, sentence_at, to_candidates, to_queries, xquad_r
 
 NUMBER = Value("int32")
 PARAGRAPHS = Source(
@@ -38,12 +39,14 @@ def to_example(row):
     """{"id": "1", "title": "Warsaw", "context": "He was born in 1810. Chopin moved to Warsaw.", "question": "Where to?",
     "answers": {"text": ["Warsaw"], "answer_start": [37]}}
     -> {"id": "1", "query": "Where to?", "document": "Chopin moved to Warsaw.", "context": "He was born in 1810. Chopin ..."};
-    None where the answer is not at its offset or begins in no sentence"""
+    `Dropped` where the answer is not at its offset or begins in no sentence"""
     row, wrong = in_place(row)
+    if wrong == MISPLACED:
+        return Dropped(MISPLACED)
     spans = sentence_spans(row["context"])
     number = sentence_at(row["answers"]["answer_start"][0], spans)
-    if wrong == MISPLACED or number is None:
-        return None
+    if number is None:
+        return Dropped(NO_SENTENCE)
     start, end = spans[number]
     return {
         "id": row["id"],

@@ -6,7 +6,7 @@ Hub: nyu-mll/glue, mnli. Official files: multinli_1.0_train.jsonl and multinli_1
 from datasets import ClassLabel, Features, Value
 
 from xstilts import classification, metrics
-from xstilts.readers import label_index, numbered_json_lines
+from xstilts.readers import NO_LABEL, Dropped, label_index, numbered_json_lines
 from xstilts.sources import Source
 from xstilts.task import Task
 
@@ -15,11 +15,15 @@ LABELS = ("entailment", "neutral", "contradiction")
 
 def read(path, features):
     """{"gold_label": "neutral", "sentence1": ..., "sentence2": ..., "pairID": ...} -> the hub's columns. Pairs without a
-    majority label (`-`) are left out, as GLUE does; the hub numbers what is left."""
-    lines = numbered_json_lines(path, ("gold_label", "sentence1", "sentence2"))
-    for idx, (number, row) in enumerate(line for line in lines if line[1]["gold_label"] != "-"):
+    majority label (`-`) are `Dropped`, as GLUE does; the hub numbers what is left."""
+    idx = 0
+    for number, row in numbered_json_lines(path, ("gold_label", "sentence1", "sentence2")):
+        if row["gold_label"] == "-":
+            yield Dropped(NO_LABEL)
+            continue
         label = label_index(row["gold_label"], LABELS, path, number)
         yield {"premise": row["sentence1"], "hypothesis": row["sentence2"], "label": label, "idx": idx}
+        idx += 1
 
 
 def to_example(row):

@@ -12,19 +12,20 @@ from pathlib import Path
 from datasets import ClassLabel, Features, Value
 
 from xstilts import classification, metrics
-from xstilts.readers import headed_tsv, label_index, tab_separated
+from xstilts.readers import NO_LABEL, Dropped, headed_tsv, label_index, tab_separated, whole_number
 from xstilts.sources import FirstOf, Source
 from xstilts.task import Task
 
 LABELS = ("0", "1")  # as XTREME's scorer has them: 1 is a paraphrase
-NO_LABEL = -1
+NO_GOLD = -1
 
 
 def read(path, features):
     """id TAB sentence1 TAB sentence2 TAB 1, or without the id -> {"id": 1, "sentence1": ..., "sentence2": ..., "label": 1}"""
     if "x-final" in Path(path).parts:
-        for _, row in headed_tsv(path, features):
-            yield {**row, "label": LABELS.index(row["label"]) if row["label"] in LABELS else NO_LABEL}
+        for number, row in headed_tsv(path, features):
+            label = LABELS.index(row["label"]) if row["label"] in LABELS else NO_GOLD
+            yield {**row, "id": whole_number(row["id"], "id", path, number), "label": label}
         return
     for number, row in tab_separated(path, ("sentence1", "sentence2", "label")):
         yield {**row, "id": number, "label": label_index(row["label"], LABELS, path, number)}
@@ -32,9 +33,9 @@ def read(path, features):
 
 def to_example(row):
     """{"id": 1, "sentence1": "Ada met Ben.", "sentence2": "Ben met Ada.", "label": 1}
-    -> {"text_a": "Ada met Ben.", "text_b": "Ben met Ada.", "label": "1"}; None for a pair without a label"""
-    if row["label"] == NO_LABEL:
-        return None
+    -> {"text_a": "Ada met Ben.", "text_b": "Ben met Ada.", "label": "1"}; `Dropped` for a pair without a label"""
+    if row["label"] == NO_GOLD:
+        return Dropped(NO_LABEL)
     return {"text_a": row["sentence1"], "text_b": row["sentence2"], "label": LABELS[row["label"]]}
 
 

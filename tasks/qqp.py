@@ -7,7 +7,7 @@ out as in the hub's dataset, so that the number of rows is the published one.
 from datasets import ClassLabel, Features, Value
 
 from xstilts import classification, metrics
-from xstilts.readers import headed_tsv, label_index
+from xstilts.readers import BROKEN, Dropped, headed_tsv, label_index
 from xstilts.sources import Source
 from xstilts.task import Task
 
@@ -18,8 +18,11 @@ def read(path, features):
     """id TAB qid1 TAB qid2 TAB question1 TAB question2 TAB is_duplicate -> the hub's columns. `idx` counts the broken lines, too;
     a line without a label is one of them."""
     for number, row in headed_tsv(path, ("question1", "question2", "is_duplicate"), drop_short=True):
-        if label := row.pop("is_duplicate"):
-            yield {**row, "label": label_index(label, ("0", "1"), path, number), "idx": number - 2}
+        if isinstance(row, Dropped) or not row["is_duplicate"]:
+            yield Dropped(BROKEN)
+        else:
+            label = label_index(row.pop("is_duplicate"), ("0", "1"), path, number)
+            yield {**row, "label": label, "idx": number - 2}
 
 
 def to_example(row):

@@ -7,7 +7,7 @@ from datasets import ClassLabel, Features, Value
 
 from tasks import mnli
 from xstilts import classification, metrics
-from xstilts.readers import label_index, numbered_json_lines
+from xstilts.readers import NO_LABEL, Dropped, label_index, numbered_json_lines
 from xstilts.sources import Source
 from xstilts.task import Task
 
@@ -23,8 +23,8 @@ def read(path, features):
 
 def to_example(row):
     """{"premise": "A man sits.", "hypothesis": "Someone sits.", "label": 0}
-    -> {"text_a": "A man sits.", "text_b": "Someone sits.", "label": "entailment"}; None for a pair without a gold label"""
-    return None if row["label"] == NO_GOLD else mnli.to_example(row)
+    -> {"text_a": "A man sits.", "text_b": "Someone sits.", "label": "entailment"}; `Dropped` for a pair without a gold label"""
+    return Dropped(NO_LABEL) if row["label"] == NO_GOLD else mnli.to_example(row)
 
 
 TASK = Task(

@@ -25,6 +25,7 @@ from xstilts.errors import UserError
 from xstilts.examples import load_examples
 from xstilts.languages import load_languages, load_sentences
 from xstilts.metrics import score
+from xstilts.readers import Dropped
 from xstilts.sources import FirstOf, load_rows, patterns
 from xstilts.task import RetrievalTask, Task, of_benchmark
 from xstilts.xtreme import BENCHMARKS, tasks_of
@@ -79,6 +80,11 @@ def kept(lines):
     return [line["example"] for line in lines if line["example"] is not None]
 
 
+def no_reason(example):
+    """An example; None where there is none, as fixtures have it."""
+    return None if isinstance(example, Dropped) else example
+
+
 def write_official(path, lines):
     """Write the "file" entries of a fixture into one official file."""
     path.parent.mkdir(parents=True)
@@ -97,7 +103,7 @@ def test_rows_of_the_hub_become_the_expected_examples(task, lines):
     rows = Dataset.from_list([line["row"] for line in lines], features=task.source.features)
     for row, line in zip(rows, lines, strict=True):
         before = copy.deepcopy(row)
-        assert example_of(task, row) == line["example"]
+        assert no_reason(example_of(task, row)) == line["example"]
         assert row == before, "to_example must not change its row"
 
 
@@ -112,7 +118,7 @@ def test_the_official_file_gives_the_same_rows_as_the_hub(task, lines, tmp_path)
         assert files == [path]
         assert rows.features == task.source.features
         assert list(rows) == list(Dataset.from_list([line["row"] for line in lines], features=task.source.features))
-        assert [example_of(task, row) for row in rows] == [line["example"] for line in lines]
+        assert [no_reason(example_of(task, row)) for row in rows] == [line["example"] for line in lines]
 
 
 def test_examples_have_the_columns_and_labels_that_are_declared(task, lines):

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from xstilts.errors import UserError
 from xstilts.sources import ENGLISH, MissingData
+from xstilts.text_files import MARK, decoded
 
 
 class Corpora(NamedTuple):
@@ -108,7 +109,7 @@ def _archived(path):
                 name = os.path.basename(member.name)
                 if name in names and member.isfile():
                     contents[name] = archive.extractfile(member).read()
-    except tarfile.TarError as error:
+    except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
         raise UserError(f"{path} cannot be read as a .tar.bz2 archive ({error}); is it whole?") from error
     if lacking := [name for name in names if name not in contents]:
         raise MissingData(f"{path} has no member {lacking[0]}")
@@ -149,11 +150,7 @@ def _gold(where, content, ids, files):
 
 def _fields(where, content):
     """(line number, what is before its first tab, what is behind it) of every line."""
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        number = error.object.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{where}, line {number}: not UTF-8") from error
+    text = decoded(content, where).removeprefix(MARK)
     if not text:
         raise UserError(f"{where} is empty")
     for number, line in enumerate(text.removesuffix("\n").split("\n"), start=1):

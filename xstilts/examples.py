@@ -16,7 +16,10 @@ from xstilts.arrow_files import BATCH, batches_of, passing, rows_of, write
 from xstilts.errors import UserError, say
 from xstilts.feature_cache import kept_features
 from xstilts.offsets import MISPLACED, RENUMBERED, check_misplaced, in_place
+from xstilts.readers import Dropped
 from xstilts.sources import load_raw
+
+NO_EXAMPLE = "rows that the task leaves out"  # where its `to_example` does not say why
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Examples:
     rows         datasets.Dataset with the columns of the task's type
     records      per task, split and language: {"task", "split", "language", "rows", "left_out", "irregular", "published_rows",
                  "files", "fingerprint"}; rows are in the order of the records. `left_out` counts the rows that made no example,
-                 `irregular` by reason what was left out of the files or set right
+                 `irregular` by reason these rows, what was left out of the files, and what was set right
     """
 
     rows: Dataset
@@ -130,7 +133,7 @@ def _examples(task, split, language, raw, published, wanted):
     rows = passing(f"{task.name}-{split}-{language}", compute)
     record = _record(task.name, len(rows), _short(digest), split, language, published, raw.files)
     irregular[RENUMBERED] = counts[RENUMBERED]
-    record |= {"left_out": counts["seen"] - len(rows), "irregular": _reported(irregular, task, split, language)}
+    record |= {"left_out": counts["left out"], "irregular": _reported(irregular, task.name, split, language)}
     return Examples(rows, (record,))
 
 
@@ -141,11 +144,13 @@ def _converted(task, split, raw, where, irregular, counts):
         counts["seen"] += 1
         example, wrong = _example(task, row, counts["seen"], split, raw.files)
         irregular[wrong] += 1
-        if example and "id" in example:
+        if example is None:
+            counts["left out"] += 1
+            continue
+        if "id" in example:
             example, renumbered = _with_own_id(example, ids, training, where)
             counts[RENUMBERED] += renumbered
-        if example:
-            yield example
+        yield example
 
 
 def _with_own_id(example, ids, training, where):
@@ -167,12 +172,12 @@ def _tables(examples, columns, digest):
         yield pyarrow.table({column: [example[column] for example in batch] for column in columns})
 
 
-def _reported(irregular, task, split, language):
+def _reported(irregular, name, split, language):
     """What is not as it should be, {reason: count}, said in one line."""
     found = {reason: count for reason, count in irregular.items() if reason and count}
     if found:
         reasons = "; ".join(f"{count:,} {reason}" for reason, count in found.items())
-        say(f"{task.name} {split} '{language}': {reasons}")
+        say(f"{name} {split} '{language}': {reasons}")
     return found
 
 
@@ -190,9 +195,11 @@ def unseen_labels(task, examples):
     return dict(Counter(tag for tag in tags if tag not in known).most_common())
 
 
-def record_of(name, rows, split, language, published, files):
-    """What run.json says of the rows of one split of a task in one language."""
-    return _record(name, len(rows), fingerprint(rows), split, language, published, files)
+def record_of(name, rows, split, language, published, files, dropped=None):
+    """What run.json says of the rows of one split of a task in one language; `dropped` are those left out, {reason: count}."""
+    found = _reported(dropped or {}, name, split, language)
+    record = _record(name, len(rows), fingerprint(rows), split, language, published, files)
+    return {**record, "irregular": found} if found else record
 
 
 def _record(name, rows, content, split, language, published, files):
@@ -226,8 +233,8 @@ def _example(task, row, number, split, files):
     at its offset teaches something wrong, so it makes no training example; it can be evaluated, by the text."""
     try:
         example = task.to_example(row)
-        if example is None:
-            return None, None
+        if example is None or isinstance(example, Dropped):
+            return None, example.reason if example else NO_EXAMPLE
         labels = example["tags"] if "tags" in example else [example["label"]] if "label" in example else []
         kept = {column: example[column] for column in task.type.columns}
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:

@@ -1,69 +1,60 @@
 """Mewsli-X's files: mentions in their sentence and descriptions of entities -> rows; and what an encoder reads of both."""
 
-import contextlib
-import json
-
 from xstilts.errors import UserError
 from xstilts.readers import Dropped
+from xstilts.shapes import Maybe, misfit
+from xstilts.text_files import numbered_lines, parse_json
 
 ACROSS = "mentions that lie in no single sentence"
 
 
+SPANS = [{"start": int, "end": int}]
+CONTEXT = {"text": Maybe(str), "language": str, "sentence_spans": SPANS}
+MENTION = {"example_id": str, "entity_id": str, "mention_span": {"start": int, "end": int, "text": str}}
+ENTITY = {"entity_id": str, "description": str, "sentence_spans": SPANS}
+
+
 def pairs(path, features):
     """wikipedia_pairs-*.jsonl -> one row per mention, with the description of its entity."""
-    for where, line in _lines(path):
-        with _naming(where):
-            context, mention = line["contextual_mention"]["context"], line["contextual_mention"]["mention"]
-            row = _mention(context, mention, where)
-            yield row if isinstance(row, Dropped) else {**row, "description": _description(line["entity"], where)}
+    shape = {"contextual_mention": {"context": CONTEXT, "mention": MENTION}, "entity": ENTITY}
+    for where, line in _lines(path, shape):
+        row = _mention(line["contextual_mention"]["context"], line["contextual_mention"]["mention"], where)
+        yield row if isinstance(row, Dropped) else {**row, "description": _description(line["entity"], where)}
 
 
 def mentions(path, features):
     """wikinews_mentions-*.jsonl, an article a line -> one row per mention."""
-    for where, line in _lines(path):
-        with _naming(where):
-            yield from [_mention(line["context"], mention, where) for mention in line["mentions"]]
+    for where, line in _lines(path, {"context": CONTEXT, "mentions": [MENTION]}):
+        yield from [_mention(line["context"], mention, where) for mention in line["mentions"]]
 
 
 def entities(path, features):
     """candidate_set_entities.jsonl -> `entity_id` and `description`; a row at a time, as there are a million."""
-    for where, line in _lines(path):
-        with _naming(where):
-            yield {"entity_id": line["entity_id"], "description": _description(line, where)}
+    for where, line in _lines(path, ENTITY):
+        yield {"entity_id": line["entity_id"], "description": _description(line, where)}
 
 
-def _lines(path):
+def _lines(path, shape):
     """("path, line n", the object in that line)."""
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, start=1):
-            where = f"{path}, line {number}"
-            if not line.strip():
-                continue
-            try:
-                yield where, json.loads(line)
-            except (UnicodeDecodeError, json.JSONDecodeError) as error:
-                raise UserError(f"{where}: not valid JSON ({error})") from error
-
-
-@contextlib.contextmanager
-def _naming(where):
-    """Turns what a line lacks into a UserError that names it."""
-    try:
-        yield
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{where}: not in the form of Mewsli-X (missing {error})") from error
+    for number, line in numbered_lines(path):
+        where = f"{path}, line {number}"
+        if line.strip():
+            content = parse_json(line, path, number)
+            if wrong := misfit(content, shape):
+                raise UserError(f"{where}: not in the form of Mewsli-X ({wrong})")
+            yield where, content
 
 
 def _mention(context, mention, where):
     """{"example_id", "entity_id", "language", "before", "mention", "after"}: the sentence around a mention, in three parts."""
-    text, span = context["text"], mention["mention_span"]
+    text, span = context.get("text"), mention["mention_span"]
     if not text:
         raise UserError(
             f"{where}: the article has no text; the released no_text files get theirs by get-mewsli-x.sh of google-research "
             "(dense_representations_for_entity_retrieval/mel)"
         )
     start, end = span["start"], span["end"]
-    if text[start:end] != span["text"]:
+    if not 0 <= start < end <= len(text) or text[start:end] != span["text"]:
         raise UserError(f"{where}: '{span['text']}' is not at {start} to {end} of the text; the file is damaged")
     around = [
         each for each in _spans(context["sentence_spans"], text, where) if each["start"] <= start and end <= each["end"]

@@ -20,13 +20,14 @@ from transformers import AutoModelForMaskedLM
 from xstilts import metrics
 from xstilts.errors import UserError
 from xstilts.examples import Examples, hash_of, record_of
-from xstilts.readers import numbered_lines
 from xstilts.sources import Source, load_rows
 from xstilts.tagging import special_tokens
 from xstilts.task import Task, TaskType
+from xstilts.text_files import numbered_lines
 
 NAME = "mlm"
 HELD_OUT_LINES = 1_000  # of the selection set, and a twentieth of the text at most
+REPEATED = "repetitions of lines of the selection set, kept from training"
 MANY_LANGUAGES = "mul"  # ISO 639-2 for text in several languages
 
 
@@ -183,7 +184,8 @@ def load_text(files, dataset_name, dataset_config_name, max_eval_samples=None):
         raise UserError(
             f"{len(lines)} lines of text are too few for masked language modelling; give 20 or more ({names[0]})"
         )
-    return tuple(_examples(part, split, names) for part, split in zip(parts, ("train", "validation"), strict=True))
+    again = sum(map(held_out.__contains__, lines)) - len(held_out)
+    return _examples(parts[0], "train", names, {REPEATED: again}), _examples(parts[1], "validation", names)
 
 
 def lines_of(path):
@@ -197,7 +199,7 @@ def lines_of(path):
     return lines
 
 
-def _examples(lines, split, names):
+def _examples(lines, split, names, dropped=None):
     rows = [{"text": line} for line in lines]
-    record = record_of(NAME, rows, split, MANY_LANGUAGES, None, names)
+    record = record_of(NAME, rows, split, MANY_LANGUAGES, None, names, dropped)
     return Examples(Dataset.from_list(rows), (record,))

@@ -23,6 +23,8 @@ def in_place(example):
 
 def _start(context, text, start):
     """Where an answer begins, in characters, if `start` says so in characters or bytes."""
+    if start < 0:  # which Python would count from the end
+        return None
     if context.startswith(text, start):
         return start
     before = context.encode()[:start]

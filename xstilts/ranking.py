@@ -75,7 +75,7 @@ def _loader(task, args):
         _check_ids(found, f"{task.name} '{language}': query", raw.files)
         published = task.sizes.get(f"test-{language}", task.sizes.get("test"))
         found = found[: args.max_eval_samples]
-        return found, record_of(task.name, found, "test", language, published, raw.files)
+        return found, record_of(task.name, found, "test", language, published, raw.files, raw.dropped)
 
     return queries_in
 
@@ -95,7 +95,7 @@ def load_candidates(task, data_dir):
         found = [each for row in raw.rows for each in task.retrieval.to_candidates(row)]
         if language:
             found = [{**each, "id": f"{language}_{each['id']}"} for each in found]
-        records.append(record_of(task.name, found, CANDIDATES, language or "all", None, raw.files))
+        records.append(record_of(task.name, found, CANDIDATES, language or "all", None, raw.files, raw.dropped))
         pool += [{**each, "language": language} for each in found]
     _check_ids(pool, f"{task.name}: candidate", records[0]["files"])
     return pool, records

@@ -1,46 +1,38 @@
 """Official files -> rows in the columns of the hub: one reader per file format, each naming the line it stumbles over."""
 
-import codecs
-import contextlib
 import csv
-import json
+import io
 import os
 import re
 from typing import NamedTuple
 
 from xstilts.errors import UserError
+from xstilts.shapes import Maybe, misfit
+from xstilts.text_files import numbered_lines, parse_json, text_of
 
 
 class Dropped(NamedTuple):
-    """What a reader gives in the place of something it leaves out; `reason` is a plural noun, as "words without a form"."""
+    """What a reader gives in the place of something it leaves out, and a task's `to_example` in the place of an example; `reason`
+    is a plural noun, as "words without a form"."""
 
     reason: str
 
 
-def numbered_lines(path):
-    """(line number from 1, line without its end) of a UTF-8 text file, read line by line; a byte-order mark is dropped.
-
-    Only \\n and \\r\\n end a line: str.splitlines would also cut at U+2028 and friends, which occur inside sentences.
-    """
-    number, begin = 0, 0
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, start=1):
-            line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
-            try:
-                text = line.decode()
-            except UnicodeDecodeError as error:
-                raise UserError(f"{path}: byte {begin + error.start} is not UTF-8") from error
-            begin += len(line)
-            yield number, text.removesuffix("\n").removesuffix("\r")
-    if number == 0:
-        yield 1, ""
+BROKEN, NO_LABEL = "lines that are broken off", "pairs without a gold label"
 
 
 def label_index(label, labels, path, number):
     """Position of a label among `labels`. Raises UserError, naming file and line, for one that is none of them."""
-    if label not in labels:
+    if label not in labels or type(label) is not type(labels[0]):  # True and 1.0 are equal to 1
         raise UserError(f"{path}, line {number}: label '{label}' is not one of {', '.join(map(str, labels))}")
     return labels.index(label)
+
+
+def whole_number(text, column, path, number):
+    """The whole number that stands in a column. Raises UserError, naming file and line, for another text."""
+    if not re.fullmatch(r"-?[0-9]{1,18}", text):
+        raise UserError(f"{path}, line {number}: '{column}' is {text[:40]!r}, not a whole number")
+    return int(text)
 
 
 def json_lines(path, columns, optional=()):
@@ -53,10 +45,7 @@ def numbered_json_lines(path, columns, optional=()):
     for number, line in numbered_lines(path):
         if not line.strip():
             continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}, line {number}: not valid JSON ({error.msg})") from error
+        row = parse_json(line, path, number)
         if not isinstance(row, dict):
             raise UserError(f"{path}, line {number}: not a JSON object")
         lacking = [column for column in columns if row.get(column) is None and column not in optional]
@@ -83,33 +72,31 @@ def tab_separated(path, columns):
 
 def headed_tsv(path, columns, drop_short=False):
     """(line number, row) of a TSV with a header and without any quoting, of which `columns` are kept. With `drop_short` lines
-    that end too early are left out, as the hub's builder of GLUE does."""
+    that end too early are `Dropped`, as the hub's builder of GLUE does."""
     header = None
     for number, line in numbered_lines(path):
         fields = line.split("\t")
         if header is None:
             header = _header(path, fields, columns)
-        elif line and not (drop_short and len(fields) < len(header)):
+        elif line and drop_short and len(fields) < len(header):
+            yield number, Dropped(BROKEN)
+        elif line:
             yield number, _row(path, number, header, fields, columns)
 
 
 def headed_csv(path, columns):
     """(number of its first line, row) of a CSV file with a header, whose quoted fields may contain line breaks."""
     header, start = None, 1
+    records = csv.reader(io.StringIO(text_of(path), newline=None), strict=True)
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            records = csv.reader(file, strict=True)
-            for fields in records:
-                first, start = start, records.line_num + 1
-                if header is None:
-                    header = _header(path, fields, columns)
-                elif fields:
-                    yield first, _row(path, first, header, fields, columns)
+        for fields in records:
+            first, start = start, records.line_num + 1
+            if header is None:
+                header = _header(path, fields, columns)
+            elif fields:
+                yield first, _row(path, first, header, fields, columns)
     except csv.Error as error:
         raise UserError(f"{path}, line {start}: not valid CSV ({error})") from error
-    except UnicodeDecodeError:
-        for _ in numbered_lines(path):  # which says where it is
-            pass
 
 
 def _header(path, fields, columns):
@@ -125,36 +112,32 @@ def _row(path, number, header, fields, columns):
     return {column: row[column] for column in columns}
 
 
+QUESTION = {"id": str, "question": str, "answers": [{"text": str, "answer_start": int}]}
+SQUAD = {"data": [{"title": Maybe(str), "paragraphs": [{"context": str, "qas": [QUESTION]}]}]}
+
+
 def squad_json(path, features):
     """SQuAD v1.1 or v2.0 JSON -> one row per question, with the columns of the hub's squad datasets. A question that cannot be
     answered has no `answers`; v2.0's `plausible_answers` are not read."""
-    with squad_articles(path) as articles:
-        for article in articles:
-            for paragraph in article["paragraphs"]:
-                for question in paragraph["qas"]:
-                    yield _squad_row(article, paragraph, question, features)
+    for article, paragraph in squad_paragraphs(path, SQUAD):
+        for question in paragraph["qas"]:
+            yield _squad_row(article, paragraph, question, features)
 
 
-@contextlib.contextmanager
-def squad_articles(path):
-    """The articles of a file in SQuAD's form; while they are read, what they lack becomes a UserError that names the file."""
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            articles = json.load(file)["data"]
-        yield articles
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path}: not valid JSON ({error})") from error
-    except (KeyError, TypeError, IndexError) as error:
-        raise UserError(f"{path}: not SQuAD JSON (missing {error})") from error
+def squad_paragraphs(path, shape):
+    """(article, paragraph) of every paragraph of a file in SQuAD's form. Raises UserError, with the file and where in it, for
+    what is no JSON or of another shape."""
+    content = parse_json(text_of(path), path)
+    if wrong := misfit(content, shape):
+        raise UserError(f"{path}: not SQuAD JSON ({wrong})")
+    return ((article, paragraph) for article in content["data"] for paragraph in article["paragraphs"])
 
 
 def _squad_row(article, paragraph, question, features):
-    if "answers" not in question:
-        raise KeyError(f"'answers' of question {question.get('id')}")
     answers = question["answers"]
     row = {
         "id": question["id"],
-        "title": article.get("title", ""),
+        "title": article.get("title") or "",
         "context": paragraph["context"],
         "question": question["question"],
         "answers": {"text": [a["text"] for a in answers], "answer_start": [a["answer_start"] for a in answers]},

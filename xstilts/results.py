@@ -286,6 +286,8 @@ def _data_differences(old, new):
             yield f"{kind} {rows} {split} rows of {task} in '{language}' ({mark})"
     if old != new and set(old) == set(new):
         yield "in another order"
+    if old == new:
+        yield "what was left out of them or set right"
 
 
 def _short(value):

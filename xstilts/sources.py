@@ -10,7 +10,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import NamedTuple
 
 import pyarrow
@@ -21,6 +20,7 @@ from xstilts.arrow_files import batches_of, passing, rows_of, write
 from xstilts.errors import UserError
 from xstilts.names import check_name
 from xstilts.readers import Dropped
+from xstilts.shapes import Maybe, misfit, shape_of
 
 ENGLISH = "en"  # the language of rows whose files name none
 
@@ -122,11 +122,22 @@ def _file_rows(source, split, language, data_dir):
 
 def _read(source, paths, counts, dropped):
     """Rows of some files; counts those that are `read`, and by reason those that are left out."""
-    for row in chain.from_iterable(source.read(path, source.features) for path in paths):
+    for row in _checked(source, paths):
         if isinstance(row, Dropped):
             dropped[row.reason] += 1
         else:
             counts["read"] += 1
+            yield row
+
+
+def _checked(source, paths):
+    """What the reader gives of some files. Raises UserError for a value of another type than its column: what a file has in the
+    place of text would become text, and what is too large a number an error of another library."""
+    shape = {name: Maybe(each) for name, each in shape_of(source.features).items()}
+    for path in paths:
+        for number, row in enumerate(source.read(path, source.features), start=1):
+            if not isinstance(row, Dropped) and (wrong := misfit(row, shape)):
+                raise UserError(f"{path}: row {number}: a value does not fit its column: {wrong}")
             yield row
 
 
@@ -224,7 +235,7 @@ def languages_in(source, split, data_dir):
 
 def _spoken(source, paths):
     """Languages that occur in the rows of some files."""
-    rows = (row for path in paths for row in source.read(path, source.features) if not isinstance(row, Dropped))
+    rows = (row for row in _checked(source, paths) if not isinstance(row, Dropped))
     return {source.language_of(row) for row in rows} - {None}
 
 

@@ -4,7 +4,8 @@ import re
 from itertools import chain
 
 from xstilts.errors import UserError
-from xstilts.readers import Dropped, numbered_lines
+from xstilts.readers import Dropped
+from xstilts.text_files import numbered_lines
 
 NUMBER = re.compile(r"[0-9]+([-.][0-9]+)?")  # 5, the range 5-6 of a multiword token, the empty node 5.1
 
@@ -28,7 +29,18 @@ def conllu(path, features):
             if not NUMBER.fullmatch(fields[0]):
                 raise UserError(f"{path}, line {number}: '{fields[0]}' is not the number of a word (5, 5-6 or 5.1)")
             if fields[0].isdigit():
+                _check_number(path, number, fields[0], words)
                 words.append((number, fields[1], fields[3]))
+        elif words:
+            raise UserError(f"{path}, line {number}: a comment inside a sentence: {line[:40]!r}")
+
+
+def _check_number(path, line, number, words):
+    """Raise UserError for a word that does not follow those before it: a line is lost, or an empty line between sentences."""
+    if number != str(len(words) + 1):
+        raise UserError(
+            f"{path}, line {line}: word {number} of a sentence follows {len(words)} words; lines are missing"
+        )
 
 
 def _annotated(path, words, tags):
@@ -51,14 +63,21 @@ def iob2(path, features):
     or `number TAB token TAB tag TAB ...`, as Universal NER does, with comments. One or more empty lines end a sentence. Words
     stay as they are (no-break spaces, `_`, `#`), and so do entities that begin with I-.
     """
-    prefix, words, tags = _prefix(path), [], _numbered(features["ner_tags"])
+    prefix, words, tags, place = _prefix(path), [], _numbered(features["ner_tags"]), None
     for number, line in chain(numbered_lines(path), [(0, "")]):
         found = _word_and_tag(path, number, line)
         if found:
-            words.append((number, found[0].removeprefix(prefix), found[1]))
+            word, tag, place = found
+            if place:
+                _check_number(path, number, place, words)
+            words.append((number, word.removeprefix(prefix), tag))
         elif found is None and words:
             yield {"tokens": [word for _, word, _ in words], "ner_tags": _numbers(path, words, tags)}
             words = []
+        elif words and not place:
+            raise UserError(
+                f"{path}, line {number}: {line[:40]!r} has no tag, in a sentence whose words have no numbers"
+            )
 
 
 def _prefix(path):
@@ -73,7 +92,8 @@ def _prefix(path):
 
 
 def _word_and_tag(path, number, line):
-    """(word, tag) of a line of named entities; None for an empty line, () for a comment and a multiword token's range."""
+    """(word, tag, its number in the sentence or None) of a line of named entities; None for an empty line, () for a comment and a
+    multiword token's range."""
     fields = line.split("\t")
     if not line.strip():
         return None
@@ -84,10 +104,10 @@ def _word_and_tag(path, number, line):
             f"{path}, line {number}: {line[:40]!r} has no tag; XTREME's own download leaves those of tests out"
         )
     if len(fields) == 2:
-        return fields[0], fields[1].strip()
+        return fields[0], fields[1].strip(), None
     if not NUMBER.fullmatch(fields[0]):
         raise UserError(f"{path}, line {number}: {len(fields)} columns, but '{fields[0]}' is not the number of a word")
-    return (fields[1], fields[2]) if fields[0].isdigit() else ()
+    return (fields[1], fields[2], fields[0]) if fields[0].isdigit() else ()
 
 
 def _numbered(column):

@@ -7,6 +7,7 @@ A declaration is data: frozen, its values are functions and objects one can clic
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from xstilts.readers import Dropped
 from xstilts.sources import ENGLISH, Source
 from xstilts.xtreme import languages_of
 
@@ -128,8 +129,8 @@ class Task:
     type         its `TaskType`
     source       where its rows come from: the hub, or the publisher's files
     parts        instead of `source` and `to_example`: the tasks whose rows together are this one's (ANLI+)
-    to_example   pure function: a raw row (the hub's columns) -> an example (the type's columns), or None for a row that the
-                 dataset's users leave out (SNLI's pairs without a label); such rows are counted
+    to_example   pure function: a raw row (the hub's columns) -> an example (the type's columns), or `Dropped` with the reason for
+                 a row that the dataset's users leave out (SNLI's pairs without a label); such rows are counted
     labels       every label, in the order of the model's outputs; strings; empty for question answering
     open_labels  the labels are those that occur in the training rows (supertags); `labels` stays empty in the declaration
     metric       an `evaluate.Metric` class of `xstilts/metrics.py`; its `headline` names the score that selects
@@ -148,7 +149,7 @@ class Task:
     type: TaskType
     source: Source | None = None
     parts: "tuple[Task, ...]" = ()
-    to_example: Callable[[dict], dict | None] | None = None
+    to_example: Callable[[dict], dict | Dropped] | None = None
     labels: tuple[str, ...] = ()
     open_labels: bool = False
     metric: type

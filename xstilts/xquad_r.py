@@ -1,9 +1,15 @@
 """XQuAD-R, the files of LAReQA: XQuAD's articles with the sentences of every paragraph -> rows, queries and candidates."""
 
 from xstilts.errors import UserError
-from xstilts.readers import Dropped, squad_articles
+from xstilts.readers import Dropped, squad_paragraphs
+from xstilts.shapes import Maybe
 
 NO_SENTENCE = "questions whose answer begins in no sentence"
+
+
+QUESTION = {"id": str, "question": str, "answers": [{"answer_start": int}]}
+PARAGRAPH = {"context": str, "sentence_breaks": Maybe([[int]]), "sentences": Maybe([str]), "qas": [QUESTION]}
+SHAPE = {"data": [{"paragraphs": [PARAGRAPH]}]}
 
 
 def xquad_r(path, features):
@@ -12,39 +18,38 @@ def xquad_r(path, features):
 
     Raises UserError for files without sentence breaks (XQuAD's own, and the hub's), and for breaks that do not fit the text.
     """
-    with squad_articles(path) as articles:
-        paragraphs = [paragraph for article in articles for paragraph in article["paragraphs"]]
-        for number, paragraph in enumerate(paragraphs, start=1):
-            breaks = _breaks(paragraph, f"{path}, paragraph {number}")
-            questions = [_question(question) for question in paragraph["qas"]]
-            placed = [each for each in questions if sentence_at(each["answer_start"], breaks) is not None]
-            yield from [Dropped(NO_SENTENCE)] * (len(questions) - len(placed))
-            yield {
-                "number": number,
-                "context": paragraph["context"],
-                "sentence_breaks": breaks,
-                "questions": placed,
-            }
+    for number, (_, paragraph) in enumerate(squad_paragraphs(path, SHAPE), start=1):
+        where = f"{path}, paragraph {number}"
+        breaks = _breaks(paragraph, where)
+        questions = [_question(question, where) for question in paragraph["qas"]]
+        placed = [each for each in questions if sentence_at(each["answer_start"], breaks) is not None]
+        yield from [Dropped(NO_SENTENCE)] * (len(questions) - len(placed))
+        yield {
+            "number": number,
+            "context": paragraph["context"],
+            "sentence_breaks": breaks,
+            "questions": placed,
+        }
 
 
 def _breaks(paragraph, where):
-    if "sentence_breaks" not in paragraph:
+    if paragraph.get("sentence_breaks") is None:
         raise UserError(
             f"{where} has no 'sentence_breaks'; the files of github.com/google-research-datasets/lareqa (xquad-r) have them"
         )
-    context, breaks = paragraph["context"], [[*pair] for pair in paragraph["sentence_breaks"]]
+    context, breaks = paragraph["context"], paragraph["sentence_breaks"]
     for pair in breaks:
         if len(pair) != 2 or not 0 <= pair[0] < pair[1] <= len(context):
             raise UserError(f"{where}: the sentence break {pair} is not within its {len(context)} characters")
     sentences = [context[start:end] for start, end in breaks]
-    if sentences != paragraph.get("sentences", sentences):
+    if sentences != (paragraph.get("sentences") or sentences):
         raise UserError(f"{where}: 'sentences' are not those at 'sentence_breaks'; the file is damaged")
     return breaks
 
 
-def _question(question):
-    if not isinstance(question["question"], str):
-        raise KeyError(f"'question' of question {question['id']}")
+def _question(question, where):
+    if not question["answers"]:
+        raise UserError(f"{where}: question {question['id']} has no answer")
     return {
         "id": question["id"],
         "question": question["question"],

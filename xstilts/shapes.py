@@ -1,0 +1,93 @@
+"""Whether a value from a file has the shape that is expected of it: said once, so that no reader stumbles over another type.
+
+A shape is a type (str, int, float, bool, dict, list; an int is a float, a bool is neither), `range(a, b)` for whole numbers from
+a to below b, [shape] for a list, {name: shape} for an object with these keys among others, `Each(shape)` for an object of any keys,
+and `Maybe(shape)` for a value that may be null or a key that may be missing.
+"""
+
+from typing import NamedTuple
+
+from xstilts.errors import UserError
+
+
+class Each(NamedTuple):
+    """The shape of an object's values, whatever their keys."""
+
+    shape: object
+
+
+class Maybe(NamedTuple):
+    """The shape of what may be null, or not there."""
+
+    shape: object
+
+
+NAMES = {
+    str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "an object", list: "a list",
+    type(None): "null",
+}  # fmt: skip
+
+
+def check_shape(value, shape, where):
+    """Raise UserError, `where` first, for a value of another shape."""
+    if wrong := misfit(value, shape):
+        raise UserError(f"{where}: {wrong}")
+
+
+def misfit(value, shape, name=""):
+    """The first thing about a value that does not fit its shape, in words; "" where all does."""
+    if type(value) is shape or (isinstance(shape, range) and type(value) is int and value in shape):
+        return ""
+    if isinstance(shape, Maybe):
+        return "" if value is None else misfit(value, shape.shape, name)
+    if isinstance(shape, list) and type(value) is list:
+        return _first(misfit(each, shape[0], f"{name}[{place}]") for place, each in enumerate(value))
+    if isinstance(shape, Each) and type(value) is dict:
+        return _first(misfit(each, shape.shape, _inside(name, key)) for key, each in value.items())
+    if isinstance(shape, dict) and type(value) is dict:
+        return _first(_key_misfit(value, key, each, name) for key, each in shape.items())
+    if shape is float and type(value) is int:
+        return ""
+    return f"{name or 'the content'} is {_shown(value)}, not {_named(shape)}"
+
+
+def _key_misfit(value, key, shape, name):
+    if key in value:
+        return misfit(value[key], shape, _inside(name, key))
+    return "" if isinstance(shape, Maybe) else f"{name + ' has ' if name else ''}no '{key}'"
+
+
+def _first(found):
+    return next(filter(None, found), "")
+
+
+def _inside(name, key):
+    return f"{name}.{key}" if name else f"'{key:.40}'"
+
+
+def _shown(value):
+    if type(value) is int and value.bit_length() > 64:
+        return "a number of more than 64 bits"
+    return f"{value!r:.40}" if type(value) in (int, float, bool) else NAMES.get(type(value), type(value).__name__)
+
+
+def _named(shape):
+    if isinstance(shape, range):
+        return f"a whole number from {shape.start} to {shape.stop - 1}"
+    return NAMES[shape] if isinstance(shape, type) else NAMES[list if isinstance(shape, list) else dict]
+
+
+def shape_of(feature):
+    """The shape of the values of a column, or of a row, that is declared as a feature of `datasets`."""
+    if isinstance(feature, dict):
+        return {name: shape_of(each) for name, each in feature.items()}
+    if isinstance(feature, list):
+        return [shape_of(feature[0])]
+    if hasattr(feature, "names"):
+        return range(-1, len(feature.names))  # -1: no label
+    if hasattr(feature, "feature"):
+        return [shape_of(feature.feature)]
+    if feature.dtype.startswith("int"):
+        bits = int(feature.dtype.removeprefix("int"))
+        return range(-(2 ** (bits - 1)), 2 ** (bits - 1))
+    return {"string": str, "bool": bool}.get(feature.dtype, float)

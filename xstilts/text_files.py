@@ -1,0 +1,70 @@
+"""Text of files, and the JSON in it: what is not UTF-8, not JSON or not unambiguous is named with its file, line and byte."""
+
+import json
+import re
+
+from xstilts.errors import UserError
+
+MARK = "\ufeff"  # at the beginning of a file it is no text
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def numbered_lines(path):
+    """(line number from 1, line without its end) of a UTF-8 text file, read line by line; a byte-order mark is dropped.
+
+    Only \\n and \\r\\n end a line: str.splitlines would also cut at U+2028 and friends, which occur inside sentences.
+    """
+    number, begin = 0, 0
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, start=1):
+            text = decoded(line, path, number, begin)
+            begin += len(line)
+            text = text.removeprefix(MARK) if number == 1 else text
+            yield number, text.removesuffix("\n").removesuffix("\r")
+    if number == 0:
+        yield 1, ""
+
+
+def text_of(path):
+    """The whole text of a UTF-8 file, without a byte-order mark. Raises UserError with the line of what is not UTF-8."""
+    with open(path, "rb") as file:
+        return decoded(file.read(), path).removeprefix(MARK)
+
+
+def decoded(content, where, line=1, begin=0):
+    """Text of bytes that begin in a line, at a byte of `where`. Raises UserError for what is not UTF-8."""
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        line += content.count(b"\n", 0, error.start)
+        raise UserError(f"{where}, line {line}: not UTF-8 (byte {begin + error.start})") from error
+
+
+def parse_json(text, where, line=None):
+    """What JSON says; `line` is where the text begins, for a text that is a part of its file.
+
+    Raises UserError for what is not valid, nested too deeply or ambiguous (a key that an object has twice), for a number that
+    Python does not read, and for half of a surrogate pair (\\ud800), which no UTF-8 file, table or tokenizer can hold.
+    """
+    at = where if line is None else f"{where}, line {line}"
+    try:
+        content = json.loads(text, object_pairs_hook=_object)
+        if SURROGATE.search(text):
+            json.dumps(content, ensure_ascii=False).encode()
+    except json.JSONDecodeError as error:
+        raise UserError(f"{where}, line {(line or 1) + error.lineno - 1}: not valid JSON ({error.msg})") from error
+    except UnicodeEncodeError as error:
+        raise UserError(f"{at}: not valid JSON (half of a surrogate pair, {error.object[error.start]!r})") from error
+    except RecursionError as error:
+        raise UserError(f"{at}: not valid JSON (nested too deeply)") from error
+    except ValueError as error:
+        raise UserError(f"{at}: not valid JSON ({str(error).split(';')[0]})") from error
+    return content
+
+
+def _object(pairs):
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r:.40} stands there twice")
+    return found
