@@ -7,6 +7,7 @@ common is one run.
 import re
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 
 from studies.study import BLOCKS, NONE, OURS, check_block
 from tasks import draw_subset, load_task, load_tasks
@@ -14,6 +15,7 @@ from xstilts.errors import UserError
 from xstilts.names import check_name
 from xstilts.task import RetrievalTask, Task
 
+MOST = 10_000  # combinations of a block
 SCRIPTS = {
     "intermediate": "run_intermediate.py",
     "target": "run_target.py",
@@ -151,6 +153,10 @@ def expanded(study, key, block, **more):
     factors = {name: _listed(value) if name != "after" else [value] for name, value in {**more, **block}.items()}
     if empty := [name for name, values in factors.items() if not values]:
         raise UserError(f"{study.path}: {key}: `{empty[0]}` is an empty list, which makes a grid of no runs")
+    if (number := prod(map(len, factors.values()))) > MOST:
+        raise UserError(
+            f"{study.path}: {key}: the lists of a block have {number:,} combinations; more than {MOST:,} are no grid"
+        )
     combinations = [dict(zip(factors, values, strict=True)) for values in product(*factors.values())]
     for options in combinations:
         for name in {options["task"], options.get("through") or NONE} - {NONE}:

@@ -20,16 +20,19 @@ studies/grid.py makes the list of its runs.
 """
 
 from dataclasses import dataclass, field
-from pathlib import Path
-
-import yaml
 
 from xstilts.errors import UserError
+from xstilts.shapes import Each, Maybe, misfit
+from xstilts.yaml_files import read_yaml
 
 NONE = "none"
 BLOCKS = ("intermediate", "target", "evaluation", "retrieval")
 OURS = ("name", "after", "through")  # keys of a block that are no options of its script
 FORMS = dict.fromkeys(("seeds", *BLOCKS, "questions"), list) | dict.fromkeys(("arguments", "low_resource"), dict)
+TYPES = dict.fromkeys(("model_name_or_path", "runs_dir", "report_dir"), str)
+TYPES |= dict.fromkeys(("data_dir", "config", "language_facts"), Maybe(str)) | {"questions": Maybe([str])}
+TYPES |= {"arguments": Maybe(dict.fromkeys(("intermediate", "target", "eval", "retrieval"), Maybe(dict)))}
+TYPES |= {"low_resource": Maybe(Each(Maybe(float)))}
 MEANT = {  # which of them, where
     "intermediate": ("task", "name"),
     "target": ("task", *OURS),
@@ -70,11 +73,9 @@ class Study:
 def read_study(path):
     """The Study in a YAML file. Raises UserError for what it does not know, and a study without runs."""
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = read_yaml(path)
     except OSError as error:
         raise UserError(f"study {path} cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid YAML ({' '.join(str(error).split())})") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected lines of `key: value`; studies/study.py shows an example")
     known = Study.__dataclass_fields__.keys() - {"path"}
@@ -87,6 +88,8 @@ def read_study(path):
     needed = ("model_name_or_path", "runs_dir", "report_dir", "seeds", "intermediate")
     if missing := [key for key in needed if not content.get(key)]:
         raise UserError(f"{path}: `{missing[0]}` is missing or empty")
+    if wrong := misfit(content, TYPES):
+        raise UserError(f"{path}: {wrong}")
     if given := [name for name in GIVEN if name in content.get("arguments", {})]:
         raise UserError(f"{path}: arguments: `{given[0]}` is the study's to give; take it away")
     for key in ("runs_dir", "report_dir"):
@@ -112,8 +115,16 @@ def check_block(study, key, block):
     if key == "intermediate" and block == NONE:
         return
     if not isinstance(block, dict) or ("task" not in block and key != "evaluation"):
-        raise UserError(f"{study.path}: {key}: '{block}' is no set of options with a `task:`")
+        raise UserError(f"{study.path}: {key}: '{block!s:.200}' is no set of options with a `task:`")
+    for name, value in block.items():
+        if name in ("task", *OURS) and not _is_text(value, several=name != "name"):
+            raise UserError(f"{study.path}: {key}: `{name}` must be text, not {value!r:.100}; put it in quotes")
     if given := [name for name in GIVEN if name in block]:
         raise UserError(f"{study.path}: {key}: `{given[0]}` is the study's to give, not a block's; take it away")
     if lost := [name for name in (*OURS, "task") if name in block and name not in MEANT[key]]:
         raise UserError(f"{study.path}: {key}: `{lost[0]}` means nothing here; take it away")
+
+
+def _is_text(value, several):
+    """Whether a value is text (or null, as if it were not there), or a list of such."""
+    return all(isinstance(each, str | None) for each in (value if several and isinstance(value, list) else [value]))

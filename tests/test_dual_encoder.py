@@ -354,7 +354,7 @@ def test_questions_and_sentences_of_xquad_r(tmp_path):
         ({"sentence_breaks": [[0, 5, 9]]}, r"paragraph 1: the sentence break \[0, 5, 9\] is not within"),
         (
             {"qas": [{"id": "a", "question": None, "answers": [{"answer_start": 0}]}]},
-            "question is null, not text",
+            "question' is null, not text",
         ),
         ({"sentences": ["It is old!"]}, "paragraph 1: 'sentences' are not those at 'sentence_breaks'"),
         ({"qas": [{"id": "a"}]}, "not SQuAD JSON .*has no 'question'"),
@@ -476,7 +476,7 @@ def test_candidates_are_one_pool(tmp_path):
             "the article has no text; .* no_text files .* get-mewsli-x.sh",
         ),
         (mewslix.MENTIONS.read, article(mention("m", "Q1", "Ulm", 10)), "'Ulm' is not at 10 to 13 .* damaged"),
-        (mewslix.MENTIONS.read, {"context": {}}, "not in the form of Mewsli-X .no 'mentions'"),
+        (mewslix.MENTIONS.read, {"context": article()["context"]}, "not in the form of Mewsli-X .no 'mentions'"),
         (mewslix.TASK.source.read, article(), "not in the form of Mewsli-X .no 'contextual_mention'"),
         (mewslix.ENTITIES.read, entity("Q1", spans=()), "entity Q1 has no description"),
         (mewslix.ENTITIES.read, entity("Q1", spans=((-2, 5),)), "the sentence from -2 to 5 is not within the text"),

@@ -445,5 +445,5 @@ def word_line(number):
 def test_lines_are_read_one_by_one(write):
     lines = numbered_lines(write(b"\xef\xbb\xbfone\ntwo\r\nthr\xffee\n", "late.txt"))
     assert [next(lines), next(lines)] == [(1, "one"), (2, "two")]
-    with pytest.raises(UserError, match=r"late\.txt, line 3: not UTF-8 \(byte 14\)"):
+    with pytest.raises(UserError, match=r"late\.txt, line 3: not UTF-8 \(byte 15\)"):
         next(lines)

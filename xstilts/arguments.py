@@ -7,11 +7,12 @@ import os
 import sys
 from pathlib import Path
 
-import yaml
 from transformers import HfArgumentParser
 
 from xstilts.errors import UserError
-from xstilts.json_files import read_json
+from xstilts.run_files import read_run
+from xstilts.shapes import Each, Maybe, misfit
+from xstilts.yaml_files import read_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / "configs"
@@ -74,7 +75,7 @@ def hide_token(args):
 
 def inherited_seed(checkpoint):
     """`--seed N` of the run that wrote a checkpoint, nothing for a base model."""
-    run = read_json(Path(checkpoint or "") / "run.json")
+    run = read_run(Path(checkpoint or "") / "run.json")
     return ["--seed", str(run["seed"])] if run else []
 
 
@@ -106,13 +107,12 @@ def task_files():
 def read_config(path):
     """A config file as a dictionary of dictionaries. Raises UserError where it is none."""
     try:
-        tables = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        tables = read_yaml(path)
     except OSError as error:
         raise UserError(f"--config {path} cannot be read ({error.strerror})") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
-        raise UserError(f"{path}: expected `defaults:` and a section of `option: value` lines per task")
+    tables = {} if tables is None else tables
+    if wrong := misfit(tables, Each(dict)) or misfit(tables, {"recipes": Maybe(Each(dict))}):
+        raise UserError(f"{path}: expected `defaults:` and a section of `option: value` lines per task; {wrong}")
     return tables
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from xstilts.errors import UserError
 
 CHECKSUM = "checksum"
+CHECKED = "checked"  # at the other end of the file: says that a checksum belongs to it, wherever that went
 
 
 def write_json(path, content):
@@ -19,7 +20,7 @@ def write_json(path, content):
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    plain = json.loads(json.dumps(content, default=str))
+    plain = {CHECKED: True, **json.loads(json.dumps(content, default=str))}
     try:
         with open(partial, "w", encoding="utf-8", errors="backslashreplace") as file:
             json.dump({**plain, CHECKSUM: checksum(plain)}, file, indent=1, ensure_ascii=False)
@@ -40,15 +41,29 @@ def read_json(path):
     try:
         with open(path, encoding="utf-8") as file:
             content = json.load(file)
+        return _unchanged(content) if isinstance(content, dict) else content
     except FileNotFoundError:
         return None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not valid JSON ({error}); delete it or its directory") from error
-    given = content.pop(CHECKSUM, None) if isinstance(content, dict) else None
-    if given is not None and given != checksum(content):
+    except _Changed as error:
         raise UserError(
             f"{path} was changed after it was written: its checksum is another one; delete it or its directory, and run again"
-        )
+        ) from error
+    except (ValueError, RecursionError) as error:
+        reason = str(error).split(";")[0]
+        raise UserError(f"{path} is not valid JSON ({reason}); delete it or its directory") from error
+
+
+class _Changed(Exception):
+    """The checksum of a file is not that of its content."""
+
+
+def _unchanged(content):
+    """Content without what guards it. Raises _Changed where that says so."""
+    guarded = CHECKED in content or CHECKSUM in content
+    given = content.pop(CHECKSUM, None)
+    if guarded and given != checksum(content):
+        raise _Changed
+    content.pop(CHECKED, None)
     return content
 
 

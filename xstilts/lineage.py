@@ -4,9 +4,9 @@ import os
 
 from xstilts.checkpoint import has_task_head, model_fingerprint
 from xstilts.errors import UserError
-from xstilts.json_files import read_json
 from xstilts.language_codes import language_of
 from xstilts.names import check_lineage, check_name
+from xstilts.run_files import read_run
 from xstilts.sealed import damage
 from xstilts.task import of_benchmark
 
@@ -19,7 +19,7 @@ def lineage_of(path):
 
     Raises UserError for a run that is not finished, and for one whose files are not what it wrote.
     """
-    record = read_json(os.path.join(path, "run.json"))
+    record = read_run(os.path.join(path, "run.json"))
     if record:
         check_files(path, record)
         check_lineage(record["lineage"], os.path.join(path, "run.json"))

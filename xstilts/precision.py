@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from xstilts.errors import UserError, say
-from xstilts.json_files import read_json
+from xstilts.run_files import read_run
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 GIVEN = ("bf16", "fp16", "bf16_full_eval", "fp16_full_eval")  # the Trainer's own options, which win over auto
@@ -64,6 +64,6 @@ def is_there(precision, device):
 
 def trained_precision(checkpoint):
     """The precision of the run that wrote a checkpoint, None for a checkpoint of another origin."""
-    run = read_json(Path(checkpoint) / "run.json")
-    mixed = run["arguments"].get("mixed_precision") if run else None
+    run = read_run(Path(checkpoint) / "run.json") or {}
+    mixed = (run.get("arguments") or {}).get("mixed_precision")
     return next((name for name, theirs in MIXED.items() if theirs == mixed), None)

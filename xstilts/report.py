@@ -11,6 +11,7 @@ from xstilts.errors import UserError
 from xstilts.json_files import read_json
 from xstilts.lineage import trained_for
 from xstilts.marks import of_data
+from xstilts.run_files import check_run
 
 TRANSFER, COMPARED = "transfer-", "compared-with-"
 LAYOUT = 1  # `format` of run.json
@@ -29,7 +30,11 @@ def collect(folders):
 
 
 def _of_this_layout(path, run):
-    if missing := _missing_in(run):
+    missing = _missing_in(run)
+    if not missing:
+        check_run(path, run)
+        missing = _missing_in_lineage(run["lineage"])
+    if missing:
         number = run.get("format", "none") if isinstance(run, dict) else "none"
         raise UserError(
             f"{path} has another layout (format {number}, {missing}) than this version reads ({LAYOUT}); evaluate its "
@@ -42,10 +47,14 @@ def _missing_in(run):
     """What a run.json lacks, in words; "" for one that can be read."""
     if not isinstance(run, dict) or run.get("format", LAYOUT) != LAYOUT:
         return "an older or newer one"
-    for name in ("phase", "lineage", "seed", *NEEDED.get(run.get("phase"), ())):
-        if name not in run:
-            return f"no `{name}`"
-    first, *records = run["lineage"] or [{}]
+    needed = NEEDED.get(str(run.get("phase")), ())
+    lost = [name for name in ("phase", "lineage", "seed", *needed) if run.get(name) is None]
+    return f"no `{lost[0]}`" if lost else ""
+
+
+def _missing_in_lineage(lineage):
+    """The same of its lineage."""
+    first, *records = lineage
     for record, names in [(first, ("base_model", "fingerprint")), *((each, ("task", "factors")) for each in records)]:
         if lost := [name for name in names if name not in record]:
             return f"no `{lost[0]}` in its lineage"

@@ -1,8 +1,8 @@
 """Whether a value from a file has the shape that is expected of it: said once, so that no reader stumbles over another type.
 
-A shape is a type (str, int, float, bool, dict, list; an int is a float, a bool is neither), `range(a, b)` for whole numbers from
-a to below b, [shape] for a list, {name: shape} for an object with these keys among others, `Each(shape)` for an object of any keys,
-and `Maybe(shape)` for a value that may be null or a key that may be missing.
+A shape is a type (str, int, float, bool, dict, list; an int is a float, a bool is neither; object is anything), `range(a, b)`
+for whole numbers from a to below b, [shape] for a list, {name: shape} for an object with these keys among others, `Each(shape)`
+for an object of any keys, and `Maybe(shape)` for a value that may be null or a key that may be missing.
 """
 
 from typing import NamedTuple
@@ -36,7 +36,7 @@ def check_shape(value, shape, where):
 
 def misfit(value, shape, name=""):
     """The first thing about a value that does not fit its shape, in words; "" where all does."""
-    if type(value) is shape or (isinstance(shape, range) and type(value) is int and value in shape):
+    if shape is object or type(value) is shape or (isinstance(shape, range) and type(value) is int and value in shape):
         return ""
     if isinstance(shape, Maybe):
         return "" if value is None else misfit(value, shape.shape, name)
@@ -48,13 +48,13 @@ def misfit(value, shape, name=""):
         return _first(_key_misfit(value, key, each, name) for key, each in shape.items())
     if shape is float and type(value) is int:
         return ""
-    return f"{name or 'the content'} is {_shown(value)}, not {_named(shape)}"
+    return f"{_quoted(name)} is {_shown(value)}, not {_named(shape)}"
 
 
 def _key_misfit(value, key, shape, name):
     if key in value:
         return misfit(value[key], shape, _inside(name, key))
-    return "" if isinstance(shape, Maybe) else f"{name + ' has ' if name else ''}no '{key}'"
+    return "" if isinstance(shape, Maybe) else f"{_quoted(name)} has no '{key}'" if name else f"no '{key}'"
 
 
 def _first(found):
@@ -62,7 +62,11 @@ def _first(found):
 
 
 def _inside(name, key):
-    return f"{name}.{key}" if name else f"'{key:.40}'"
+    return f"{name}.{key:.40}" if name else f"{key:.40}"
+
+
+def _quoted(name):
+    return f"'{name}'" if name else "the content"
 
 
 def _shown(value):

@@ -4,7 +4,6 @@ What XTREME's scorer takes without a word (a question without an answer) is scor
 would pair wrongly, is a UserError with the file and the line. Label files have the same layout and formats.
 """
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +12,9 @@ from functools import partial
 from xstilts import answers, scoring
 from xstilts.errors import UserError
 from xstilts.placeholders import ADVICE, Placeholders
+from xstilts.readers import squad_paragraphs
+from xstilts.shapes import misfit
+from xstilts.text_files import parse_json, text_of
 
 WORD, TAG, ENTITY = (
     r"\S+",
@@ -57,17 +59,9 @@ def score_files(task, language, predictions, labels):
 # ---- text -----------------------------------------------------------------------------------------------------------
 
 
-def read_text(path):
-    """Text of a UTF-8 file, without a byte-order mark. Raises UserError with the line of what is not UTF-8."""
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}, line {error.object.count(10, 0, error.start) + 1}: not UTF-8") from error
-
-
 def read_lines(path):
     """Lines without white space around them, and without empty ones at the end."""
-    lines = [line.strip() for line in read_text(path).split("\n")]
+    lines = [line.strip() for line in text_of(path).split("\n")]
     while lines and not lines[-1]:
         lines.pop()
     return lines
@@ -80,14 +74,11 @@ def check_line(path, number, text, pattern, gold):
         raise Placeholders(f"{wrong}; {ADVICE}") if gold else UserError(wrong)
 
 
-def parse_json(path, text, line=1):
-    """Content of a JSON object that begins at `line` of a file."""
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}, line {line + error.lineno - 1}: not valid JSON ({error.msg})") from error
+def json_object(path, text, line=None):
+    """Content of a JSON object that is a file's, or that stands in a line of it."""
+    content = parse_json(text, path, line)
     if not isinstance(content, dict):
-        raise UserError(f"{path}, line {line}: not a JSON object")
+        raise UserError(f"{path}, line {line or 1}: not a JSON object")
     return content
 
 
@@ -98,11 +89,19 @@ def read_labels(path, pattern=WORD, gold=False):
     """One label a line, or in XCOPA's .jsonl files one object with a `label`."""
     labels = read_lines(path)
     if path.suffix == ".jsonl":
-        rows = [parse_json(path, line, number) for number, line in enumerate(labels, start=1)]
-        labels = [str(row.get("label", "")) for row in rows]
+        rows = [json_object(path, line, number) for number, line in enumerate(labels, start=1)]
+        labels = [_label_in(path, number, row) for number, row in enumerate(rows, start=1)]
     for number, label in enumerate(labels, start=1):
         check_line(path, number, label, pattern, gold)
     return labels
+
+
+def _label_in(path, number, row):
+    """The label in a line of JSON, "" where there is none."""
+    label = row.get("label", "")
+    if type(label) not in (str, int):
+        raise UserError(f"{path}, line {number}: 'label' is {label!r:.40}, neither text nor a whole number")
+    return str(label)
 
 
 def score_labels(predictions, labels, language):
@@ -155,12 +154,10 @@ def read_answers(path):
 
 def read_questions(path):
     """SQuAD's JSON -> [(question id, [reference answers])]."""
-    content = parse_json(path, read_text(path))
-    try:
-        questions = [q for article in content["data"] for paragraph in article["paragraphs"] for q in paragraph["qas"]]
-        return [(question["id"], [answer["text"] for answer in question["answers"]]) for question in questions]
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path}: not SQuAD JSON (missing {error})") from error
+    shape = {"data": [{"paragraphs": [{"qas": [{"id": str, "answers": [{"text": str}]}]}]}]}
+    paragraphs = squad_paragraphs(path, shape)
+    questions = [question for _, paragraph in paragraphs for question in paragraph["qas"]]
+    return [(question["id"], [answer["text"] for answer in question["answers"]]) for question in questions]
 
 
 def score_answers(predictions, questions, language, metric):
@@ -180,7 +177,7 @@ def read_pairs(path, gold=False):
 
 def read_rankings(path):
     """JSON: {query id: [ids, the best first]}; labels: {query id: [right ids]}."""
-    return _values_of(path, list, "a list of ids")
+    return _values_of(path, [str], "a list of ids")
 
 
 def read_entities(path):
@@ -196,10 +193,10 @@ def score_rankings(predictions, labels, language):
     return scoring.ranking(found, list(labels.values())), _id_notes(predictions, list(labels))
 
 
-def _values_of(path, kind, named):
-    content = parse_json(path, read_text(path))
+def _values_of(path, shape, named):
+    content = json_object(path, text_of(path))
     for id, value in content.items():
-        if not isinstance(value, kind):
+        if misfit(value, shape):
             raise UserError(f"{path}: '{id}' has {value!r:.40}, not {named}")
     return content
 

@@ -6,9 +6,9 @@ import torch
 
 from xstilts.checkpoint import check_head, depth_of, load_model, model_fingerprint, stored_encoder
 from xstilts.errors import UserError, say
-from xstilts.json_files import read_json
 from xstilts.layers import encoder_of, layers_of, modules_of, parse_layers
 from xstilts.loading import distrust
+from xstilts.run_files import read_run
 
 OPTION = "--transfer_layers"
 
@@ -45,9 +45,9 @@ def base_model_of(path, lineage):
     if len(lineage) == 1:
         raise UserError(f"{OPTION}: {path} has no record of what it was trained from; {advice}")
     seen = []
-    while run := read_json(os.path.join(path, "run.json")):
+    while run := read_run(os.path.join(path, "run.json")):
         seen.append(path)
-        path = run.get("arguments", {}).get("model_name_or_path")
+        path = (run.get("arguments") or {}).get("model_name_or_path")
         if not isinstance(path, str) or not path.isprintable() or path in seen:
             raise UserError(f"{OPTION}: {seen[-1]}/run.json does not say what it was trained from; {advice}")
     distrust(path)

@@ -1,0 +1,77 @@
+"""YAML files -> plain values, with one clear line for whatever else they hold."""
+
+import yaml
+
+from xstilts.errors import UserError
+from xstilts.text_files import text_of
+
+MOST = 100_000  # values of a file, counting those that an alias repeats
+PLAIN = (str, int, float, bool, type(None))
+
+
+class _Loader(yaml.SafeLoader):
+    """Dates stay text as they are written, and a key that a mapping has twice is an error."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012, as in the class above
+        first: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:timestamp"]
+        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_mapping(self, node, deep=False):
+        if isinstance(node, yaml.MappingNode):
+            names = [(key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            twice = [name for place, name in enumerate(names) if name in names[:place]]
+            if twice and twice[0][0] != "tag:yaml.org,2002:merge":
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key '{twice[0][1]}' stands there twice", node.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path):
+    """Text, numbers, true, false, null, lists, and mappings with keys of text. Raises UserError, one line with the file, for what
+    is not UTF-8, no YAML or anything else, and OSError for a file that cannot be read."""
+    text = text_of(path)
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        _count(node, {})
+        content = None if node is None else loader.construct_document(node)
+    except RecursionError as error:
+        raise UserError(f"{path} is not valid YAML (nested too deeply)") from error
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+        raise UserError(f"{path} is not valid YAML ({' '.join(str(error).split())[:300]})") from error
+    if wrong := _not_plain(content):
+        raise UserError(f"{path}: {wrong}")
+    return content
+
+
+def _count(node, counts):
+    """How many values a node is of. Raises ValueError for more than MOST, which few lines of aliases can be, and for one that
+    contains itself."""
+    if not isinstance(node, yaml.CollectionNode):
+        return 1
+    if counts.get(node, 0) is None:
+        raise ValueError("an alias of something that it is a part of")
+    if node not in counts:
+        counts[node] = None
+        parts = [part for each in node.value for part in (each if isinstance(each, tuple) else (each,))]
+        counts[node] = 1 + sum(_count(part, counts) for part in parts)
+        if counts[node] > MOST:
+            raise ValueError(f"more than {MOST:,} values, some by way of aliases")
+    return counts[node]
+
+
+def _not_plain(value):
+    """The first thing that no command line can hold, in words; "" where there is none."""
+    if isinstance(value, dict):
+        if keys := [key for key in value if not isinstance(key, str)]:
+            return f"the key {keys[0]!r:.40} is no text; put it in quotes"
+        return next(filter(None, map(_not_plain, [*value, *value.values()])), "")
+    if isinstance(value, list):
+        return next(filter(None, map(_not_plain, value)), "")
+    if not isinstance(value, PLAIN):
+        return f"{value!r:.40} is neither text, a number, true or false; put it in quotes"
+    if isinstance(value, str) and ("\0" in value or any("\ud800" <= character <= "\udfff" for character in value)):
+        return f"{value!r:.40} is no text that a command line can hold"
+    return ""
