@@ -61,6 +61,11 @@ def save_tiny_encoder(folder, seed=0, **options):
     return str(folder)
 
 
+def pytest_addoption(parser):
+    """How many damaged files tests/test_fuzzing.py reads: `--inputs 10000` on demand, other ones each time."""
+    parser.addoption("--inputs", type=int, default=None, metavar="N", help="read N damaged files, of other seeds each time")
+
+
 @pytest.fixture(scope="session")
 def tokenizer():
     """The tiny tokenizer."""

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 
 from xstilts.errors import UserError
 
@@ -65,6 +66,6 @@ def parse_json(text, where, line=None):
 def _object(pairs):
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r:.40} stands there twice")
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"the key {twice!r:.40} stands there twice")
     return found

@@ -1,5 +1,7 @@
 """YAML files -> plain values, with one clear line for whatever else they hold."""
 
+from collections import Counter
+
 import yaml
 
 from xstilts.errors import UserError
@@ -19,11 +21,10 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node, deep=False):
         if isinstance(node, yaml.MappingNode):
-            names = [(key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-            twice = [name for place, name in enumerate(names) if name in names[:place]]
-            if twice and twice[0][0] != "tag:yaml.org,2002:merge":
+            names = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+            if twice := [name for name, count in names.items() if count > 1]:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key '{twice[0][1]}' stands there twice", node.start_mark
+                    None, None, f"the key '{twice[0]}' stands there twice", node.start_mark
                 )
         return super().construct_mapping(node, deep)
 
