@@ -6,30 +6,34 @@ import re
 from hypothesis import strategies as st
 
 NASTY = [  # what text should not hold, or what readers stumble over
-    b"\xff", b"\x80", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xff\xfe", b"\xef\xbb\xbf", b"\r", b"\r\n", b"\n\n", b"\0",
-    b"\x0b", b"\x0c", b"\x1c", "\x85".encode(), "\u2028".encode(), "\u200f".encode(), "\u202e".encode(), "\u0661".encode(),
-    b"\\ud800", b"\\udc00x", b"\\u0000", b"\t", b'"', b'""', b"\\", b"#", b"_", b"-", b"(", b")", b"[", b"{", b"}", b"]", b",", b":",
+    b"\xff", b"\x80", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xff\xfe", b"\xef\xbb\xbf", b"\r", b"\r\n", b"\n\n",
+    b"\0", b"\x0b", b"\x0c", b"\x1c", "\x85".encode(), "\u2028".encode(), "\u200f".encode(), "\u202e".encode(), "\u0661".encode(),
+    b"\\ud800", b"\\udc00x", b"\\u0000", b"\t", b'"', b'""', b"\\", b"#", b"_", b"-", b"(", b")", b"[", b"{", b"}", b"]", b",",
+    b":",
     b"*a", b"&a ", b"- ", b"  ", b"? ", b"!!timestamp ", b"2024-13-45", b"0b_", b"9" * 5_000, b"1e999", b"NaN", b"-1",
     b"[" * 100_000, b'{"a":' * 100_000, b"(<T S 0 2> " * 10_000, b"x" * 200_000, b"x\t" * 50_000, b"- " * 2_000,
 ]  # fmt: skip
 WRONG = [  # JSON in the place of a value
-    "null", "true", "0", "1", "-1", "1.5", "NaN", "Infinity", "1e999", "9" * 5_000, "9" * 30, "2147483648", '""', '"x"', '"\\ud800"',
+    "null", "true", "0", "1", "-1", "1.5", "NaN", "Infinity", "1e999", "9" * 5_000, "9" * 30, "2147483648", '""', '"x"',
+    '"\\ud800"',
     '"\\udc00 x"', '"\\u0000"', '"\\u200f\\u202ex"', '"a\\nb\\r\\u2028c\\td"', "[]", "[null]", "[[[]]]", '["x"]', "[1]", "{}",
     '{"a": 1}', "[" * 900 + "]" * 900, "[" * 100_000, '{"a": 1, "a": 2}', '"' + "x" * 150_000 + '"',
 ]  # fmt: skip
 WRONG_YAML = [
     "null", "true", "1", "-1", ".nan", "1.5", "9" * 5_000, "2024-01-01", "2024-13-45", "[]", "[a, a]", "[[a], {b: c}]", "{}",
-    "{a: [1, 2]}", "{1: 2}", "{[a]: b}", "{a: 1, a: 2}", "&x [*x]", "*nothing", "!!timestamp x", "!!int ''", "!!binary x", "!!set {a}",
-    "!!python/object:os.system x", '"\\uD800"', '"\\0"', "'", "|", "[" * 3_000, "{a: " * 3_000, "0b_", "no", "../..", "mnli", "all",
-    "&a [x, x, x, x, x, x, x, x, x, &b [*c]]", "[&a [x,x,x,x,x,x], &b [*a,*a,*a,*a,*a,*a], &c [*b,*b,*b,*b,*b,*b], "
+    "{a: [1, 2]}", "{1: 2}", "{[a]: b}", "{a: 1, a: 2}", "&x [*x]", "*nothing", "!!timestamp x", "!!int ''", "!!binary x",
+    "!!set {a}",
+    "!!python/object:os.system x", '"\\uD800"', '"\\0"', "'", "|", "[" * 3_000, "{a: " * 3_000, "0b_", "no", "../..", "mnli",
+    "all", "&a [x, x, x, x, x, x, x, x, x, &b [*c]]", "[&a [x,x,x,x,x,x], &b [*a,*a,*a,*a,*a,*a], &c [*b,*b,*b,*b,*b,*b], "
     "&d [*c,*c,*c,*c,*c,*c], &e [*d,*d,*d,*d,*d,*d], &f [*e,*e,*e,*e,*e,*e], &g [*f,*f,*f,*f,*f,*f], [*g,*g,*g,*g,*g]]",
 ]  # fmt: skip
 HOLE = "a hole for another value"
+TALLY = {}  # part: a Counter of its inputs, and of what became of them
 
 
 @st.composite
 def damaged(draw, content, times=3, values=None):
-    """`content` with one to `times` kinds of damage; `values` is the form whose values may change: "json", "json lines", "yaml"."""
+    """`content` with one to `times` kinds of damage; `values` is the form whose values may change: json, json lines, yaml."""
     kinds = [*BYTES, *([VALUES[values]] * len(BYTES) if values else [])]
     for _ in range(draw(st.integers(1, times))):
         content = draw(st.sampled_from(kinds))(draw, content)
@@ -176,5 +180,19 @@ def change_yaml(draw, content):
     return content[: match.start()] + draw(st.sampled_from(WRONG_YAML)).encode() + content[match.end() :]
 
 
-BYTES = [truncate, cut, repeat, swap, flip, flip, insert, insert, overwrite, change_lines, change_lines, begin_with, nothing]
+BYTES = [
+    truncate,
+    cut,
+    repeat,
+    swap,
+    flip,
+    flip,
+    insert,
+    insert,
+    overwrite,
+    change_lines,
+    change_lines,
+    begin_with,
+    nothing,
+]
 VALUES = {"json": change_value, "json lines": change_value_in_a_line, "yaml": change_yaml}

@@ -9,12 +9,12 @@ import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tasks import (
-    anli, bucc2018, bucc2018_pairs, ccg, commonsenseqa, copa, cosmosqa, hellaswag, lareqa, mewslix, mlqa, mnli, panx, pawsx, qqp, siqa,
-    snli, squad, squad_v2, tatoeba, tydiqa, udpos, xcopa, xnli, xquad,
-)  # fmt: skip
+from tasks import load_task, task_names
 from xstilts import mlm
 from xstilts.readers import Dropped
+from xstilts.task import RetrievalTask, Task
+
+TASKS = {name: load_task(name, (Task, RetrievalTask)) for name in task_names()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,15 +137,29 @@ def packed(**members):
     return stream.getvalue()
 
 
-PAIR = {"gold_label": "neutral", "sentence1": "A man sits.", "sentence2": "Ein Mann schläft \u2028 nicht.", "pairID": "1"}
+PAIR = {
+    "gold_label": "neutral",
+    "sentence1": "A man sits.",
+    "sentence2": "Ein Mann schläft \u2028 nicht.",
+    "pairID": "1",
+}
 PAIRS = [{**PAIR, "gold_label": label} for label in ("neutral", "-", "entailment", "contradiction", "-")]
 COPA = {"premise": "It rained.", "choice1": "I slept.", "choice2": "I got wet.", "question": "effect", "label": 1}
 HELLASWAG = {"ind": 4, "activity_label": "Sitting", "ctx_a": "A man sits.", "ctx_b": "he", "label": 1}
 HELLASWAG |= {"endings": ["runs.", "sleeps.", "eats.", "sings."], "split": "train", "source_id": "x"}
 CHOICES = [{"label": letter, "text": f"text {letter}"} for letter in "ABCDE"]
 QUESTION = {"stem": "Where is milk kept?", "question_concept": "milk", "choices": CHOICES}
-SIQA = {"context": "Kim ran.", "question": "Why?", "answerA": "to win", "answerB": "to lose", "answerC": "no", "correct": "B"}
-TSV = 'A man sits.\tHe does.\tneutral\r\n"He said ""no""\t."\tЧто?\tcontradiction\r\n\r\na\t"b"\tentailment\r\n'.encode()
+SIQA = {
+    "context": "Kim ran.",
+    "question": "Why?",
+    "answerA": "to win",
+    "answerB": "to lose",
+    "answerC": "no",
+    "correct": "B",
+}
+TSV = (
+    'A man sits.\tHe does.\tneutral\r\n"He said ""no""\t."\tЧто?\tcontradiction\r\n\r\na\t"b"\tentailment\r\n'.encode()
+)
 COSMOS = (
     "id,context,question,answer0,answer1,answer2,answer3,label\n"
     '1,"It rained.\nWe ""left"".",Why?,wet,dry,no,yes,0\n2,Nothing.,What?,a,b,c,"d, e",3\n3,x,y,a,b,c,d,1\n'
@@ -158,7 +172,9 @@ TREES += words(("_", "NOUN")) + words(("Sie", "PRON"), ("singt", "VERB"))
 PANX = "de:Ulm\tB-LOC\nde:ist\tO\nde:\u00a0\tO\n\nde:#\tO\nde:Ada\tI-PER\n\n"
 UNER = "# text = Ulm\n1\tUlm\tB-LOC\t-\tx\n2\tist\tO\t-\t-\n\n# a\n1-2\tzum\tO\t-\t-\n1\tzu\tO\t-\t-\n2\tdem\tO\t-\t-\n"
 LEAF = "(<L {0} NN NN {1} {0}>)"
-TREE = f"(<T S[dcl] 0 2> {LEAF.format('NP', 'She')} (<T S 1 2> {LEAF.format('S', 'sings')} {LEAF.format('.', '-LRB-')} ) )"
+TREE = (
+    f"(<T S[dcl] 0 2> {LEAF.format('NP', 'She')} (<T S 1 2> {LEAF.format('S', 'sings')} {LEAF.format('.', '-LRB-')} ) )"
+)
 AUTO = "".join(f"ID=wsj_0001.{number} PARSER=GOLD NUMPARSE=1\n{TREE}\n" for number in (1, 2, 3))
 TEXT = "It is old. It stands. It is old."
 PARAGRAPH = {
@@ -174,7 +190,11 @@ XQUAD_R = json.dumps({"data": [{"title": "t", "paragraphs": [PARAGRAPH]}]}).enco
 NEWS = "Strike in Lindow\n\nIn {old} Lindow it rains. It stops in  Ulm."
 SPANS = [{"start": 0, "end": 16}, {"start": 18, "end": 43}, {"start": 44, "end": 61}]
 CONTEXT = {"document_id": "1", "language": "en", "text": NEWS, "sentence_spans": SPANS}
-ENTITY = {"entity_id": "Q1", "description": "One. Two.", "sentence_spans": [{"start": 0, "end": 4}, {"start": 5, "end": 9}]}
+ENTITY = {
+    "entity_id": "Q1",
+    "description": "One. Two.",
+    "sentence_spans": [{"start": 0, "end": 4}, {"start": 5, "end": 9}],
+}
 
 
 def mention(id, text, start):
@@ -186,7 +206,7 @@ def mention(id, text, start):
 MENTIONS = [mention("m1", "Lindow", 10), mention("m2", "rains. It", 37), mention("m3", "Lindow", 27)]
 WIKIPEDIA = [{"contextual_mention": {"context": CONTEXT, "mention": each}, "entity": ENTITY} for each in MENTIONS]
 BUCC = {
-    "de": "de-1\tDie Katze.\nde-2\t Ein\tSatz.\r\nde-3\tAlt.\n".encode(),
+    "de": b"de-1\tDie Katze.\nde-2\t Ein\tSatz.\r\nde-3\tAlt.\n",
     "en": b"en-1\tOld.\nen-2\tThe cat.\nen-3\tA lamp.\n",
     "gold": b"de-1\ten-2\nde-3\ten-1\n",
 }
@@ -221,52 +241,54 @@ def count_mentions(content):
 
 
 FORMS = (
-    in_lines("mnli", mnli.TASK, "train", "mnli/multinli_1.0_train.jsonl", *PAIRS),
-    in_lines("snli", snli.TASK, "test", "snli/snli_1.0_test.jsonl", *PAIRS),
-    in_lines("anli", anli.TASK, "test", "anli/R1/test.jsonl",
+    in_lines("mnli", TASKS["mnli"], "train", "mnli/multinli_1.0_train.jsonl", *PAIRS),
+    in_lines("snli", TASKS["snli"], "test", "snli/snli_1.0_test.jsonl", *PAIRS),
+    in_lines("anli", TASKS["anli"], "test", "anli/R1/test.jsonl",
         *({"uid": str(n), "context": "x y", "hypothesis": "z", "label": label} for n, label in enumerate("enc"))),
-    in_lines("copa", copa.TASK, "train", "copa/train.jsonl", *({**COPA, "idx": n} for n in range(3))),
-    in_lines("xcopa", xcopa.TASK, "test", "xcopa/test.et.jsonl", *({**COPA, "idx": n} for n in range(3)), language="et"),
-    in_lines("hellaswag", hellaswag.TASK, "train", "hellaswag/hellaswag_train.jsonl", *[HELLASWAG] * 3),
-    in_lines("commonsenseqa", commonsenseqa.TASK, "train", "commonsenseqa/train_rand_split.jsonl",
+    in_lines("copa", TASKS["copa"], "train", "copa/train.jsonl", *({**COPA, "idx": n} for n in range(3))),
+    in_lines("xcopa", TASKS["xcopa"], "test", "xcopa/test.et.jsonl", *({**COPA, "idx": n} for n in range(3)), language="et"),
+    in_lines("hellaswag", TASKS["hellaswag"], "train", "hellaswag/hellaswag_train.jsonl", *[HELLASWAG] * 3),
+    in_lines("commonsenseqa", TASKS["commonsenseqa"], "train", "commonsenseqa/train_rand_split.jsonl",
         *({"id": str(n), "question": QUESTION, "answerKey": letter} for n, letter in enumerate("AEC"))),
-    in_lines("siqa", siqa.TASK, "train", "socialiqa/socialIQa_v1.4_trn.jsonl", *[SIQA] * 3),
-    form("xnli", xnli.TASK, "test", "xnli/test-de.tsv", TSV, "de", count=count_lines),
-    form("xnli translated", xnli.TASK, "train", "xnli/XNLI-MT-1.0/multinli/multinli.train.de.tsv",
+    in_lines("siqa", TASKS["siqa"], "train", "socialiqa/socialIQa_v1.4_trn.jsonl", *[SIQA] * 3),
+    form("xnli", TASKS["xnli"], "test", "xnli/test-de.tsv", TSV, "de", count=count_lines),
+    form("xnli translated", TASKS["xnli"], "train", "xnli/XNLI-MT-1.0/multinli/multinli.train.de.tsv",
         b'premise\thypo\tlabel\n"So\tso"\tcontradictory\nx\ty\tneutral\n', "de", count=count_below_header),
-    form("pawsx", pawsx.TASK, "test", "pawsx/test-de.tsv", b"a\tb\t1\n\"c\td\"\te\t0\n", "de", count=count_lines),
-    form("pawsx x-final", pawsx.TASK, "test", "pawsx/x-final/de/test_2k.tsv",
+    form("pawsx", TASKS["pawsx"], "test", "pawsx/test-de.tsv", b"a\tb\t1\n\"c\td\"\te\t0\n", "de", count=count_lines),
+    form("pawsx x-final", TASKS["pawsx"], "test", "pawsx/x-final/de/test_2k.tsv",
         b"id\tsentence1\tsentence2\tlabel\n1\ta\tb\t1\n2\tNS\tb\t0\n3\tx\ty\tNS\n", "de", count=count_below_header),
-    form("qqp", qqp.TASK, "train", "qqp/train.tsv", QQP.encode(), count=count_below_header),
-    form("cosmosqa", cosmosqa.TASK, "train", "cosmosqa/train.csv", COSMOS.encode(), count=count_records),
-    in_json("squad", squad.TASK, "train", "squad/train-v1.1.json", questions("1", "2", "3")),
-    in_json("squad_v2", squad_v2.TASK, "train", "squad_v2/train-v2.0.json", questions("1", "2", "3", is_impossible=False)),
-    in_json("xquad", xquad.TASK, "test", "xquad/xquad.ru.json", questions("1", "2", "3"), language="ru"),
-    in_json("mlqa", mlqa.TASK, "test", "mlqa/MLQA_V1/test/test-context-de-question-de.json", questions("1", "2"), language="de"),
-    in_json("tydiqa", tydiqa.TASK, "train", "tydiqa/tydiqa-goldp-v1.1-train.json",
+    form("qqp", TASKS["qqp"], "train", "qqp/train.tsv", QQP.encode(), count=count_below_header),
+    form("cosmosqa", TASKS["cosmosqa"], "train", "cosmosqa/train.csv", COSMOS.encode(), count=count_records),
+    in_json("squad", TASKS["squad"], "train", "squad/train-v1.1.json", questions("1", "2", "3")),
+    in_json("squad_v2", TASKS["squad_v2"], "train", "squad_v2/train-v2.0.json", questions("1", "2", "3", is_impossible=False)),
+    in_json("xquad", TASKS["xquad"], "test", "xquad/xquad.ru.json", questions("1", "2", "3"), language="ru"),
+    in_json("mlqa", TASKS["mlqa"], "test", "mlqa/MLQA_V1/test/test-context-de-question-de.json", questions("1", "2"),
+        language="de"),
+    in_json("tydiqa", TASKS["tydiqa"], "train", "tydiqa/tydiqa-goldp-v1.1-train.json",
         questions("english--1", "russian--2", "english--3", "english--4")),
-    form("udpos", udpos.TASK, "test", "ud/UD_German-X/de_x-ud-test.conllu", TREES.encode(), "de",
+    form("udpos", TASKS["udpos"], "test", "ud/UD_German-X/de_x-ud-test.conllu", TREES.encode(), "de",
         count=count_sentences, found=found_sentences),
-    form("panx", panx.TASK, "test", "panx/test-de.tsv", PANX.encode(), "de", count=count_entities, found=found_sentences),
-    form("uner", panx.TASK, "test", "uner/UNER_German/de_x-ud-test.iob2", UNER.encode(), "de", count=count_entities,
+    form("panx", TASKS["panx"], "test", "panx/test-de.tsv", PANX.encode(), "de", count=count_entities, found=found_sentences),
+    form("uner", TASKS["panx"], "test", "uner/UNER_German/de_x-ud-test.iob2", UNER.encode(), "de", count=count_entities,
         found=found_sentences),
-    form("ccg", ccg.TASK, "train", "ccg/x/a-train.auto", AUTO.encode(),
+    form("ccg", TASKS["ccg"], "train", "ccg/x/a-train.auto", AUTO.encode(),
         count=lambda content: sum(line.startswith("ID=") for line in lines_of(content))),
-    form("tatoeba", tatoeba.TASK, "test", "tatoeba/tatoeba.deu-eng.deu",
+    form("tatoeba", TASKS["tatoeba"], "test", "tatoeba/tatoeba.deu-eng.deu",
         {"tatoeba/tatoeba.deu-eng.deu": "Ja.\r\nÄh\u2028nein.\r\n".encode(), "tatoeba/tatoeba.deu-eng.eng": b"Yes.\nNo.\n"}, "de",
         count=lambda content: len(content.decode("utf-8-sig").removesuffix("\n").split("\n"))),
-    form("bucc2018", bucc2018.TASK, "test", "bucc2018/de-en.test.de", BUCC_FILES, "de", count=count_lines,
+    form("bucc2018", TASKS["bucc2018"], "test", "bucc2018/de-en.test.de", BUCC_FILES, "de", count=count_lines,
         found=lambda rows, dropped: len(rows[0]["sentence1"])),
-    form("bucc2018 gold", bucc2018_pairs.TASK, "test", "bucc2018/de-en.test.de", BUCC_FILES, "de", count=lambda content: 2,
+    form("bucc2018 gold", TASKS["bucc2018_pairs"], "test", "bucc2018/de-en.test.de", BUCC_FILES, "de", count=lambda content: 2,
         found=lambda rows, dropped: 2),
-    form("bucc2018 archive", bucc2018.TASK, "test", "bucc2018/bucc2018-de-en.training-gold.tar.bz2", packed(**BUCC), "de",
+    form("bucc2018 archive", TASKS["bucc2018"], "test", "bucc2018/bucc2018-de-en.training-gold.tar.bz2", packed(**BUCC), "de",
         count=lambda content: (3, 3, 2), found=lambda rows, dropped: tuple(map(len, rows[0].values()))),
-    in_json("lareqa", lareqa.PARAGRAPHS, "test", "lareqa/xquad-r/de.json", XQUAD_R, language="de",
+    in_json("lareqa", TASKS["lareqa"].retrieval.queries, "test", "lareqa/xquad-r/de.json", XQUAD_R, language="de",
         found=lambda rows, dropped: sum(len(row["questions"]) for row in rows) + sum(dropped.values())),
-    in_lines("mewslix pairs", mewslix.TASK, "train", "mewslix/wikipedia_pairs-train.jsonl", *WIKIPEDIA),
-    in_lines("mewslix mentions", mewslix.MENTIONS, "test", "mewslix/wikinews_mentions-test.jsonl",
+    in_lines("mewslix pairs", TASKS["mewslix"], "train", "mewslix/wikipedia_pairs-train.jsonl", *WIKIPEDIA),
+    in_lines("mewslix mentions", TASKS["mewslix"].retrieval.queries, "test", "mewslix/wikinews_mentions-test.jsonl",
         *[{"context": CONTEXT, "mentions": MENTIONS}] * 2, count=count_mentions),
-    in_lines("mewslix entities", mewslix.ENTITIES, "test", "mewslix/candidate_set_entities.jsonl", *[ENTITY] * 2),
+    in_lines("mewslix entities", TASKS["mewslix"].retrieval.candidates, "test", "mewslix/candidate_set_entities.jsonl",
+        *[ENTITY] * 2),
     form("mlm", None, "train", "text.txt", "One.\n\nДва.\r\n three \n".encode(), read=lambda path: mlm.lines_of(path),
         count=count_lines),
 )  # fmt: skip

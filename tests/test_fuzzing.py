@@ -9,7 +9,7 @@ import signal
 from collections import Counter
 
 import pytest
-from damage import damaged
+from damage import TALLY, damaged
 from hypothesis import HealthCheck, given, settings
 from small_files import FORMS, answer_of
 
@@ -20,26 +20,15 @@ SECONDS = 20  # after which a reader is stuck
 PLACE = r"line \d+|byte \d+|row \d+|paragraph \d+"
 
 
-@pytest.fixture(scope="session")
-def tally(request):
-    """{part: Counter of its inputs, by what became of them}, which is said at the end of a run with --inputs."""
-    counts = {}
-    yield counts
-    if request.config.getoption("inputs"):
-        write = request.config.pluginmanager.getplugin("terminalreporter").write_line
-        write("")
-        for part, found in [*counts.items(), ("all", sum(counts.values(), Counter()))]:
-            write(f"{part:<40}" + "".join(f"{name} {found[name]:>6,}  " for name in ("inputs", "parsed", "refused")))
-
-
 @pytest.fixture
-def fuzz(request, tally):
-    """fuzz(strategy, attempt): `attempt` each of the damaged inputs, which gives a list of paths that a UserError may name."""
+def fuzz(request):
+    """fuzz(strategy, attempt, names, place): give `attempt` each of the damaged inputs; a UserError has to name one of `names`, and
+    a place by the pattern `place`."""
     number = request.config.getoption("inputs")
     parts = sum("fuzz" in item.fixturenames for item in request.session.items)
 
     def fuzz(strategy, attempt, names, place=""):
-        count = tally.setdefault(request.node.name, Counter())
+        count = TALLY.setdefault(request.node.name, Counter())
 
         @settings(
             max_examples=max(1, number // parts) if number else ORDINARY,
@@ -64,13 +53,14 @@ def _outcome(attempt, content, names, place):
     try:
         attempt(content)
     except UserError as error:
-        assert any(str(name) in str(error) for name in names), f"names no file: {error}"
-        assert re.search(place, str(error)), f"names no place: {error}"
-        assert "\n" not in str(error)
-        assert len(str(error)) < 2_000
-        str(error).encode()
-        return "refused"
-    return "parsed"
+        message = str(error)
+    else:
+        return "parsed"
+    assert any(str(name) in message for name in names), f"names no file: {message}"
+    assert re.search(place, message), f"names no place: {message}"
+    assert "\n" not in message
+    assert len(message.encode()) < 2_000
+    return "refused"
 
 
 @contextlib.contextmanager

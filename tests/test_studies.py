@@ -584,7 +584,7 @@ class Workplace:
         self.write("demo/environment.sh", "")
         self.write("tasks/__init__.py", TASKS)
         self.write("xstilts/task.py", "class Task: pass\nclass RetrievalTask: pass\n")
-        for name in ("errors", "names", "secrecy"):
+        for name in ("errors", "names", "preemption", "secrecy", "shapes", "text_files", "yaml_files"):
             self.write(f"xstilts/{name}.py", (ROOT / "xstilts" / f"{name}.py").read_text())
         blocks = {"target": [{"task": ["xnli", "udpos"]}], "retrieval": [{"task": "tatoeba"}]}
         self.study = study_file(folder, **blocks)

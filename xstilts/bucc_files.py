@@ -14,7 +14,7 @@ import os
 import tarfile
 from typing import NamedTuple
 
-from xstilts.errors import UserError
+from xstilts.errors import UserError, shown
 from xstilts.sources import ENGLISH, MissingData
 from xstilts.text_files import MARK, decoded
 
@@ -127,7 +127,7 @@ def _sentences(where, content):
         if not sentence:
             raise UserError(f"{where}, line {number}: the sentence is empty")
         if id in ids:
-            raise UserError(f"{where}, line {number}: the id '{id}' is there twice")
+            raise UserError(f"{where}, line {number}: the id {shown(id)} is there twice")
         ids[id] = None
         sentences.append(sentence)
     return [*ids], sentences
@@ -140,10 +140,10 @@ def _gold(where, content, ids, files):
     for number, *pair in _fields(where, content):
         for id, known, file in zip(pair, places, files, strict=True):
             if id not in known:
-                raise UserError(f"{where}, line {number}: '{id}' is the id of no sentence in {file}")
+                raise UserError(f"{where}, line {number}: {shown(id)} is the id of no sentence in {file}")
         positions = tuple(known[id] for id, known in zip(pair, places, strict=True))
         if positions in gold:
-            raise UserError(f"{where}, line {number}: the pair {' '.join(pair)} is there twice")
+            raise UserError(f"{where}, line {number}: the pair {shown(' '.join(pair))} is there twice")
         gold[positions] = None
     return [*gold]
 
@@ -156,5 +156,5 @@ def _fields(where, content):
     for number, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
         first, tab, second = line.removesuffix("\r").partition("\t")
         if not tab or not first:
-            raise UserError(f"{where}, line {number}: no id and tab at its beginning: {line[:40]!r}")
+            raise UserError(f"{where}, line {number}: no id and tab at its beginning: {shown(line)}")
         yield number, first, second

@@ -16,6 +16,11 @@ class UserError(Exception):
         super().__init__(masked(str(message)))
 
 
+def shown(value):
+    """The beginning of something from a file, in quotes and in one line, as messages show it."""
+    return repr(str(value)[:40])
+
+
 def is_main_process():
     """Whether this is the first process of a distributed run, or the only one."""
     return os.environ.get("RANK", "0") == "0"

@@ -1,6 +1,6 @@
 """Mewsli-X's files: mentions in their sentence and descriptions of entities -> rows; and what an encoder reads of both."""
 
-from xstilts.errors import UserError
+from xstilts.errors import UserError, shown
 from xstilts.readers import Dropped
 from xstilts.shapes import Maybe, misfit
 from xstilts.text_files import numbered_lines, parse_json
@@ -55,7 +55,7 @@ def _mention(context, mention, where):
         )
     start, end = span["start"], span["end"]
     if not 0 <= start < end <= len(text) or text[start:end] != span["text"]:
-        raise UserError(f"{where}: '{span['text']}' is not at {start} to {end} of the text; the file is damaged")
+        raise UserError(f"{where}: {shown(span['text'])} is not at {start} to {end} of the text; the file is damaged")
     around = [
         each for each in _spans(context["sentence_spans"], text, where) if each["start"] <= start and end <= each["end"]
     ]
@@ -86,7 +86,7 @@ def _description(entity, where):
     text = entity["description"]
     sentences = [text[span["start"] : span["end"]] for span in _spans(entity["sentence_spans"], text, where)]
     if not any(sentence.strip() for sentence in sentences):
-        raise UserError(f"{where}: entity {entity['entity_id']} has no description")
+        raise UserError(f"{where}: entity {entity['entity_id']:.40} has no description")
     return one_line(" ".join(sentences))
 
 

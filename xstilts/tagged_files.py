@@ -3,7 +3,7 @@
 import re
 from itertools import chain
 
-from xstilts.errors import UserError
+from xstilts.errors import UserError, shown
 from xstilts.readers import Dropped
 from xstilts.text_files import numbered_lines
 
@@ -27,19 +27,21 @@ def conllu(path, features):
             if len(fields) != 10:
                 raise UserError(f"{path}, line {number}: {len(fields)} columns instead of CoNLL-U's 10")
             if not NUMBER.fullmatch(fields[0]):
-                raise UserError(f"{path}, line {number}: '{fields[0]}' is not the number of a word (5, 5-6 or 5.1)")
+                raise UserError(
+                    f"{path}, line {number}: {shown(fields[0])} is not the number of a word (5, 5-6 or 5.1)"
+                )
             if fields[0].isdigit():
                 _check_number(path, number, fields[0], words)
                 words.append((number, fields[1], fields[3]))
         elif words:
-            raise UserError(f"{path}, line {number}: a comment inside a sentence: {line[:40]!r}")
+            raise UserError(f"{path}, line {number}: a comment inside a sentence: {shown(line)}")
 
 
 def _check_number(path, line, number, words):
     """Raise UserError for a word that does not follow those before it: a line is lost, or an empty line between sentences."""
     if number != str(len(words) + 1):
         raise UserError(
-            f"{path}, line {line}: word {number} of a sentence follows {len(words)} words; lines are missing"
+            f"{path}, line {line}: word {number:.40} of a sentence follows {len(words)} words; lines are missing"
         )
 
 
@@ -76,7 +78,7 @@ def iob2(path, features):
             words = []
         elif words and not place:
             raise UserError(
-                f"{path}, line {number}: {line[:40]!r} has no tag, in a sentence whose words have no numbers"
+                f"{path}, line {number}: {shown(line)} has no tag, in a sentence whose words have no numbers"
             )
 
 
@@ -101,12 +103,14 @@ def _word_and_tag(path, number, line):
         return ()
     if len(fields) == 1:
         raise UserError(
-            f"{path}, line {number}: {line[:40]!r} has no tag; XTREME's own download leaves those of tests out"
+            f"{path}, line {number}: {shown(line)} has no tag; XTREME's own download leaves those of tests out"
         )
     if len(fields) == 2:
         return fields[0], fields[1].strip(), None
     if not NUMBER.fullmatch(fields[0]):
-        raise UserError(f"{path}, line {number}: {len(fields)} columns, but '{fields[0]}' is not the number of a word")
+        raise UserError(
+            f"{path}, line {number}: {len(fields)} columns, but {shown(fields[0])} is not the number of a word"
+        )
     return (fields[1], fields[2], fields[0]) if fields[0].isdigit() else ()
 
 
@@ -118,5 +122,5 @@ def _numbered(column):
 def _numbers(path, words, tags):
     for number, _, tag in words:
         if tag not in tags:
-            raise UserError(f"{path}, line {number}: tag '{tag}' is not one of {', '.join(tags)}")
+            raise UserError(f"{path}, line {number}: tag {shown(tag)} is not one of {', '.join(tags)}")
     return [tags[tag] for *_, tag in words]

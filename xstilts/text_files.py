@@ -4,7 +4,7 @@ import json
 import re
 from collections import Counter
 
-from xstilts.errors import UserError
+from xstilts.errors import UserError, shown
 
 MARK = "\ufeff"  # at the beginning of a file it is no text
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -67,5 +67,5 @@ def _object(pairs):
     found = dict(pairs)
     if len(found) < len(pairs):
         twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
-        raise ValueError(f"the key {twice!r:.40} stands there twice")
+        raise ValueError(f"the key {shown(twice)} stands there twice")
     return found

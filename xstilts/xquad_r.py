@@ -40,7 +40,7 @@ def _breaks(paragraph, where):
     context, breaks = paragraph["context"], paragraph["sentence_breaks"]
     for pair in breaks:
         if len(pair) != 2 or not 0 <= pair[0] < pair[1] <= len(context):
-            raise UserError(f"{where}: the sentence break {pair} is not within its {len(context)} characters")
+            raise UserError(f"{where}: the sentence break {pair!s:.100} is not within its {len(context)} characters")
     sentences = [context[start:end] for start, end in breaks]
     if sentences != (paragraph.get("sentences") or sentences):
         raise UserError(f"{where}: 'sentences' are not those at 'sentence_breaks'; the file is damaged")
@@ -49,7 +49,7 @@ def _breaks(paragraph, where):
 
 def _question(question, where):
     if not question["answers"]:
-        raise UserError(f"{where}: question {question['id']} has no answer")
+        raise UserError(f"{where}: question {question['id']:.40} has no answer")
     return {
         "id": question["id"],
         "question": question["question"],
