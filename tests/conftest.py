@@ -11,7 +11,6 @@ import string
 import subprocess
 import sys
 import tempfile
-from collections import Counter
 from pathlib import Path
 
 CACHE = tempfile.TemporaryDirectory(prefix="features-")  # not the user's own
@@ -22,6 +21,7 @@ sys.path.insert(0, str(ROOT))
 
 import pytest
 import torch
+from fuzzing import fuzz, pytest_addoption, pytest_terminal_summary  # noqa: F401, what pytest looks for here
 from transformers import XLMRobertaConfig, XLMRobertaForMaskedLM, XLMRobertaTokenizer
 from transformers.utils import logging as transformers_logging
 
@@ -60,23 +60,6 @@ def save_tiny_encoder(folder, seed=0, **options):
     XLMRobertaForMaskedLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)
-
-
-def pytest_addoption(parser):
-    """How many damaged files tests/test_fuzzing.py reads: `--inputs 10000` on demand, other ones each time."""
-    parser.addoption(
-        "--inputs", type=int, default=None, metavar="N", help="read N damaged files, of other seeds each time"
-    )
-
-
-def pytest_terminal_summary(terminalreporter, config):
-    """What became of them, part by part."""
-    if config.getoption("inputs"):
-        from damage import TALLY
-
-        for part, found in [*TALLY.items(), ("all", sum(TALLY.values(), Counter()))]:
-            counts = "  ".join(f"{found[name]:>6,} {name}" for name in ("inputs", "parsed", "refused"))
-            terminalreporter.write_line(f"{part:<75}{counts}")
 
 
 @pytest.fixture(scope="session")

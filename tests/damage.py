@@ -28,7 +28,6 @@ WRONG_YAML = [
     "&d [*c,*c,*c,*c,*c,*c], &e [*d,*d,*d,*d,*d,*d], &f [*e,*e,*e,*e,*e,*e], &g [*f,*f,*f,*f,*f,*f], [*g,*g,*g,*g,*g]]",
 ]  # fmt: skip
 HOLE = "a hole for another value"
-TALLY = {}  # part: a Counter of its inputs, and of what became of them
 
 
 @st.composite

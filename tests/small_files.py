@@ -164,6 +164,12 @@ COSMOS = (
     "id,context,question,answer0,answer1,answer2,answer3,label\n"
     '1,"It rained.\nWe ""left"".",Why?,wet,dry,no,yes,0\n2,Nothing.,What?,a,b,c,"d, e",3\n3,x,y,a,b,c,d,1\n'
 )
+MISPLACED = questions("1", "2", "3", "4", "5").replace(
+    json.dumps([{"text": "Ulm", "answer_start": 16}]).encode(), b'[{"text": "Ulm", "answer_start": 3}]', 1
+)  # of the first one; the second one's answer begins between two sentences
+MISPLACED = MISPLACED.replace(
+    '{"text": "Ульме", "answer_start": 15}'.encode(), '{"text": " Да.", "answer_start": 21}'.encode(), 1
+)
 QQP = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n"
 QQP += "1\t2\t3\tIs it?\tIt is?\t1\n4\t5\t6\tbroken\n7\t8\t9\tx\ty\t\n10\t11\t12\tWho?\tWhat?\t0\n"
 TREES = "# sent_id = 1\n1-2\tzum\t_\t_" + "\t_" * 6 + "\n" + words(("zu", "ADP"), ("dem", "DET"), ("Haus", "NOUN"))
@@ -264,6 +270,7 @@ FORMS = (
     in_json("xquad", TASKS["xquad"], "test", "xquad/xquad.ru.json", questions("1", "2", "3"), language="ru"),
     in_json("mlqa", TASKS["mlqa"], "test", "mlqa/MLQA_V1/test/test-context-de-question-de.json", questions("1", "2"),
         language="de"),
+    in_json("lareqa train", TASKS["lareqa"], "train", "squad/train-v1.1.json", MISPLACED),
     in_json("tydiqa", TASKS["tydiqa"], "train", "tydiqa/tydiqa-goldp-v1.1-train.json",
         questions("english--1", "russian--2", "english--3", "english--4")),
     form("udpos", TASKS["udpos"], "test", "ud/UD_German-X/de_x-ud-test.conllu", TREES.encode(), "de",
@@ -286,7 +293,7 @@ FORMS = (
         found=lambda rows, dropped: sum(len(row["questions"]) for row in rows) + sum(dropped.values())),
     in_lines("mewslix pairs", TASKS["mewslix"], "train", "mewslix/wikipedia_pairs-train.jsonl", *WIKIPEDIA),
     in_lines("mewslix mentions", TASKS["mewslix"].retrieval.queries, "test", "mewslix/wikinews_mentions-test.jsonl",
-        *[{"context": CONTEXT, "mentions": MENTIONS}] * 2, count=count_mentions),
+        *({"context": CONTEXT, "mentions": each} for each in (MENTIONS, [mention("m4", "Lindow", 10)])), count=count_mentions),
     in_lines("mewslix entities", TASKS["mewslix"].retrieval.candidates, "test", "mewslix/candidate_set_entities.jsonl",
         *[ENTITY] * 2),
     form("mlm", None, "train", "text.txt", "One.\n\nДва.\r\n three \n".encode(), read=lambda path: mlm.lines_of(path),

@@ -238,19 +238,25 @@ def _example(task, row, number, split, files):
         labels = example["tags"] if "tags" in example else [example["label"]] if "label" in example else []
         kept = {column: example[column] for column in task.type.columns}
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        columns = ", ".join(task.type.columns)
-        reason = f"{type(error).__name__}: {error}"
+        columns, reason = ", ".join(task.type.columns), " ".join(f"{type(error).__name__}: {error}"[:200].split())
         where = _row(task, split, number, files)
         raise UserError(f"{where}: to_example makes no example ({columns}) of it ({reason})") from error
-    for label in labels:
-        if label not in task.labels and not task.open_labels:
-            hint = "; a ClassLabel column gives to_example its number" if isinstance(label, int) else ""
-            where = _row(task, split, number, files)
-            raise UserError(f"{where}: label {label!r} is not one of {', '.join(task.labels)}{hint}")
+    if wrong := _misfit(task, kept, labels):
+        raise UserError(f"{_row(task, split, number, files)}: {wrong}")
     if "answers" not in kept:
         return kept, None
     kept, wrong = in_place(kept)
     return (None if wrong == MISPLACED and split == "train" else kept), wrong
+
+
+def _misfit(task, example, labels):
+    """What of an example's labels and choices its task does not declare, in words; "" where all is."""
+    for label in labels:
+        if label not in task.labels and not task.open_labels:
+            hint = "; a ClassLabel column gives to_example its number" if isinstance(label, int) else ""
+            return f"label {label!r:.40} is not one of {', '.join(task.labels)}{hint}"
+    choices = len(example.get("choices", task.labels))
+    return "" if choices == len(task.labels) else f"{choices} choices instead of {len(task.labels)}"
 
 
 def _row(task, split, number, files):

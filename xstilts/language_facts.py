@@ -18,12 +18,14 @@ A cell is empty where the number is not known. Sources:
 """
 
 import csv
+import io
 import math
 from pathlib import Path
 
 import pandas
 
 from xstilts.errors import UserError
+from xstilts.text_files import text_of
 
 FACTS = Path(__file__).resolve().parent.parent / "configs" / "languages.csv"
 NAMES = ("code", "iso639_3", "macro", "name", "family", "script")
@@ -57,11 +59,10 @@ def read_facts(path=FACTS):
 def _read(path):
     """(columns, [(line number, {column: text}), ...]) of a CSV file with at least COLUMNS."""
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            reader = csv.reader(file)
-            lines = [(reader.line_num, cells) for cells in reader if cells]
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 ({error})") from error
+        reader = csv.reader(io.StringIO(text_of(path), newline=""), strict=True)
+        lines = [(reader.line_num, cells) for cells in reader if cells]
+    except csv.Error as error:
+        raise UserError(f"{path}: not CSV ({error})") from error
     if len(lines) < 2:
         raise UserError(f"{path}: no languages; it should have a header and a line for each language")
     (first, columns), *rest = lines

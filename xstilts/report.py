@@ -35,7 +35,7 @@ def _of_this_layout(path, run):
         check_run(path, run)
         missing = _missing_in_lineage(run["lineage"])
     if missing:
-        number = run.get("format", "none") if isinstance(run, dict) else "none"
+        number = f"{run['format']!a:.40}" if isinstance(run, dict) and "format" in run else "none"
         raise UserError(
             f"{path} has another layout (format {number}, {missing}) than this version reads ({LAYOUT}); evaluate its "
             "checkpoint again, or leave its folder out"
@@ -234,7 +234,7 @@ def trained_in(run):
 
 def compared_in(run):
     """On which sentences a retrieval compared encoders, and with which other one its own."""
-    other, base = _named(**run["compared_with"]), base_of(run)
+    other, base = _named(run["compared_with"]["model"], run["compared_with"].get("fingerprint")), base_of(run)
     return f"{run['task']}, {'' if other == base else f'{base} '}compared with {other}"
 
 

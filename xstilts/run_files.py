@@ -2,21 +2,23 @@
 
 from xstilts.errors import UserError
 from xstilts.json_files import read_json
-from xstilts.shapes import Each, Maybe, misfit
+from xstilts.shapes import Each, IfThere, Maybe, misfit
 
 NUMBERS = Each([Maybe(float)])
 RECORD = {
     "base_model": Maybe(str), "fingerprint": Maybe(str), "has_head": Maybe(bool), "phase": Maybe(str), "task": Maybe(str),
-    "tasks": Maybe([str]), "factors": Maybe([str]), "languages": Maybe([str]), "selection": Maybe(str), "benchmark": Maybe(str),
+    "tasks": IfThere([str]), "factors": IfThere([str]), "languages": IfThere([str]), "selection": Maybe(str),
+    "benchmark": Maybe(str),
 }  # fmt: skip
-ROWS = {name: Maybe(str) for name in ("task", "split", "language", "fingerprint")} | {"rows": Maybe(int)}
+ROWS = {"task": Maybe(str), "split": Maybe(str), "language": str, "fingerprint": Maybe(str), "rows": Maybe(int)}
 SHAPE = {
-    "format": Maybe(int), "phase": Maybe(str), "task": Maybe(str), "seed": int, "lineage": [RECORD], "factors": Maybe([str]),
-    "warnings": Maybe([str]), "split": Maybe(str), "arguments": Maybe(dict), "identity": Maybe({"arguments": Maybe(dict)}),
-    "scores": Maybe(Each(dict)), "metric": Maybe(str), "averages": Maybe(Each(object)), "dev_scores": Maybe(dict),
-    "layer": Maybe(int), "layers": Maybe([int]), "by_layer": Maybe(Each(NUMBERS)), "cka": Maybe(NUMBERS),
-    "compared_with": Maybe({"model": str, "fingerprint": Maybe(str)}), "weight_change": Maybe(Each(object)),
-    "zero_shot_languages": Maybe([str]), "source_language": Maybe(str), "steps": Maybe(float), "data": Maybe([ROWS]),
+    "format": Maybe(int), "phase": Maybe(str), "task": Maybe(str), "seed": int, "lineage": [RECORD], "factors": IfThere([str]),
+    "warnings": IfThere([str]), "split": IfThere(str), "arguments": Maybe(dict),
+    "identity": IfThere({"arguments": IfThere(dict)}),
+    "scores": IfThere(Each(dict)), "metric": Maybe(str), "averages": IfThere(Each(object)), "dev_scores": IfThere(dict),
+    "layer": IfThere(int), "layers": IfThere([int]), "by_layer": IfThere(Each(NUMBERS)), "cka": IfThere(NUMBERS),
+    "compared_with": IfThere({"model": str, "fingerprint": Maybe(str)}), "weight_change": IfThere(Each(object)),
+    "zero_shot_languages": IfThere([str]), "source_language": Maybe(str), "steps": Maybe(float), "data": IfThere([ROWS]),
 }  # fmt: skip
 
 
@@ -35,10 +37,16 @@ def check_run(path, run):
         raise UserError(f"{path} is not the run.json of a run ({wrong}); delete it or its directory, or leave it out")
 
 
+NEEDS = {"by_layer": "layers", "cka": "compared_with", "scores": "metric"}
+
+
 def _in_scores(run):
     """What the scores of a run lack, in words."""
+    lost = [f"'{name}' without '{other}'" for name, other in NEEDS.items() if name in run and other not in run]
+    if lost:
+        return lost[0]
     metric = run.get("metric")
-    for language, scores in (run.get("scores") or {}).items() if metric else ():
+    for language, scores in (run.get("scores") or {}).items() if metric is not None else ():
         if wrong := misfit(scores, {metric: float}, f"scores.{language}"):
             return wrong
     return ""

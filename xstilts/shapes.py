@@ -2,7 +2,8 @@
 
 A shape is a type (str, int, float, bool, dict, list; an int is a float, a bool is neither; object is anything), `range(a, b)`
 for whole numbers from a to below b, [shape] for a list, {name: shape} for an object with these keys among others, `Each(shape)`
-for an object of any keys, and `Maybe(shape)` for a value that may be null or a key that may be missing.
+for an object of any keys, `Maybe(shape)` for a value that may be null or a key that may be missing, and `IfThere(shape)` for a
+key that may be missing but has no null.
 """
 
 from typing import NamedTuple
@@ -18,6 +19,12 @@ class Each(NamedTuple):
 
 class Maybe(NamedTuple):
     """The shape of what may be null, or not there."""
+
+    shape: object
+
+
+class IfThere(NamedTuple):
+    """The shape of what may not be there, but is not null."""
 
     shape: object
 
@@ -38,8 +45,8 @@ def misfit(value, shape, name=""):
     """The first thing about a value that does not fit its shape, in words; "" where all does."""
     if shape is object or type(value) is shape or (isinstance(shape, range) and type(value) is int and value in shape):
         return ""
-    if isinstance(shape, Maybe):
-        return "" if value is None else misfit(value, shape.shape, name)
+    if isinstance(shape, Maybe | IfThere):
+        return "" if value is None and isinstance(shape, Maybe) else misfit(value, shape.shape, name)
     if isinstance(shape, list) and type(value) is list:
         return _first(misfit(each, shape[0], f"{name}[{place}]") for place, each in enumerate(value))
     if isinstance(shape, Each) and type(value) is dict:
@@ -54,7 +61,7 @@ def misfit(value, shape, name=""):
 def _key_misfit(value, key, shape, name):
     if key in value:
         return misfit(value[key], shape, _inside(name, key))
-    return "" if isinstance(shape, Maybe) else f"{_quoted(name)} has no '{key}'" if name else f"no '{key}'"
+    return "" if isinstance(shape, Maybe | IfThere) else f"{_quoted(name)} has no '{key}'" if name else f"no '{key}'"
 
 
 def _first(found):
