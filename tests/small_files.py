@@ -1,13 +1,22 @@
-"""A small valid file in every form that is read, made up here, and how many rows an independent count finds in one.
-
-The counts know the forms only: a line, a sentence, a question. What they count must come out of a reader as a row or `Dropped`.
-"""
+"""A small valid file in every form that is read, made up here."""
 
 import io
 import json
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from independent_counts import (
+    count_below_header,
+    count_entities,
+    count_lines,
+    count_mentions,
+    count_questions,
+    count_records,
+    count_sentences,
+    found_sentences,
+    lines_of,
+)
 
 from tasks import load_task, task_names
 from xstilts import mlm
@@ -37,71 +46,6 @@ class Form:
     values: str | None = None
     count: Callable
     found: Callable = field(default=lambda rows, dropped: len(rows) + sum(dropped.values()))
-
-
-def lines_of(content):
-    """The lines of a file that are not blank, without a byte-order mark."""
-    lines = content.decode("utf-8-sig").split("\n")
-    return [line.removesuffix("\r") for line in lines if line.strip()]
-
-
-def count_lines(content):
-    """Lines that are not blank."""
-    return len(lines_of(content))
-
-
-def count_below_header(content):
-    """Lines that are not empty, without the first line."""
-    return sum(line.removesuffix("\r") != "" for line in content.decode("utf-8-sig").split("\n")[1:])
-
-
-def count_records(content):
-    """Records of a CSV file without its header, by hand: a line break in a quoted field ends none."""
-    text, records, quoted, start, empty = content.decode("utf-8-sig").replace("\r\n", "\n"), 0, False, True, True
-    for character in f"{text}\n".replace("\r", "\n"):
-        if character == "\n" and not quoted:
-            records, start, empty = records + (not empty), True, True
-            continue
-        if character == '"' and (quoted or start):
-            quoted = not quoted  # a doubled quote is two changes
-        start, empty = character == "," and not quoted, False
-    return max(0, records - 1)
-
-
-def count_questions(content):
-    """Questions of SQuAD's JSON."""
-    articles = json.loads(content.decode("utf-8-sig"))["data"]
-    return sum(len(paragraph["qas"]) for article in articles for paragraph in article["paragraphs"])
-
-
-def count_sentences(content):
-    """(blocks of lines with a word, words) of a CoNLL-U file."""
-    blocks, words = [False], 0
-    for line in content.decode("utf-8-sig").split("\n"):
-        number = line.split("\t")[0]
-        blocks += [False] if not line.strip() else []
-        if number.isascii() and number.isdigit():
-            blocks[-1], words = True, words + 1
-    return sum(blocks), words
-
-
-def found_sentences(rows, dropped):
-    """The same of rows; words of sentences that are left out as a whole are not known."""
-    words = sum(len(row["tokens"]) for row in rows) + dropped.get("words without a form", 0)
-    whole = {reason: count for reason, count in dropped.items() if reason.startswith("sentences")}
-    return len(rows) + sum(whole.values()), None if whole else words
-
-
-def count_entities(content):
-    """(blocks of lines with a word, words) of a file of named entities."""
-    blocks, words = [False], 0
-    for line in content.decode("utf-8-sig").split("\n"):
-        fields = line.split("\t")
-        blocks += [False] if not line.strip() else []
-        comment, span = len(fields) == 1 and line.startswith("#"), len(fields) > 2 and not fields[0].isdigit()
-        if line.strip() and not comment and not span:
-            blocks[-1], words = True, words + 1
-    return sum(blocks), words
 
 
 def json_lines(*rows):
@@ -164,12 +108,14 @@ COSMOS = (
     "id,context,question,answer0,answer1,answer2,answer3,label\n"
     '1,"It rained.\nWe ""left"".",Why?,wet,dry,no,yes,0\n2,Nothing.,What?,a,b,c,"d, e",3\n3,x,y,a,b,c,d,1\n'
 )
-MISPLACED = questions("1", "2", "3", "4", "5").replace(
-    json.dumps([{"text": "Ulm", "answer_start": 16}]).encode(), b'[{"text": "Ulm", "answer_start": 3}]', 1
-)  # of the first one; the second one's answer begins between two sentences
-MISPLACED = MISPLACED.replace(
-    '{"text": "Ульме", "answer_start": 15}'.encode(), '{"text": " Да.", "answer_start": 21}'.encode(), 1
-)
+PLACES = [("old", 6), ("old", 3), (" It", 10), ("It", 11)]  # right, not there, between two sentences, right
+OLD = [
+    {"id": str(n), "question": "?", "answers": [{"text": t, "answer_start": at}]} for n, (t, at) in enumerate(PLACES)
+]
+SQUAD = [
+    {"title": title, "paragraphs": [{"context": "It is old. It stands.", "qas": qas}]}
+    for title, qas in (("t", OLD[:2]), ("u", OLD[2:]))
+]
 QQP = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n"
 QQP += "1\t2\t3\tIs it?\tIt is?\t1\n4\t5\t6\tbroken\n7\t8\t9\tx\ty\t\n10\t11\t12\tWho?\tWhat?\t0\n"
 TREES = "# sent_id = 1\n1-2\tzum\t_\t_" + "\t_" * 6 + "\n" + words(("zu", "ADP"), ("dem", "DET"), ("Haus", "NOUN"))
@@ -241,11 +187,6 @@ def in_json(name, task, split, path, content, **more):
     return form(name, task, split, path, content, values="json", **{"count": count_questions, **more})
 
 
-def count_mentions(content):
-    """Mentions of all articles of Mewsli-X."""
-    return sum(len(json.loads(line)["mentions"]) for line in lines_of(content))
-
-
 FORMS = (
     in_lines("mnli", TASKS["mnli"], "train", "mnli/multinli_1.0_train.jsonl", *PAIRS),
     in_lines("snli", TASKS["snli"], "test", "snli/snli_1.0_test.jsonl", *PAIRS),
@@ -270,7 +211,8 @@ FORMS = (
     in_json("xquad", TASKS["xquad"], "test", "xquad/xquad.ru.json", questions("1", "2", "3"), language="ru"),
     in_json("mlqa", TASKS["mlqa"], "test", "mlqa/MLQA_V1/test/test-context-de-question-de.json", questions("1", "2"),
         language="de"),
-    in_json("lareqa train", TASKS["lareqa"], "train", "squad/train-v1.1.json", MISPLACED),
+    in_json("lareqa train", TASKS["lareqa"], "train", "squad/train-v1.1.json",
+        json.dumps({"data": SQUAD}).encode()),
     in_json("tydiqa", TASKS["tydiqa"], "train", "tydiqa/tydiqa-goldp-v1.1-train.json",
         questions("english--1", "russian--2", "english--3", "english--4")),
     form("udpos", TASKS["udpos"], "test", "ud/UD_German-X/de_x-ud-test.conllu", TREES.encode(), "de",
@@ -295,7 +237,7 @@ FORMS = (
     in_lines("mewslix mentions", TASKS["mewslix"].retrieval.queries, "test", "mewslix/wikinews_mentions-test.jsonl",
         *({"context": CONTEXT, "mentions": each} for each in (MENTIONS, [mention("m4", "Lindow", 10)])), count=count_mentions),
     in_lines("mewslix entities", TASKS["mewslix"].retrieval.candidates, "test", "mewslix/candidate_set_entities.jsonl",
-        *[ENTITY] * 2),
+        *({**ENTITY, "entity_id": id} for id in ("Q1", "Q2"))),
     form("mlm", None, "train", "text.txt", "One.\n\nДва.\r\n three \n".encode(), read=lambda path: mlm.lines_of(path),
         count=count_lines),
 )  # fmt: skip
