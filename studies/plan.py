@@ -19,6 +19,7 @@ from studies.grid import SCRIPTS, jobs_of
 from studies.study import read_study
 from tasks import load_task, load_tasks
 from xstilts.errors import UserError, run_script, say
+from xstilts.json_files import read_json
 from xstilts.language_facts import read_facts
 
 SECONDS = Path(__file__).with_name("seconds.csv")
@@ -110,7 +111,7 @@ def measured(folder):
     cost is made of its tasks', so its own does not count."""
     found = defaultdict(list)
     for path in sorted(folder.rglob("run.json")):
-        run = json.loads(path.read_text(encoding="utf-8"))
+        run = read_json(path)
         mixture = run["phase"] == "intermediate" and len(run["lineage"][-1].get("tasks", ())) > 1
         if run["phase"] in SCRIPTS and not mixture and (seen := _seen(run)):
             size = sum(file.stat().st_size for file in path.parent.glob("**/*") if file.is_file()) / 2**30

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 
 from xstilts.errors import UserError
 
-ORDINARY = 6  # inputs of a part
+ORDINARY = 6  # inputs of a part that does not say how many
 SECONDS = 20  # after which a reader is stuck
 TALLY = {}  # part: a Counter of its inputs, and of what became of them
 
@@ -36,15 +36,15 @@ def pytest_terminal_summary(terminalreporter, config):
 
 @pytest.fixture
 def fuzz(request):
-    """fuzz(strategy, attempt, names, place): give `attempt` each of the damaged inputs; a UserError has to name one of `names`,
-    and a place by the pattern `place`."""
+    """fuzz(strategy, attempt, names, place, ordinary): give `attempt` each of the damaged inputs, `ordinary` of them without
+    --inputs; a UserError has to name one of `names`, and a place by the pattern `place`."""
     number = request.config.getoption("inputs")
     parts = sum("fuzz" in item.fixturenames for item in request.session.items)
     count = TALLY.setdefault(request.node.name, Counter())
 
-    def fuzz(strategy, attempt, names, place=""):
+    def fuzz(strategy, attempt, names, place="", ordinary=ORDINARY):
         @settings(
-            max_examples=max(1, number // parts) if number else ORDINARY,
+            max_examples=max(1, number // parts) if number else ordinary,
             derandomize=not number,
             database=None,
             deadline=None,

@@ -54,7 +54,7 @@ def test_a_damaged_file_is_read_whole_or_refused(form, fuzz, tmp_path):
         holds_for(form, tmp_path / first, content)
 
     whole_file = form.values == "json" or first.endswith(".bz2") or len(form.files) > 1 or form.task is None
-    fuzz(damaged(whole, values=form.values), attempt, paths, place="" if whole_file else PLACE)
+    fuzz(damaged(whole, values=form.values), attempt, paths, place="" if whole_file else PLACE, ordinary=20)
 
 
 PARTS = [b"[", b"(", b")", b"(<T S 0 2> ", b"(<L N N N w N>) ", b'"', b"x\t", b'{"a":', b"\\ud800", b"1\tx\n"]

@@ -145,7 +145,7 @@ WRONG = [
     ("gold", "", r"de-en\.dev\.gold is empty"),
     ("gold", "de-000000007\ten-9\n", r"de-en\.dev\.gold, line 1: 'en-9' is the id of no sentence in .*de-en\.dev\.en"),
     ("gold", "en-000000020\tde-000000007\n", r"line 1: 'en-000000020' is the id of no sentence in .*de-en\.dev\.de"),
-    ("gold", 2 * "de-000000007\ten-000000020\n", r"line 2: the pair de-000000007 en-000000020 is there twice"),
+    ("gold", 2 * "de-000000007\ten-000000020\n", r"line 2: the pair 'de-000000007 en-000000020' is there twice"),
     ("gold", "de-000000007 en-000000020\n", r"de-en\.dev\.gold, line 1: no id and tab"),
 ]
 

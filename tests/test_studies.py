@@ -298,7 +298,7 @@ def test_what_is_no_study_is_one_line(changes, message, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [("seeds: [1", "is not valid YAML"), ("- 1", "expected lines of `key: value`"), ("", "expected lines of `key: value`"),
-     (b"a: \xff", "is not valid YAML")],
+     (b"a: \xff", "line 1: not UTF-8 (byte 3)")],
 )  # fmt: skip
 def test_what_is_no_yaml_is_one_line(content, message, write):
     with pytest.raises(UserError, match=message) as error:
