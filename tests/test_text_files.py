@@ -93,7 +93,7 @@ def test_a_label_of_another_type_is_none(label):
 @pytest.mark.parametrize("text", ["", "x", "1.0", "١", "1_000", "9" * 5_000, " 1"])
 def test_what_is_no_whole_number(text):
     assert whole_number("-12", "id", "file", 3) == -12
-    with pytest.raises(UserError, match="file, line 3: 'id' is '.*', not a whole number"):
+    with pytest.raises(UserError, match=r"file, line 3: 'id' is '.*', not a whole number"):
         whole_number(text, "id", "file", 3)
 
 
