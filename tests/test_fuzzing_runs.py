@@ -12,12 +12,13 @@ from studies.grid import jobs_of
 from studies.study import read_study
 from xstilts.arguments import config_arguments, inherited_seed, read_config
 from xstilts.errors import UserError
-from xstilts.json_files import read_json, write_json
+from xstilts.json_files import write_json
 from xstilts.language_facts import read_facts
 from xstilts.lineage import lineage_of, lineage_text
 from xstilts.precision import trained_precision
 from xstilts.published_results import read_published
 from xstilts.report import collect, remarks, scored, scores_by_layer, vectors_moved, weights_moved
+from xstilts.run_files import read_run
 from xstilts.score_table import score_table
 from xstilts.submission import FORMATS, score_files
 from xstilts.yaml_files import read_yaml
@@ -128,7 +129,7 @@ def test_a_run_json_of_ours_that_was_changed_is_noticed(phase, fuzz, tmp_path):
 
     def attempt(content):
         path.write_bytes(content)
-        assert json.dumps(read_json(path), sort_keys=True) == json.dumps(RUNS[phase], sort_keys=True)
+        assert json.dumps(read_run(path), sort_keys=True) == json.dumps(RUNS[phase], sort_keys=True)
 
     fuzz(damaged(path.read_bytes(), times=1, values="json"), attempt, [path])
 

@@ -51,7 +51,7 @@ def test_a_file_that_lost_its_checksum_is_no_one_elses(path, lost):
         read_json(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[" * 100_000, b'{"a": 1}x'])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[" * 100_000, b'{"a": 1}x', b"null"])
 def test_what_is_no_json_is_one_line(path, content):
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"run\.json is not valid JSON"):

@@ -41,6 +41,8 @@ def read_json(path):
     try:
         with open(path, encoding="utf-8") as file:
             content = json.load(file)
+        if content is None:  # which stands for a file that is not there
+            raise ValueError("it holds null")
         return _unchanged(content) if isinstance(content, dict) else content
     except FileNotFoundError:
         return None
