@@ -146,6 +146,12 @@ def test_a_run_json_of_others_is_one_or_refused(phase, fuzz, tmp_path):
     fuzz(with_another_value(whole), attempt, [path])
 
 
+def test_half_a_surrogate_pair_in_a_run_json_of_others_is_named(tmp_path):
+    (tmp_path / "run.json").write_text(json.dumps({**RUN, "task": "\ud800"}))
+    with pytest.raises(UserError, match=r"run\.json is not the run\.json of a run \(half of a surrogate pair"):
+        collect([tmp_path])
+
+
 # ---- tables ---------------------------------------------------------------------------------------------------------
 
 

@@ -1,5 +1,7 @@
 """What a run.json must hold for those who read it, whoever wrote it: its shape, which is checked in this one place."""
 
+import json
+
 from xstilts.errors import UserError
 from xstilts.json_files import read_json
 from xstilts.shapes import Each, IfThere, Maybe, misfit
@@ -32,7 +34,7 @@ def read_run(path):
 
 def check_run(path, run):
     """Raise UserError for a run.json with another type of value, or without a seed, a base model or a trained task."""
-    wrong = misfit(run, SHAPE) or _in_lineage(run["lineage"]) or _in_scores(run)
+    wrong = misfit(run, SHAPE) or _in_lineage(run["lineage"]) or _in_scores(run) or _no_text(run)
     if wrong:
         raise UserError(f"{path} is not the run.json of a run ({wrong}); delete it or its directory, or leave it out")
 
@@ -49,6 +51,15 @@ def _in_scores(run):
     for language, scores in (run.get("scores") or {}).items() if metric is not None else ():
         if wrong := misfit(scores, {metric: float}, f"scores.{language}"):
             return wrong
+    return ""
+
+
+def _no_text(run):
+    """Half of a surrogate pair, which no table holds; only names of files among the arguments may have one."""
+    try:
+        json.dumps({**run, "arguments": 0, "identity": 0}, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        return f"half of a surrogate pair, {error.object[error.start]!r}"
     return ""
 
 
