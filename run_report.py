@@ -30,7 +30,7 @@ from xstilts.question_distance import distance
 from xstilts.question_languages import languages
 from xstilts.question_layers import layers
 from xstilts.question_number import number_of_tasks
-from xstilts.report import collect, in_order, rank, remarks, scored
+from xstilts.report import collect, in_order, rank, read_runs, remarks, scored
 from xstilts.report_guards import degenerate_table, seen_blocks
 from xstilts.report_tables import (
     answers_tables,
@@ -74,7 +74,7 @@ def main(argv=None):
     # 1. Arguments, and those of the study.
     args = arguments(argv)
     if args.commands:
-        print("\n".join(printed_commands(collect(args.runs))))
+        print("\n".join(printed_commands(read_runs(args.runs))))
         return
     study = read_study(args.study) if args.study else None
     planned = jobs_of(study) if study else {}

@@ -20,6 +20,7 @@ studies/grid.py makes the list of its runs.
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from xstilts.errors import UserError
 from xstilts.shapes import Each, Maybe, misfit

@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT))
 
 import pytest
 import torch
-from fuzzing import fuzz, pytest_addoption, pytest_terminal_summary  # noqa: F401, what pytest looks for here
+from fuzzing import fuzz, pytest_terminal_summary  # noqa: F401, what pytest looks for here
 from transformers import XLMRobertaConfig, XLMRobertaForMaskedLM, XLMRobertaTokenizer
 from transformers.utils import logging as transformers_logging
 
@@ -30,8 +30,9 @@ transformers_logging.disable_progress_bar()
 
 
 def pytest_addoption(parser):
-    """How much of what is drawn at random is tried."""
-    parser.addoption("--runs", type=int, default=0, help="test_faults.py: runs that are killed, a handful without it")
+    """How much of what is drawn at random is tried: a handful without these, the same ones each time."""
+    parser.addoption("--runs", type=int, default=0, metavar="N", help="kill N runs, and make as many meet other faults")
+    parser.addoption("--inputs", type=int, metavar="N", help="read N damaged files, of other seeds each time")
 
 
 CHARACTERS = (

@@ -19,13 +19,6 @@ SECONDS = 20  # after which a reader is stuck
 TALLY = {}  # part: a Counter of its inputs, and of what became of them
 
 
-def pytest_addoption(parser):
-    """How many damaged inputs are read in all."""
-    parser.addoption(
-        "--inputs", type=int, default=None, metavar="N", help="read N damaged files, of other seeds each time"
-    )
-
-
 def pytest_terminal_summary(terminalreporter, config):
     """What became of them, part by part, with --inputs."""
     if config.getoption("inputs"):

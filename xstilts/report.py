@@ -22,11 +22,17 @@ LEAKY = {"benchmark": "rows that are reported", "oracle": "the target languages'
 
 
 def collect(folders):
-    """{path: content} of every run.json below `folders`, each once. Raises UserError for one of another layout."""
+    """{path: content} of every run.json below `folders`, each once, as a report may show it. Raises UserError as `read_runs`."""
+    return set_apart({path: of_data(run) for path, run in read_runs(folders).items()})
+
+
+def read_runs(folders):
+    """{path: content} of every run.json below `folders`, each once, as it is. Raises UserError for one that was changed or has
+    another layout."""
     paths = {}
     for path in sorted({path for folder in folders for path in folder.rglob("run.json")}):
         paths.setdefault(path.resolve(), path)
-    return set_apart({path: _of_this_layout(path, of_data(read_json(path))) for path in paths.values()})
+    return {path: _of_this_layout(path, read_json(path)) for path in paths.values()}
 
 
 def _of_this_layout(path, run):
