@@ -21,6 +21,7 @@ from transformers.hf_argparser import HfArg
 
 from tasks import load_task
 from xstilts.arguments import check_training_arguments, parse
+from xstilts.callbacks import early_stopping
 from xstilts.checkpoint import check_lengths, load_tokenizer, save_checkpoint
 from xstilts.complexity import chance_scores, label_entropy
 from xstilts.dual_encoder import check_dual_encoder
@@ -38,7 +39,7 @@ from xstilts.resuming import fit
 from xstilts.seen_rows import save_training_rows
 from xstilts.selection import average_last, check_selection, chosen_in, load_dev, training_task
 from xstilts.similarity import encoder_changes
-from xstilts.training import StiltsTrainer, early_stopping, select_by
+from xstilts.training import StiltsTrainer, select_by
 from xstilts.transfer import check_transfer, load_for_target, starting_encoder, transfer_record
 from xstilts.unfreezing import stages_after
 

@@ -18,7 +18,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import torch
 
 import run_intermediate
-from xstilts import multitask, training
+from xstilts import callbacks, multitask, training
 from xstilts.errors import leave_together
 
 
@@ -46,8 +46,8 @@ def capture(command):
         kept["weights"] = self.model.state_dict()
         return {self.task.metric.headline: 0.0, "average": 0.0}
 
-    training.StopOnNonFiniteLoss.on_pre_optimizer_step = on_pre_optimizer_step
-    training.StopOnNonFiniteLoss.on_log = on_log
+    callbacks.StopOnNonFiniteLoss.on_pre_optimizer_step = on_pre_optimizer_step
+    callbacks.StopOnNonFiniteLoss.on_log = on_log
     trainer = multitask.MultitaskTrainer if "+" in command[command.index("--task") + 1] else training.StiltsTrainer
     stock_forward, trainer.forward = trainer.forward, forward
     training.StiltsTrainer.decode = decode

@@ -10,7 +10,7 @@ from test_report import chain, evaluated, lay_out, report, rows_of, step, table_
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 import run_intermediate
-from xstilts import training
+from xstilts import callbacks, training
 from xstilts.degenerate import has_failed, is_constant, of_evaluation, reasons
 from xstilts.errors import UserError
 from xstilts.json_files import read_json
@@ -232,7 +232,7 @@ def test_a_dev_loss_of_nan_that_chooses_nothing_is_flagged(world, encoder, tmp_p
 
 def test_only_the_score_that_chooses_stops_a_run(tmp_path):
     args = TrainingArguments(output_dir=str(tmp_path), metric_for_best_model="accuracy")
-    stop, state = training.StopOnNonFiniteLoss(), TrainerState(global_step=3)
+    stop, state = callbacks.StopOnNonFiniteLoss(), TrainerState(global_step=3)
     stop.on_evaluate(args, state, TrainerControl(), {"eval_accuracy": nan})  # the last weights are what is asked for
     args.load_best_model_at_end = True
     stop.on_evaluate(args, state, TrainerControl(), {"eval_accuracy": 50.0, "eval_loss": nan})

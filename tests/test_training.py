@@ -19,13 +19,14 @@ from transformers.trainer_callback import TrainerControl, TrainerState
 
 import run_intermediate
 from tasks import load_task
+from xstilts.callbacks import StopOnNonFiniteLoss
 from xstilts.checkpoint import load_model, load_tokenizer
 from xstilts.errors import UserError
 from xstilts.examples import featurize, load_examples
 from xstilts.json_files import read_json
 from xstilts.order import EpochSampler, TrainingRows
 from xstilts.resuming import is_over
-from xstilts.training import StiltsTrainer, StopOnNonFiniteLoss
+from xstilts.training import StiltsTrainer
 
 TASKS = ("mnli", "hellaswag", "udpos", "squad", "squad+mnli+hellaswag+udpos")
 # processes, batch per device, accumulation steps: 8 examples a step in each; 19 rows, so that the last step has 3 (tagging, QA:

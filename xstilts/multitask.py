@@ -7,6 +7,7 @@ from datasets import Dataset
 from torch.utils.data import DataLoader
 
 from xstilts import mlm
+from xstilts.callbacks import early_stopping
 from xstilts.checkpoint import check_lengths, load_model, save_checkpoint
 from xstilts.complexity import chance_scores, complexity
 from xstilts.errors import say
@@ -17,7 +18,7 @@ from xstilts.micro_batches import dealing_lengths
 from xstilts.mixing import MixedRows, Mixture, StepBatches
 from xstilts.order import RowStream, groups_of
 from xstilts.task import Task
-from xstilts.training import StiltsTrainer, data_seed, early_stopping
+from xstilts.training import StiltsTrainer, data_seed
 
 
 @dataclass(kw_only=True)

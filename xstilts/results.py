@@ -6,14 +6,10 @@
 import atexit
 import json
 import os
-import platform
-import re
 import shutil
-import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -22,24 +18,16 @@ from xstilts.claims import Claim, claim, described
 from xstilts.commands import command_of
 from xstilts.degenerate import reasons
 from xstilts.errors import UserError, say
+from xstilts.identity import differences, identity_of, plain
 from xstilts.json_files import read_json, write_json
 from xstilts.lineage import lineage_text
 from xstilts.processes import by_main
+from xstilts.provenance import provenance
 from xstilts.sealed import contents, flush
 from xstilts.secrecy import masked_values
 from xstilts.step_checkpoints import remove_all
 
 PACKAGES = "torch transformers datasets evaluate accelerate peft seqeval sentencepiece tokenizers numpy".split()
-
-# Arguments that say where and how a run is carried out, not what comes out of it. The three batch sizes are there as one product,
-# which --max_tokens_per_batch leaves as it is, the precision as `mixed_precision`.
-NOT_IDENTITY = re.compile(
-    r"(output_dir|data_dir|config|compare_with|base_model_name_or_path|cache_frozen_prefix|embeddings_dir|check|mlm_text_files|task|task_subset_.*|debug|overwrite_output_dir|model_name_or_path|per_device_.*|gradient_accumulation_steps"
-    r"|logging_.*|log_.*|report_to|run_name|project|trackio.*|hub_.*|push_to_hub|disable_tqdm|dataloader_.*|do_.*|use_cpu"
-    r"|save_total_limit|save_only_model|save_on_each_node|resume_from_checkpoint|restore_callback_states_from_checkpoint"
-    r"|eval_accumulation_steps|prediction_loss_only|label_names|remove_unused_columns|skip_memory_metrics|ddp_.*|_n_gpu"
-    r"|accelerator_config|precision|bf16|fp16|max_tokens_per_batch|torch_empty_cache_steps|local_rank|enable_jit_checkpoint|eval_use_gather_object)"
-)
 
 RUNNING = "running.json"  # the claim of a run that is at work
 
@@ -48,8 +36,6 @@ WRITTEN = (
     "config.json *.safetensors *.safetensors.index.json tokenizer* special_tokens_map.json *.model vocab.* merges.txt heads/* "
     "*.npz predictions/**/* examples/**/*"
 ).split()
-
-EVALUATION_IDENTITY = ("seed", "mixed_precision", "bf16_full_eval", "fp16_full_eval")
 
 
 @dataclass(kw_only=True)
@@ -80,30 +66,10 @@ class Run:
         # Fixed here: the Trainer changes its arguments while it works.
         self.output_dir = Path(self.training_args.output_dir)
         precision = self.training_args.mixed_precision  # of `accelerate config` too, which sets no argument
-        self.arguments = _plain(
+        self.arguments = plain(
             masked_values({**vars(self.args), **self.training_args.to_dict(), "mixed_precision": precision})
         )
-        self.identity = self._identity()
-
-    def _identity(self):
-        """Everything that decides the result, plain JSON types."""
-        if self.phase in ("intermediate", "target"):
-            options = {name: value for name, value in self.arguments.items() if not NOT_IDENTITY.fullmatch(name)}
-            steps = self.training_args.gradient_accumulation_steps * self.training_args.world_size
-            options["total_train_batch_size"] = self.training_args.train_batch_size * steps
-        else:
-            decisive = {*vars(self.args), *EVALUATION_IDENTITY}
-            options = {name: self.arguments[name] for name in decisive if not NOT_IDENTITY.fullmatch(name)}
-        parts = {
-            "phase": self.phase,
-            "task": self.task,
-            "lineage": self.lineage,
-            "arguments": options,
-            "data": self.data,
-            "parts": self.parts,
-            "others": self.others,
-        }
-        return _plain(parts)
+        self.identity = identity_of(self)
 
     def open(self):
         """True when the run may start or go on; False, with a message, when it is finished.
@@ -168,7 +134,7 @@ class Run:
             )
 
     def _check_same(self, record):
-        there = record["identity"] if record else self.identity
+        there = self.identity if record is None else record.get("identity") or {}
         if there != self.identity:
             raise UserError(
                 f"{self.output_dir} holds another run; it differs in {'; '.join(differences(there, self.identity))}. Give "
@@ -202,9 +168,7 @@ class Run:
             "command": command_of(self.phase, argv, self.training_args.seed, str(self.output_dir)),
             "directory": os.getcwd(),
             "wall_time_s": round(time.time() - self.started_at, 1),
-            "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
-            "git_commit": git_commit(),
-            "hardware": hardware(self.training_args.device),
+            **provenance(self.training_args.device),
             "files": contents(self.output_dir, WRITTEN),
             "identity": self.identity,
         }
@@ -237,10 +201,6 @@ def _summary(run):
     return f"{metric} {run['dev_scores'][metric]:.1f} on the selection set{rows}"
 
 
-def _plain(value):
-    return json.loads(json.dumps(value, default=str, sort_keys=True))
-
-
 def _remove_run(output_dir):
     if {path.name for path in output_dir.iterdir()} == {RUNNING}:
         return
@@ -255,60 +215,3 @@ def _remove_run(output_dir):
         if path.name == RUNNING:
             continue
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-
-
-def differences(there, here, prefix=""):
-    """Where two identities differ, as `name: old -> new`."""
-    found = []
-    for name in sorted(there.keys() | here.keys()):
-        old, new = there.get(name), here.get(name)
-        if isinstance(old, dict) and isinstance(new, dict):
-            found += differences(old, new, f"{prefix}{name}.")
-        elif name == "data":
-            found += [f"data: {text}" for text in _data_differences(old, new)]
-        elif name == "lineage" and old and new and old != new:
-            found.append(f"lineage: {_behind(old)} -> {_behind(new)}")
-        elif old != new:
-            found.append(f"{prefix}{name}: {_short(old)} -> {_short(new)}")
-    return found
-
-
-def _behind(lineage):
-    return f"{lineage_text(lineage)} ({lineage[-1]['fingerprint']})"
-
-
-def _data_differences(old, new):
-    """Which sets of rows differ, by task, split, language and number of rows."""
-    columns, others = ("task", "split", "language", "rows", "fingerprint"), old != new
-    old, new = ([tuple(record[column] for column in columns) for record in records] for records in (old, new))
-    for kind, records in (("was", set(old) - set(new)), ("is now", set(new) - set(old))):
-        for task, split, language, rows, mark in sorted(records):
-            yield f"{kind} {rows} {split} rows of {task} in '{language}' ({mark})"
-    if old != new and set(old) == set(new):
-        yield "in another order"
-    if old == new and others:
-        yield "what was left out of them or set right"
-
-
-def _short(value):
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def hardware(device):
-    """Device, number of processes and threads."""
-    device = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
-    return {"device": device, "processes": int(os.environ.get("WORLD_SIZE", 1)), "threads": torch.get_num_threads()}
-
-
-def git_commit():
-    """Commit of this checkout, with `+` when files differ from it; None outside of git."""
-    try:
-        git = ["git", "-C", str(Path(__file__).parent)]
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 (words of ours)
-        changed = subprocess.run(  # noqa: S603 (words of ours)
-            [*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True
-        ).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return commit + ("+" if changed.strip() else "")

@@ -7,11 +7,10 @@ from functools import partial
 from pickle import UnpicklingError
 
 import torch
-from transformers import TrainerCallback
 from transformers.trainer_callback import TrainerState
 
 from xstilts.errors import UserError, say
-from xstilts.preemption import Preempted, between_steps, heard
+from xstilts.preemption import between_steps
 from xstilts.processes import by_main
 from xstilts.step_checkpoints import PREFIX, STATE, damage_of, last_checkpoint
 
@@ -106,59 +105,3 @@ def load_progress(trainer, folder):
 
 def _progress_file(trainer, folder):
     return os.path.join(folder, f"progress_{trainer.args.process_index}.json")
-
-
-class TellEpoch(TrainerCallback):
-    """Tells the order of the rows its epoch. The Trainer does too, but loses the way to it where several processes go on in the
-    middle of an epoch, under one more layer of samplers: they would go through the rows of the first epoch again."""
-
-    def __init__(self, trainer):
-        self.trainer = trainer
-
-    def on_epoch_begin(self, args, state, control, **kwargs):
-        """`state.epoch` is the share of all epochs that is done."""
-        if self.trainer.sampler is not None:
-            self.trainer.sampler.set_epoch(int(state.epoch))
-
-
-class StopWhenTold(TrainerCallback):
-    """After SIGTERM: a checkpoint at the end of the step, on all processes the same one, and then `Preempted`.
-
-    The last step of an epoch waits for what is done at its end (evaluation, say), which a run that goes on would leave out.
-    """
-
-    def __init__(self, trainer):
-        self.trainer, self.told, self.planned = trainer, None, None
-
-    def on_step_end(self, args, state, control, **kwargs):
-        """Ask for a checkpoint."""
-        if not (control.should_training_stop or state.epoch % 1 == 0):
-            self._ask(args, state, control)
-
-    def on_epoch_end(self, args, state, control, **kwargs):
-        """The same behind the last step."""
-        self._ask(args, state, control)
-
-    def on_save(self, args, state, control, **kwargs):
-        """Stop."""
-        if not self.trainer.interrupting:
-            self.planned = state.global_step
-        if self.told:
-            raise Preempted(
-                f"{self.told}: stopped, {PREFIX}{state.global_step} is written; give the same command again to go on"
-            )
-
-    def _ask(self, args, state, control):
-        """`trainer.interrupting` tells a checkpoint that an uninterrupted run would not have from one that was planned."""
-        self.told = self.told or self._heard(args)
-        planned = control.should_save or self.planned == state.global_step
-        self.trainer.interrupting = bool(self.told) and not planned
-        control.should_save |= bool(self.told)
-
-    def _heard(self, args):
-        """Whether any process was told; they are asked together, as a step of one is a step of all."""
-        name = heard()
-        if args.world_size == 1:
-            return name
-        told = torch.tensor([float(name is not None)], device=args.device)
-        return (name or "stop") if self.trainer.accelerator.reduce(told, reduction="sum").item() else None

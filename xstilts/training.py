@@ -11,16 +11,16 @@
 - A loss that is not finite stops the run.
 """
 
-import math
 from functools import partial
 from itertools import accumulate, pairwise
 
 import torch
 from datasets import concatenate_datasets
 from torch.utils.data import SequentialSampler
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback
+from transformers import Trainer
 from transformers.trainer_utils import EvalLoopOutput, EvalPrediction
 
+from xstilts.callbacks import StopOnNonFiniteLoss, StopWhenTold, TellEpoch
 from xstilts.complexity import CodeLength
 from xstilts.errors import UserError
 from xstilts.evaluation import kept_outputs
@@ -28,7 +28,7 @@ from xstilts.layer_rates import rate_factors, split_by_rate
 from xstilts.metrics import score_by_language
 from xstilts.micro_batches import cut, dealing_lengths
 from xstilts.order import EpochSampler, TrainingRows
-from xstilts.resuming import StopWhenTold, TellEpoch, best_of, load_progress, save_progress
+from xstilts.resuming import best_of, load_progress, save_progress
 from xstilts.step_checkpoints import partial_folder, write_step
 
 
@@ -239,36 +239,6 @@ def _scores(logged):
     return {name: value for name, value in scores.items() if not name.endswith(("runtime", "_second", "_time"))}
 
 
-class StopOnNonFiniteLoss(TrainerCallback):
-    """Stops a run whose loss, or the score that chooses its checkpoint, is no longer finite, before anything of it is saved."""
-
-    def on_step_end(self, args, state, control, **kwargs):
-        """Log before every save, so that on_log sees the loss first."""
-        control.should_log |= control.should_save
-
-    on_epoch_end = on_step_end
-
-    def on_evaluate(self, args, state, control, metrics=None, **kwargs):
-        """Raise UserError for a score of nan or inf where it is to choose the checkpoint: nothing is better than nan, so the last
-        weights would be kept without a word."""
-        name = f"eval_{(args.metric_for_best_model or '').removeprefix('eval_')}"
-        if args.load_best_model_at_end and not math.isfinite((metrics or {}).get(name, 0)):
-            raise UserError(
-                f"{name} is {metrics[name]} at step {state.global_step}, so it cannot choose a checkpoint; try a lower "
-                f"--learning_rate (now {args.learning_rate}), --precision fp32, or --metric_for_best_model another score"
-            )
-
-    def on_log(self, args, state, control, logs=None, **kwargs):
-        """Raise UserError for a loss, or without a gradient scaler a gradient norm, of nan or inf."""
-        watched = ("loss", "train_loss") if args.mixed_precision == "fp16" else ("loss", "train_loss", "grad_norm")
-        for name in watched:
-            if not math.isfinite((logs or {}).get(name, 0)):
-                raise UserError(
-                    f"training {name} is {logs[name]} at step {state.global_step}: nothing was saved since the last checkpoint; "
-                    f"try a lower --learning_rate (now {args.learning_rate}), a longer warm-up, or no --fp16"
-                )
-
-
 def data_seed(training_args):
     """What the order of the rows is drawn from, `--data_seed` or `--seed`."""
     return training_args.seed if training_args.data_seed is None else training_args.data_seed
@@ -283,8 +253,3 @@ def select_by(headline, training_args, score_names):
     if training_args.metric_for_best_model == "headline":
         training_args.metric_for_best_model = headline
         training_args.greater_is_better = True
-
-
-def early_stopping(patience):
-    """The callback for `--early_stopping_patience`, none without it."""
-    return [EarlyStoppingCallback(early_stopping_patience=patience)] if patience else []

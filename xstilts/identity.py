@@ -1,0 +1,82 @@
+"""What decides the result of a run, and in words where two runs differ."""
+
+import json
+import re
+
+from xstilts.lineage import lineage_text
+
+# Arguments that say where and how a run is carried out, not what comes out of it. The three batch sizes are there as one product,
+# which --max_tokens_per_batch leaves as it is, the precision as `mixed_precision`.
+NOT_IDENTITY = re.compile(
+    r"(output_dir|data_dir|config|compare_with|base_model_name_or_path|cache_frozen_prefix|embeddings_dir|check|mlm_text_files|task|task_subset_.*|debug|overwrite_output_dir|model_name_or_path|per_device_.*|gradient_accumulation_steps"
+    r"|logging_.*|log_.*|report_to|run_name|project|trackio.*|hub_.*|push_to_hub|disable_tqdm|dataloader_.*|do_.*|use_cpu"
+    r"|save_total_limit|save_only_model|save_on_each_node|resume_from_checkpoint|restore_callback_states_from_checkpoint"
+    r"|eval_accumulation_steps|prediction_loss_only|label_names|remove_unused_columns|skip_memory_metrics|ddp_.*|_n_gpu"
+    r"|accelerator_config|precision|bf16|fp16|max_tokens_per_batch|torch_empty_cache_steps|local_rank|enable_jit_checkpoint|eval_use_gather_object)"
+)
+
+EVALUATION_IDENTITY = ("seed", "mixed_precision", "bf16_full_eval", "fp16_full_eval")
+
+
+def identity_of(run):
+    """Everything that decides the result of a `Run`, plain JSON types."""
+    if run.phase in ("intermediate", "target"):
+        options = {name: value for name, value in run.arguments.items() if not NOT_IDENTITY.fullmatch(name)}
+        steps = run.training_args.gradient_accumulation_steps * run.training_args.world_size
+        options["total_train_batch_size"] = run.training_args.train_batch_size * steps
+    else:
+        decisive = {*vars(run.args), *EVALUATION_IDENTITY}
+        options = {name: run.arguments[name] for name in decisive if not NOT_IDENTITY.fullmatch(name)}
+    parts = {
+        "phase": run.phase,
+        "task": run.task,
+        "lineage": run.lineage,
+        "arguments": options,
+        "data": run.data,
+        "parts": run.parts,
+        "others": run.others,
+    }
+    return plain(parts)
+
+
+def plain(value):
+    """A value as JSON brings it back."""
+    return json.loads(json.dumps(value, default=str, sort_keys=True))
+
+
+def differences(there, here, prefix=""):
+    """Where two identities differ, as `name: old -> new`."""
+    found = []
+    for name in sorted(there.keys() | here.keys()):
+        old, new = there.get(name), here.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += differences(old, new, f"{prefix}{name}.")
+        elif name == "data":
+            found += [f"data: {text}" for text in _data_differences(old, new)]
+        elif name == "lineage" and old and new and old != new:
+            found.append(f"lineage: {_behind(old)} -> {_behind(new)}")
+        elif old != new:
+            found.append(f"{prefix}{name}: {_short(old)} -> {_short(new)}")
+    return found
+
+
+def _behind(lineage):
+    return f"{lineage_text(lineage)} ({lineage[-1]['fingerprint']})"
+
+
+def _data_differences(old, new):
+    """Which sets of rows differ, by task, split, language and number of rows."""
+    columns, others = ("task", "split", "language", "rows", "fingerprint"), old != new
+    old, new = ([tuple(record[column] for column in columns) for record in records] for records in (old, new))
+    for kind, records in (("was", set(old) - set(new)), ("is now", set(new) - set(old))):
+        for task, split, language, rows, mark in sorted(records):
+            yield f"{kind} {rows} {split} rows of {task} in '{language}' ({mark})"
+    if old != new and set(old) == set(new):
+        yield "in another order"
+    if old == new and others:
+        yield "what was left out of them or set right"
+
+
+def _short(value):
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else f"{text[:77]}..."
