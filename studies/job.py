@@ -8,7 +8,6 @@ The output goes to RUN_DIRECTORY/log.txt; its last lines are shown when the comm
 
 import argparse
 import fcntl
-import json
 import os
 import signal
 import subprocess
@@ -16,6 +15,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from xstilts.errors import UserError
+from xstilts.json_files import read_json
+from xstilts.preemption import REQUEUE
 
 WAIT = 1.0  # seconds between looks for a free GPU
 OUT_OF_MEMORY = "; if nobody did it, memory ran out"
@@ -42,7 +47,9 @@ def main(argv=None):
             code = subprocess.run(  # noqa: S603 (a list of words, no shell; running it is what this script is for)
                 command, stdout=log, stderr=log, env=environment, pass_fds=held
             ).returncode
-    if code:
+    if code == REQUEUE:
+        print(f"{args.directory}/log.txt: told to stop; the next try goes on", file=sys.stderr)
+    elif code:
         tail = (args.directory / "log.txt").read_text(errors="replace").splitlines()[-15:]
         how = (
             f"exit code {code}" if code > 0 else f"killed by signal {-code}" + OUT_OF_MEMORY * (code == -signal.SIGKILL)
@@ -53,11 +60,9 @@ def main(argv=None):
 
 def outdated(directory, after):
     """Whether a run, finished or not, started from another checkpoint than `after` holds now: then it is done again."""
-    begun = [path for name in ("run.json", "started.json") if (path := Path(directory, name)).exists()]
-    if after is None or not begun or not Path(after, "run.json").exists():
-        return False
-    there = json.loads(begun[0].read_text())["identity"]["lineage"]
-    return there != json.loads(Path(after, "run.json").read_text())["lineage"]
+    begun = read_json(directory / "run.json") or read_json(directory / "started.json")
+    behind = read_json(after / "run.json") if after else None
+    return bool(begun and behind) and begun["identity"]["lineage"] != behind["lineage"]
 
 
 def kept(directory):
@@ -105,4 +110,7 @@ def free_gpu(numbers, folder=None):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except UserError as error:
+        sys.exit(f"studies/job.py: {error}")

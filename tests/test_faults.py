@@ -11,6 +11,7 @@ import random
 import re
 import shutil
 import signal
+import subprocess
 import threading
 import time
 
@@ -62,7 +63,7 @@ SCENARIOS = {
 }
 KILLS = ("kill", "kill", "kill", "SIGKILL", "SIGKILL", "SIGTERM", "SIGUSR1")
 FULL = ("full", "full", "limit")
-LEFT = ("checkpoint*", "set-aside*", "running.json", ".*")
+LEFT = ("checkpoint*", "_*", "running.json", ".*")
 
 
 class Bench:
@@ -163,7 +164,9 @@ def check_end(fault, code, printed):
     assert code == expected, (fault, code, printed)
     if code == 2:
         line = printed.strip().split("\n")[-1]
-        assert re.search(r"run_\w+\.py: .*(No space left|File too large|cannot be written)", line), printed
+        assert re.search(
+            r"run_\w+\.py: .*(No space left|File too large|cannot be written|GB are free|GiB left)", line
+        ), printed
         assert "Traceback" not in printed
 
 
@@ -189,6 +192,47 @@ def test_a_full_disk_is_one_clear_line_and_the_next_run_succeeds(bench, name, ru
     if not runs and name not in ("one task", "evaluation", "retrieval"):
         pytest.skip("with --runs")
     tell(name, [interrupted(bench, name, number, FULL) for number in range(max(1, -(-runs // len(SCENARIOS) // 2)))])
+
+
+@pytest.fixture
+def disk(bench):
+    """disk(size) makes the folder `disk` a disk of that many bytes, emptied; without one, of as many as it takes."""
+    place = bench.folder / "disk"
+    place.mkdir()
+    tool = shutil.which("mount")
+    if (
+        tool is None
+        or subprocess.run([tool, "-t", "tmpfs", "-o", "size=64k", "tmpfs", place], capture_output=True).returncode
+    ):
+        pytest.skip("disks can be mounted by root only")
+
+    def disk(size=2**27):
+        subprocess.run([tool, "-o", f"remount,size={size}", place], check=True)
+        return place
+
+    yield disk
+    subprocess.run(["umount", "--lazy", place], check=True)
+    place.rmdir()
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_disk_that_is_really_full_is_one_clear_line(bench, disk, name, runs):
+    """... and no signal: writing to a page of a file that the disk has no room for would be one."""
+    if not runs and name != "retrieval":
+        pytest.skip("with --runs")
+    rng, refused = random.Random(name), 0
+    for _ in range(max(2, runs // 20)):
+        place = disk(rng.randrange(12, 800) * 1024)
+        code, printed = bench.run(name, place)
+        if code:
+            check_end(Fault("full"), code, printed)
+            refused += 1
+        code, printed = bench.run(name, disk())
+        assert code == 0, printed
+        check_same(place, bench.reference(name)[0])
+        for path in place.iterdir():
+            shutil.rmtree(path)
+    print(f"{name} on a full disk: {refused} refused")
 
 
 @pytest.mark.parametrize("name", ["one task", "several tasks"])
@@ -241,7 +285,7 @@ def test_every_damaged_file_of_a_checkpoint_is_noticed(stopped, tmp_path, capsys
         assert last_checkpoint(str(tmp_path)) == str(tmp_path / "checkpoint-8")
         said = capsys.readouterr().out
         assert f"checkpoint-12 is damaged ({name}" in said
-        assert (tmp_path / "set-aside-checkpoint-12").exists()
+        assert (tmp_path / "_set-aside-checkpoint-12").exists()
 
 
 def test_a_checkpoint_whose_best_one_is_damaged_is_not_gone_on_from(stopped, tmp_path):

@@ -61,10 +61,10 @@ def test_one_without_its_list_was_not_finished(write_step, tmp_path, capsys):
     write_step(9)
     (tmp_path / "checkpoint-10").mkdir()
     (tmp_path / "checkpoint-10" / "weights").write_text("10")
-    (tmp_path / "checkpoint.partial" / "checkpoint-11").mkdir(parents=True)
+    (tmp_path / "_checkpoint.partial" / "checkpoint-11").mkdir(parents=True)
     assert last_checkpoint(str(tmp_path)) == str(tmp_path / "checkpoint-9")
     assert "checkpoint-10 is damaged (contents.json is missing or damaged): set aside as" in capsys.readouterr().out
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-9", "set-aside-checkpoint-10"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["_set-aside-checkpoint-10", "checkpoint-9"]
 
 
 def test_one_whose_best_weights_are_gone_is_not_gone_on_from(write_step, tmp_path, capsys):
@@ -83,7 +83,7 @@ def test_nothing_is_left_of_a_finished_run(write_step, tmp_path):
         write_step(step)
     (tmp_path / "checkpoint-2" / "weights").unlink()
     last_checkpoint(str(tmp_path))
-    (tmp_path / "checkpoint.partial").mkdir()
+    (tmp_path / "_checkpoint.partial").mkdir()
     (tmp_path / "run.json").touch()
     remove_all(str(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -464,6 +465,22 @@ def test_an_outdated_run_is_overwritten(changed, tmp_path):
     assert text(run / "log.txt") == ("['--overwrite_output_dir', 'true']\n" if changed else "[]\n")
 
 
+def test_a_damaged_run_json_stops_a_job_in_one_line(tmp_path):
+    """Neither is it overwritten without a word, nor taken for finished."""
+    before, run = checkpoint(tmp_path, "before", ["base"]), checkpoint(tmp_path, "run", ["base", "before"])
+    (run / "run.json").write_text((run / "run.json").read_text()[:-9])
+    command = [sys.executable, ROOT / "studies/job.py", run, "--after", before, "--", sys.executable, "-c", "1/0"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert re.fullmatch(r"studies/job.py: .*run/run.json is not valid JSON .*\n", done.stderr)
+
+
+def test_a_job_that_was_told_to_stop_asks_to_be_tried_again(tmp_path):
+    done = job(tmp_path / "run", "-c", "import sys; sys.exit(75)")
+    assert "told to stop; the next try goes on" in done.communicate(timeout=60)[1]
+    assert done.returncode == 75
+
+
 @pytest.fixture
 def two_gpus(tmp_path):
     """A folder for PATH with an nvidia-smi that lists two."""
@@ -584,7 +601,7 @@ class Workplace:
         self.write("demo/environment.sh", "")
         self.write("tasks/__init__.py", TASKS)
         self.write("xstilts/task.py", "class Task: pass\nclass RetrievalTask: pass\n")
-        for name in ("errors", "names", "preemption", "secrecy", "shapes", "text_files", "yaml_files"):
+        for name in ("errors", "json_files", "names", "preemption", "secrecy", "shapes", "text_files", "yaml_files"):
             self.write(f"xstilts/{name}.py", (ROOT / "xstilts" / f"{name}.py").read_text())
         blocks = {"target": [{"task": ["xnli", "udpos"]}], "retrieval": [{"task": "tatoeba"}]}
         self.study = study_file(folder, **blocks)

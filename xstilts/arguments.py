@@ -139,6 +139,7 @@ REFUSED = {
     "prediction_loss_only": (False, "scores are made of predictions"),
     "use_liger_kernel": (False, "it is for decoders"),
     "save_only_model": (False, "an interrupted run could not go on"),
+    "save_on_each_node": (False, "all machines of a run see its directory"),
     "enable_jit_checkpoint": (False, "SIGTERM leads to a checkpoint anyway"),
     "resume_from_checkpoint": (None, "the same command goes on where the run in --output_dir stopped"),
 }

@@ -12,7 +12,11 @@ from xstilts.errors import UserError, say
 from xstilts.json_files import read_json, write_json
 from xstilts.sealed import contents, damage, flush, writing
 
-PREFIX, PARTIAL, ASIDE = "checkpoint-", "checkpoint.partial", "set-aside-"
+PREFIX, PARTIAL, ASIDE = (
+    "checkpoint-",
+    "_checkpoint.partial",
+    "_set-aside-",
+)  # what begins with _ is not pushed to the hub
 LIST, STATE = "contents.json", "trainer_state.json"
 
 
