@@ -200,7 +200,7 @@ def main(argv=None):
         part.dev_features = featurize(part.task, part.dev, tokenizer, vars(part.args))
     trainer = trainer_for(parts, model, args, training_args, tokenizer)
     cache_prefix(trainer, args.cache_frozen_prefix)
-    fit(trainer)
+    fit(trainer, run.claim)
     scores = trainer.dev_scores()
 
     # 6. Save what the next phase needs, then what the report needs.

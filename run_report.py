@@ -73,11 +73,11 @@ def main(argv=None):
     """Write the report; `argv` is the command line without the program's name."""
     # 1. Arguments, and those of the study.
     args = arguments(argv)
-    if args.commands:
-        print("\n".join(printed_commands(read_runs(args.runs))))
-        return
     study = read_study(args.study) if args.study else None
     planned = jobs_of(study) if study else {}
+    if args.commands:
+        print("\n".join(printed_commands(read_runs([*args.runs, *map(Path, planned)]))))
+        return
     output_dir = args.output_dir or Path(study.report_dir if study else "report")
     questions = chosen_questions(args, study)
     facts = read_facts(args.language_facts or (study.language_facts if study else FACTS))

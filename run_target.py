@@ -175,7 +175,7 @@ def main(argv=None):
         layerwise_lr_decay=args.layerwise_lr_decay, max_tokens_per_batch=args.max_tokens_per_batch,
     )  # fmt: skip
     cache_prefix(trainer, args.cache_frozen_prefix)
-    fit(trainer, args.average_last_k if args.selection == "average_last_k" else 1)
+    fit(trainer, run.claim, args.average_last_k if args.selection == "average_last_k" else 1)
     if args.selection == "average_last_k":
         average_last(trainer, args.average_last_k)
     scores = trainer.dev_scores()

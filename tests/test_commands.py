@@ -4,11 +4,13 @@ import shlex
 import shutil
 
 import pytest
+from conftest import ROOT
 from faults import Server
 
 import run_report
 from xstilts.commands import command_of, printed_commands
-from xstilts.json_files import read_json
+from xstilts.errors import UserError
+from xstilts.json_files import read_json, write_json
 from xstilts.results import WRITTEN
 from xstilts.sealed import contents
 
@@ -30,7 +32,7 @@ USE = "--languages qna --use_cpu"
     ],
 )
 def test_a_command_is_complete_and_deletes_and_betrays_nothing(given, kept):
-    assert command_of("target", given.split(), 3, "runs/x")[1:] == kept.split()
+    assert command_of(given.split(), 3, "runs/x") == kept.split()
 
 
 def run(phase, command, **changes):
@@ -49,19 +51,39 @@ def run(phase, command, **changes):
 def test_lines_are_in_order_and_quoted():
     two = {"device": "cpu", "processes": 2, "threads": 1}
     runs = {
-        "a": run("eval", ["run_zeroshot_eval.py", "--data_dir", "my data; rm -r x"]),
-        "b": run("target", ["run_target.py"], lineage=[{}, {}]),
-        "c": run("target", ["run_target.py", "--first"], hardware=two),
+        "a": run("eval", ["--data_dir", "my data; rm -r x"]),
+        "b": run("target", [], lineage=[{}, {}]),
+        "c": run("target", ["--first"], hardware=two),
         "d": {"phase": "intermediate", "lineage": [{}]},
     }
     assert printed_commands(runs) == [
         "# d does not say its command: it was made by an older version",
         "# python 3.11.7, torch 2.13.0, transformers 5.23.0; commit abc+; on cpu",
         "cd '/home/me/my work'",
-        "OMP_NUM_THREADS=1 torchrun --nproc_per_node 2 run_target.py --first",
-        "OMP_NUM_THREADS=1 python run_target.py",
-        "OMP_NUM_THREADS=1 python run_zeroshot_eval.py --data_dir 'my data; rm -r x'",
+        f"OMP_NUM_THREADS=1 torchrun --nproc_per_node 2 {ROOT}/run_target.py --first",
+        f"OMP_NUM_THREADS=1 python {ROOT}/run_target.py",
+        f"OMP_NUM_THREADS=1 python {ROOT}/run_zeroshot_eval.py --data_dir 'my data; rm -r x'",
     ]
+
+
+def test_a_stranger_s_run_json_puts_nothing_into_the_script(tmp_path, capsys):
+    """What is no number is refused; what stands in a comment stays in it."""
+    evil = run("target", ["--task", "x; touch evil"], git_commit="x\ntouch evil", seed=1)
+    evil |= {"task": "xnli", "lineage": [{"base_model": "b", "fingerprint": "f"}, {"task": "xnli", "factors": []}]}
+    evil |= {"versions": {"python": "3\ntouch evil\u2028touch evil"}, "directory": "/home/me; touch evil"}
+    write_json(tmp_path / "a" / "run.json", evil)
+    run_report.main([str(tmp_path), "--commands"])
+    first, *others = capsys.readouterr().out.splitlines()
+    assert first.startswith("# python 3 touch evil touch evil")
+    assert others == [
+        "cd '/home/me; touch evil'",
+        f"OMP_NUM_THREADS=1 python {ROOT}/run_target.py --task 'x; touch evil'",
+    ]
+    write_json(
+        tmp_path / "a" / "run.json", {**evil, "hardware": {"device": "cpu", "processes": 1, "threads": "1; touch x"}}
+    )
+    with pytest.raises(UserError, match=r"'hardware.threads' is text, not a whole number"):
+        run_report.main([str(tmp_path), "--commands"])
 
 
 @pytest.fixture(scope="module")

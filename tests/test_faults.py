@@ -63,7 +63,7 @@ SCENARIOS = {
 }
 KILLS = ("kill", "kill", "kill", "SIGKILL", "SIGKILL", "SIGTERM", "SIGUSR1")
 FULL = ("full", "full", "limit")
-LEFT = ("checkpoint*", "_*", "running.json", ".*")
+LEFT = ("checkpoint*", "_*", ".*")
 
 
 class Bench:
@@ -360,7 +360,7 @@ def test_damaged_data_never_give_a_result_under_the_old_name(bench, stopped, run
 def test_two_runs_in_one_folder_are_one_too_many(bench):
     place = bench.folder / "both"
     first = bench.server.start(*bench.line("one task", place), cache="both/cache")
-    while not (place / "run" / "running.json").exists():
+    while not (place / "run" / "_running.json").exists():
         assert first[0].is_alive()
     code, printed = bench.run("one task", place)
     assert code == 2

@@ -41,8 +41,9 @@ def steps(folders):
     ],
 )
 def test_the_latest_and_the_best_are_kept(write_step, tmp_path, limit, best, kept):
-    folders = {step: write_step(step) for step in (4, 8, 12, 100)}
-    rotate(str(tmp_path), folders.get(best), limit)
+    for step in (4, 8, 12, 100):
+        write_step(step)
+    rotate(f"{tmp_path}//", best and f"checkpoint-{best}", limit)
     assert steps(checkpoints(str(tmp_path))) == kept
 
 
@@ -75,7 +76,19 @@ def test_one_whose_best_weights_are_gone_is_not_gone_on_from(write_step, tmp_pat
     (tmp_path / "checkpoint-8" / "weights").write_text("9")
     assert damage_of(best) == "weights is not what was written"
     assert last_checkpoint(str(tmp_path)) == str(tmp_path / "checkpoint-4")
-    assert "checkpoint-12 needs checkpoint-8, which is not there any more: set aside" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "checkpoint-12 is damaged (it needs checkpoint-8: weights is not what was written): set aside" in said
+    assert "checkpoint-8 is damaged (weights is not what was written): set aside" in said
+
+
+def test_one_that_cannot_be_judged_is_left_alone_while_others_go(write_step, tmp_path):
+    for step in (1, 2, 3):
+        write_step(step)
+    (tmp_path / "checkpoint-1" / "contents.json").unlink()
+    (tmp_path / "checkpoint-2" / "contents.json").write_text("{")
+    assert steps(planned(str(tmp_path))) == [3]
+    rotate(str(tmp_path), None, 1)
+    assert steps(checkpoints(str(tmp_path))) == [1, 2, 3]
 
 
 def test_nothing_is_left_of_a_finished_run(write_step, tmp_path):

@@ -7,9 +7,7 @@ folder may be deleted at any time; `.part` files are of processes that are at wo
 """
 
 import contextlib
-import glob
 import os
-import time
 import uuid
 from functools import cache, partial
 from itertools import chain, islice
@@ -21,10 +19,10 @@ from datasets import Dataset
 
 from xstilts.claims import alone
 from xstilts.errors import say
+from xstilts.sealed import remove_left
 
 BATCH = 1_000  # rows that are in memory at a time
 CHUNK = 2**20  # bytes that are read at a time
-DAY = 86_400  # seconds
 SEAL = 16  # bytes of a digest
 END = b"\xff\xff\xff\xff\x00\x00\x00\x00"  # of a stream of Arrow batches; without it some may be missing
 
@@ -74,7 +72,7 @@ def _make(name, path, compute):
 def own_file(name):
     """A path in the folder that no other process writes to; what is there is removed afterwards."""
     os.makedirs(folder(), exist_ok=True)
-    _remove_orphans()
+    remove_left(folder(), "*.part")
     path = os.path.join(folder(), f"{name}.{uuid.uuid4().hex}.part")
     try:
         yield path
@@ -92,14 +90,6 @@ def _or_in_memory(attempt, compute):
 
 
 _say_once = cache(say)
-
-
-def _remove_orphans():
-    """Remove what killed processes have left: files that nobody has written to for a day."""
-    for path in glob.glob(os.path.join(glob.escape(folder()), "*.part")):
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - os.path.getmtime(path) > DAY:
-                os.remove(path)
 
 
 def whole(path):

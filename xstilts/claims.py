@@ -18,8 +18,10 @@ from pathlib import Path
 import psutil
 
 from xstilts.errors import UserError, say
+from xstilts.sealed import remove_left
 
-FIELDS = {"process", "host", "began", "place", "thread", "token"}
+FIELDS = {"process", "host", "user", "began", "place", "thread", "token"}
+STEP = 60.0  # seconds that the clock of a machine may be set by while a process runs
 BEAT, PATIENCE, LOOK = 5.0, 30.0, 0.2  # seconds
 
 
@@ -62,8 +64,7 @@ def claim(path):
     while True:
         mine = _new_holder()
         if _create(path, mine):
-            for left in path.parent.glob(f".{path.name}.*"):  # by processes that were killed while they tried
-                left.unlink(missing_ok=True)
+            remove_left(path.parent, f".{path.name}.*")
             return Claim(path, mine)
         other = _read(path)
         alive = lives(other, mine) if other else None
@@ -100,16 +101,17 @@ def alone(path, is_there):
 
 
 def lives(holder, mine):
-    """Whether the process of a claim is at work: True, False, or None for one of another machine, which cannot be asked. A claim
-    of this very thread was left by something that failed: False."""
+    """Whether the process of a claim is at work: True, False, or None for one that cannot be asked: of another machine, or of
+    another user where the system hides it. A claim of this very thread was left by something that failed: False."""
     if holder["place"] != mine["place"]:
         return None
     try:
         there = psutil.Process(holder["process"])
         is_own = (there.pid, holder["thread"]) == (mine["process"], mine["thread"])
-        return there.create_time() == holder["began"] and not is_own and there.status() != psutil.STATUS_ZOMBIE
+        is_same = abs(there.create_time() - holder["began"]) < STEP
+        return is_same and not is_own and there.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
-        return False
+        return False if holder["user"] == mine["user"] else None
 
 
 def described(holder):
@@ -124,6 +126,7 @@ def _new_holder():
     process = psutil.Process()
     return {
         "process": process.pid, "host": socket.gethostname(), "began": process.create_time(), "place": _place(),
+        "user": os.getuid() if hasattr(os, "getuid") else None,
         "thread": threading.get_ident(), "token": uuid.uuid4().hex, "count": 0,
     }  # fmt: skip
 
@@ -138,8 +141,9 @@ def _place():
 def _create(path, holder):
     """Make the file with its content at once; False where there is one."""
     own = path.with_name(f".{path.name}.{holder['token']}")
-    _write(own, holder)
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        own.write_text(json.dumps(holder), encoding="utf-8")
         os.link(own, path)
     except FileExistsError:
         return False
@@ -160,7 +164,6 @@ def _create_plainly(path, holder):
 
 
 def _write(path, holder):
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{holder['token']}.partial")
     try:
         partial.write_text(json.dumps(holder), encoding="utf-8")

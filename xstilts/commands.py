@@ -14,18 +14,13 @@ SCRIPTS = {
 OVERWRITE = "--overwrite_output_dir"
 
 
-def command_of(phase, argv, seed, output_dir):
-    """The words of a command line, script first: as it was given, with seed and directory where these were left to defaults, and
-    without secrets and what deletes an older run."""
-    script = os.path.relpath(ROOT / SCRIPTS[phase])
+def command_of(argv, seed, output_dir):
+    """The words of a command line behind the script: as they were given, with seed and directory where these were left to
+    defaults, and without secrets and what deletes an older run."""
     given = [*_without_overwriting(argv)]
     names = {word.split("=")[0] for word in given}
-    added = {"--seed": seed, "--output_dir": output_dir}
-    return [
-        script,
-        *without_secrets(given),
-        *(str(w) for name, value in added.items() if name not in names for w in (name, value)),
-    ]
+    added = [(name, value) for name, value in (("--seed", seed), ("--output_dir", output_dir)) if name not in names]
+    return [*without_secrets(given), *(str(word) for pair in added for word in pair)]
 
 
 def _without_overwriting(words):
@@ -39,14 +34,14 @@ def _without_overwriting(words):
 
 def printed_commands(runs):
     """Lines of a shell script that makes `runs`, {path: run.json}, again, each after those that it starts from. Comments say in
-    which versions the bits were made."""
+    which versions the bits were made. Whatever a run.json says, a line calls one of our scripts, and a comment is one line."""
     before, lines = None, []
     for path, run in sorted(runs.items(), key=_place):
-        if "command" not in run:
-            lines.append(f"# {path} does not say its command: it was made by an older version")
+        if "command" not in run or run["phase"] not in SCRIPTS:
+            lines.append(f"# {_in_a_line(path)} does not say its command: it was made by an older version")
             continue
         if (here := _surroundings(run)) != before:
-            lines += [f"# {here[0]}", f"cd {shlex.quote(here[1])}"]
+            lines += [f"# {_in_a_line(here[0])}", f"cd {shlex.quote(here[1])}"]
         lines.append(_line(run))
         before = here
     return lines
@@ -54,15 +49,23 @@ def printed_commands(runs):
 
 def _place(item):
     path, run = item
-    return list(SCRIPTS).index(run["phase"]), len(run["lineage"]), path
+    order = [*SCRIPTS].index(run["phase"]) if run["phase"] in SCRIPTS else -1
+    return order, len(run["lineage"]), path
+
+
+def _in_a_line(text):
+    return "".join(sign if sign.isprintable() else " " for sign in str(text))
 
 
 def _surroundings(run):
-    versions = ", ".join(f"{name} {run['versions'][name]}" for name in ("python", "torch", "transformers"))
-    return f"{versions}; commit {run['git_commit'] or 'unknown'}; on {run['hardware']['device']}", run["directory"]
+    names = ("python", "torch", "transformers")
+    versions = ", ".join(f"{name} {run.get('versions', {}).get(name)}" for name in names)
+    return f"{versions}; commit {run.get('git_commit')}; on {run['hardware']['device']}", run["directory"]
 
 
 def _line(run):
-    hardware = run["hardware"]
-    launcher = ["torchrun", "--nproc_per_node", str(hardware["processes"])] if hardware["processes"] > 1 else ["python"]
-    return f"OMP_NUM_THREADS={hardware['threads']} {shlex.join([*launcher, *run['command']])}"
+    script = str(ROOT / SCRIPTS[run["phase"]])
+    script = SCRIPTS[run["phase"]] if os.path.realpath(run["directory"]) == str(ROOT) else script
+    processes, threads = run["hardware"]["processes"], run["hardware"]["threads"]
+    launcher = ["torchrun", "--nproc_per_node", str(processes)] if processes > 1 else ["python"]
+    return f"OMP_NUM_THREADS={threads} {shlex.join([*launcher, script, *run['command']])}"

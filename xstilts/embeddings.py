@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 import uuid
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from tqdm import tqdm
 
-from xstilts.claims import alone
+from xstilts.claims import LOOK, claim
 from xstilts.classification import padded
 from xstilts.dual_encoder import tokenized
 from xstilts.errors import UserError, is_main_process, say
@@ -28,7 +29,7 @@ from xstilts.examples import fingerprint
 from xstilts.json_files import read_json, write_json
 from xstilts.pooling import pooled_states
 from xstilts.processes import by_main
-from xstilts.sealed import file_digest, flush
+from xstilts.sealed import file_digest, flush, remove_left
 
 CHUNK = 2**15  # texts that are tokenised and sorted by length at a time
 ABOUT = "about.json"
@@ -47,7 +48,10 @@ def vectors_of(name, side, encoder, tokenizer, layers, settings, folder):
     what, place = _place(name, side, settings, folder)
     shape = (len(side.texts), encoder.config.hidden_size)
     with contextlib.ExitStack() as claims:
-        if missing := by_main(partial(_missing_when_free, claims, place, what, layers, 4 * shape[0] * shape[1])):
+        begin = partial(_begin, claims, place, what, layers, 4 * shape[0] * shape[1])
+        while (missing := by_main(begin)) is None:
+            time.sleep(LOOK)  # here, not in `begin`: processes that wait for the first one give up after a while
+        if missing:
             with _new_files(place, missing, shape) as files:
                 _fill(files, side.texts, encoder, tokenizer, settings, name)
             if is_main_process():
@@ -58,19 +62,32 @@ def vectors_of(name, side, encoder, tokenizer, layers, settings, folder):
     return {layer: _mapped(_file(place, layer), shape) for layer in layers}
 
 
-def _missing_when_free(claims, place, what, layers, size):
-    """Layers, of `size` bytes each, that are still to be computed when no other process is at work in the directory; it is this
-    one's then, until `claims` is closed."""
+def _begin(claims, place, what, layers, size):
+    """Layers, of `size` bytes each, that are still to be computed, by this process alone until `claims` is closed; None while
+    another one is at work there."""
+    listed = _layers_there(place, what)
+    if listed.issuperset(layers) and not _damaged(place, layers):
+        return []
+    check_room(place, size * len({*layers} - listed))
+    try:
+        mine = claim(place.with_name(f"{place.name}.claim"))
+    except OSError:  # no claim can be made there; nothing depends on it
+        mine = None
+    if isinstance(mine, dict):
+        return None
+    if mine:
+        claims.callback(mine.release)
+    there = [layer for layer in layers if layer in _layers_there(place, what)]
+    damaged = _damaged(place, there)
+    for layer in damaged:
+        say(f"{_file(place, layer)} is damaged; it is made anew")
+    return [layer for layer in layers if layer not in there or layer in damaged]
 
-    def missing():
-        there = _layers_there(place, what, layers)
-        return [layer for layer in layers if layer not in there]
 
-    if not (found := missing()):
-        return found
-    check_room(place, len(found) * size)
-    claims.enter_context(alone(place.with_name(f"{place.name}.claim"), lambda: not missing()))
-    return missing()
+def _damaged(place, layers):
+    """Those of some layers whose files are not what was written."""
+    digests = _digests(_about(place))
+    return [layer for layer in layers if file_digest(_file(place, layer)) != digests[layer]]
 
 
 def _describe(place, about, new):
@@ -98,10 +115,10 @@ def _file(place, layer):
     return place / f"layer-{layer}.npy"
 
 
-def layers_there(name, side, settings, folder, layers):
-    """Those of `layers` whose vectors a folder holds already. Raises UserError as `vectors_of` does."""
+def layers_there(name, side, settings, folder):
+    """Layers whose vectors a folder says it holds. Raises UserError as `vectors_of` does."""
     what, place = _place(name, side, settings, folder)
-    return _layers_there(place, what, layers)
+    return _layers_there(place, what)
 
 
 def _place(name, side, settings, folder):
@@ -118,8 +135,8 @@ def _listed(layers):
     return f"layer {layers[0]}" if len(layers) == 1 else f"{len(layers)} layers"
 
 
-def _layers_there(place, what, layers):
-    """Those of `layers` whose vectors a directory holds, whole. Raises UserError if it says that they are of something else."""
+def _layers_there(place, what):
+    """Layers that a directory says it holds and has files of. Raises UserError if it says that they are of something else."""
     if place.parent.exists() and not place.parent.is_dir():
         raise UserError(f"--embeddings_dir {place.parent} is not a folder")
     about = _about(place)
@@ -127,16 +144,7 @@ def _layers_there(place, what, layers):
         raise UserError(
             f"{place} holds vectors of another {other[0]} ({about.get(other[0])}, not {what[other[0]]}); delete it"
         )
-    digests = _digests(about)
-    return [layer for layer in layers if layer in digests and _is_whole(_file(place, layer), digests[layer])]
-
-
-def _is_whole(path, digest):
-    """Whether a file is what was written; one that is damaged is named, since it is made anew."""
-    is_whole = path.exists() and file_digest(path) == digest
-    if not is_whole:
-        say(f"{path} is damaged or gone; it is made anew")
-    return is_whole
+    return {layer for layer in _digests(about) if _file(place, layer).exists()}
 
 
 def check_room(folder, size):
@@ -175,8 +183,7 @@ def _new_files(place, layers, shape):
     try:
         if state.is_main_process:
             place.mkdir(parents=True, exist_ok=True)
-            for left in place.glob(".layer-*.partial"):  # by processes that were killed
-                left.unlink()
+            remove_left(place, ".layer-*.partial")
             for path in parts.values():
                 np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
                 _reserve(path)

@@ -59,8 +59,10 @@ def run_script(main):
         _speak(told)
         sys.exit(REQUEUE)
     except (UserError, OSError, RuntimeError) as error:
-        if heard():  # another process of the run was quicker to stop, and this one missed it
-            _speak(f"{heard()}: stopped; give the same command again")
+        if heard() and isinstance(error, RuntimeError) and "WORLD_SIZE" in os.environ:
+            _speak(
+                f"{heard()}: stopped; give the same command again"
+            )  # another process was quicker, and this one missed it
             sys.exit(REQUEUE)
         if debug:
             print(masked(traceback.format_exc()), file=sys.stderr)

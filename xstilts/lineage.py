@@ -37,15 +37,14 @@ def lineage_of(path):
 
 
 def check_files(path, record):
-    """Raise UserError where files of a finished run are not those that it wrote, by its run.json (older ones do not say). A model
-    that was copied without the hashes of its training rows is whole; what it has seen is not known then."""
-    files = dict(record.get("files", {}))
-    if not os.path.exists(os.path.join(path, TRAINING_ROWS)):
-        files.pop(TRAINING_ROWS, None)
-    if reason := damage(path, files):
+    """Raise UserError where files of a finished run are not those that it wrote, by its run.json (older ones do not say). A copy
+    may lack what is not needed to read the model: heads of several tasks, the hashes of training rows, predictions."""
+    optional = [name for name in record.get("files", {}) if "/" in name or name == TRAINING_ROWS]
+    absent = {name for name in optional if not os.path.exists(os.path.join(path, name))}
+    if reason := damage(path, {name: each for name, each in record.get("files", {}).items() if name not in absent}):
         raise UserError(
-            f"{path} is damaged or was changed after its run ended ({reason}); copy it again, or train it again with "
-            "--overwrite_output_dir"
+            f"{path} is damaged or was changed after its run ended ({reason}); copy or train it again, or, if it was changed on "
+            "purpose, copy the model alone, without run.json and started.json: it is somebody else's model then"
         )
 
 

@@ -3,7 +3,6 @@
 Everything is made of the table of `score_table.py`, one base model at a time.
 """
 
-import zipfile
 from pathlib import Path
 from statistics import mean
 
@@ -12,8 +11,10 @@ import pandas as pd
 
 from xstilts.answer import gain_of, run_means
 from xstilts.errors import UserError
+from xstilts.json_files import read_json
 from xstilts.report import column_of
 from xstilts.score_table import NONE
+from xstilts.sealed import arrays_of, damage
 from xstilts.statistics import BOOTSTRAP_FROM, holm, summary
 from xstilts.xtreme import BENCHMARKS, averages
 
@@ -63,10 +64,12 @@ def _examples(runs):
 
 def _ratios(path):
     """{language: (examples, 2) array} of a file of ratios. Raises UserError for anything else, which may be anybody's pickle."""
+    run = read_json(path.parent / "run.json") or {}
+    if reason := damage(path.parent, {name: each for name, each in run.get("files", {}).items() if name == path.name}):
+        raise UserError(f"{path} is damaged ({reason}); delete it, or evaluate again")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {code: file[code] for code in file.files}
-    except (ValueError, OSError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        return arrays_of(path)
+    except ValueError as error:
         raise UserError(f"{path} holds no arrays of numbers ({error}); delete it, or evaluate again") from error
 
 

@@ -30,7 +30,7 @@ from xstilts.evaluation import batches_by_length
 from xstilts.frozen_prefix import OPTION, FrozenPrefix, check_enterable, frozen_layers, short_hash
 from xstilts.json_files import read_json, write_json
 from xstilts.mixing import has_text
-from xstilts.sealed import contents, damage, flush, writing
+from xstilts.sealed import contents, damage, flush, remove_left, writing
 
 ABOUT, STATES = "prefix.json", "states.f32"
 MEANING = "output of frozen layers: float32, `width` numbers per token, no padding, inputs in the order of the features"
@@ -164,8 +164,7 @@ class CachedRows(torch.utils.data.Dataset):
     def _fill(self, batches, needed):
         unfinished, directory = self.folder.with_suffix(f".{uuid.uuid4().hex}.partial"), self.folder.parent
         directory.mkdir(parents=True, exist_ok=True)
-        for left in directory.glob(f"{self.folder.name}.*.partial"):  # of processes that were interrupted
-            shutil.rmtree(left, ignore_errors=True)
+        remove_left(directory, "*.partial")
         if self.folder.exists():
             say(f"{self.folder} is damaged ({self._damage()}); it is made anew")
             shutil.rmtree(self.folder)

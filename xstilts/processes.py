@@ -2,7 +2,7 @@
 
 import os
 
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, gather_object
 
 from xstilts.errors import UserError, is_main_process
 
@@ -22,3 +22,18 @@ def by_main(function):
     if error is not None:
         raise UserError(error)
     return value
+
+
+def together(function):
+    """Do `function()` in every process. What fails in one is raised in all of them when all are done, so that none waits for
+    another that has left."""
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        function()
+        return
+    error = None
+    try:
+        function()
+    except (UserError, OSError) as found:
+        error = str(found)
+    if found := [each for each in gather_object([error]) if each is not None]:
+        raise UserError(found[0])

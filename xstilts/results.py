@@ -25,11 +25,12 @@ from xstilts.processes import by_main
 from xstilts.provenance import provenance
 from xstilts.sealed import contents, flush
 from xstilts.secrecy import masked_values
+from xstilts.shapes import check_shape
 from xstilts.step_checkpoints import remove_all
 
 PACKAGES = "torch transformers datasets evaluate accelerate peft seqeval sentencepiece tokenizers numpy".split()
 
-RUNNING = "running.json"  # the claim of a run that is at work
+RUNNING = "_running.json"  # the claim of a run that is at work; what begins with _ is not pushed to the hub
 
 # What a run writes for others to read; sizes and digests of these files stand in its run.json.
 WRITTEN = (
@@ -61,6 +62,7 @@ class Run:
     others: dict = field(default_factory=dict)
     argv: list | None = None
     started_at: float
+    claim: Claim | None = field(default=None, init=False)
 
     def __post_init__(self):
         # Fixed here: the Trainer changes its arguments while it works.
@@ -90,11 +92,12 @@ class Run:
         self._check_place()
         if not self.args.overwrite_output_dir and self._is_finished():
             return None
-        self.claim = claim(self.output_dir / RUNNING)
-        if not isinstance(self.claim, Claim):
+        found = claim(self.output_dir / RUNNING)
+        if not isinstance(found, Claim):
             raise UserError(
-                f"{self.output_dir} is held by {described(self.claim)}; wait for it, or stop it and give the same command again"
+                f"{self.output_dir} is held by {described(found)}; wait for it, or stop it and give the same command again"
             )
+        self.claim = found
         atexit.register(self.claim.release)
         try:
             if self.args.overwrite_output_dir:
@@ -109,8 +112,7 @@ class Run:
 
     def _is_finished(self):
         """Whether run.json is there, of the same run; what a run that was stopped at its very end has left is cleared away."""
-        finished = read_json(self.output_dir / "run.json")
-        self._check_same(finished)
+        finished = self._record("run.json", {"identity": dict})
         if finished is not None:
             remove_all(self.output_dir)
             if (self.output_dir / RUNNING).exists() and isinstance(left := claim(self.output_dir / RUNNING), Claim):
@@ -119,8 +121,7 @@ class Run:
 
     def _started(self):
         """What started.json says of the same run; it is written where it is not there."""
-        started = read_json(self.output_dir / "started.json")
-        self._check_same(started)
+        started = self._record("started.json", {"identity": dict, "threads": int})
         if started is None:
             started = {"identity": self.identity, "threads": torch.get_num_threads()}
             write_json(self.output_dir / "started.json", started)
@@ -133,13 +134,19 @@ class Run:
                 f"--output_dir {self.output_dir} holds the model that the run starts from; give another one"
             )
 
-    def _check_same(self, record):
-        there = self.identity if record is None else record.get("identity") or {}
-        if there != self.identity:
+    def _record(self, name, shape):
+        """Content of a file of the same run, None where there is none. Raises UserError for one of another run."""
+        record = read_json(self.output_dir / name)
+        if record is None:
+            return None
+        check_shape(record, shape, self.output_dir / name)
+        if record["identity"] != self.identity:
+            found = "; ".join(differences(record["identity"], self.identity))
             raise UserError(
-                f"{self.output_dir} holds another run; it differs in {'; '.join(differences(there, self.identity))}. Give "
-                "another --output_dir, or start again with --overwrite_output_dir"
+                f"{self.output_dir} holds another run; it differs in {found}. Give another --output_dir, or start again with "
+                "--overwrite_output_dir"
             )
+        return record
 
     def folder(self, *names):
         """A folder below the run's own, which is made."""
@@ -165,7 +172,7 @@ class Run:
             "data": self.data,
             "parts": self.parts,
             "arguments": self.arguments,
-            "command": command_of(self.phase, argv, self.training_args.seed, str(self.output_dir)),
+            "command": command_of(argv, self.training_args.seed, str(self.output_dir)),
             "directory": os.getcwd(),
             "wall_time_s": round(time.time() - self.started_at, 1),
             **provenance(self.training_args.device),
@@ -202,7 +209,7 @@ def _summary(run):
 
 
 def _remove_run(output_dir):
-    if {path.name for path in output_dir.iterdir()} == {RUNNING}:
+    if all(path.name == RUNNING or path.name.startswith(".") for path in output_dir.iterdir()):
         return
     if not any((output_dir / name).exists() for name in ("run.json", "started.json")):
         raise UserError(f"--overwrite_output_dir: {output_dir} holds no run of this project and is not deleted")

@@ -15,13 +15,14 @@ from xstilts.processes import by_main
 from xstilts.step_checkpoints import PREFIX, STATE, damage_of, last_checkpoint
 
 
-def fit(trainer, averaged=1):
+def fit(trainer, claim=None, averaged=1):
     """Train, or go on where an interrupted run of the same output_dir stopped; leaves the selected weights in the model.
 
     A run whose last checkpoint is its end is not trained again: the Trainer would take one more step.
+    claim       that of the run on its directory
     averaged    how many of the last checkpoints are read afterwards
     """
-    trainer.averaged = averaged
+    trainer.claim, trainer.averaged = claim, averaged
     checkpoint = checkpoint_to_go_on_from(trainer)
     state = TrainerState.load_from_json(os.path.join(checkpoint, STATE)) if checkpoint else None
     if state and is_over(state):
@@ -43,13 +44,18 @@ def fit(trainer, averaged=1):
 
 def checkpoint_to_go_on_from(trainer):
     """What the first process finds, for all of them."""
-    checkpoint = by_main(partial(last_checkpoint, trainer.args.output_dir))
-    states = sum(name.startswith("rng_state") for name in os.listdir(checkpoint)) if checkpoint else 0
+    checkpoint, states = by_main(partial(_last_with_states, trainer.args.output_dir))
     if states not in (0, trainer.args.world_size):
         say(
             f"{checkpoint} was written by {states} processes, now there are {trainer.args.world_size}: not the same bits"
         )
     return checkpoint
+
+
+def _last_with_states(output_dir):
+    """(the last checkpoint or None, how many processes wrote their states into it)."""
+    checkpoint = last_checkpoint(output_dir)
+    return checkpoint, sum(name.startswith("rng_state") for name in os.listdir(checkpoint)) if checkpoint else 0
 
 
 def best_of(trainer):
@@ -90,14 +96,14 @@ def save_progress(trainer, folder):
 
 def load_progress(trainer, folder):
     """Count on from there. Sums are of float32 numbers, which JSON keeps exactly."""
-    path = _progress_file(trainer, folder)
+    state, path = trainer.state, _progress_file(trainer, folder)
+    if state.best_global_step:  # the Trainer forgets it where the run's directory was moved
+        state.best_model_checkpoint = os.path.join(trainer.args.output_dir, f"{PREFIX}{state.best_global_step}")
     if not os.path.exists(path):  # of another number of processes
         return
     with open(path, encoding="utf-8") as file:
         progress = json.load(file)
-    device, state = trainer.args.device, trainer.state
-    if state.best_global_step:  # the Trainer forgets it where the run's directory was moved
-        state.best_model_checkpoint = os.path.join(trainer.args.output_dir, f"{PREFIX}{state.best_global_step}")
+    device = trainer.args.device
     trainer._tr_loss = torch.tensor(progress["loss"], device=device)
     trainer._total_loss_scalar, trainer._globalstep_last_logged = progress["total_loss"], progress["logged"]
     trainer.code.recent = {task: torch.tensor(pair, device=device) for task, pair in progress["code"].items()}

@@ -120,7 +120,7 @@ class Embedder:
 
     def size(self, name, side, layers, folder):
         """Bytes that a call would write."""
-        there = layers_there(name, side, self.settings(side), folder, layers) if folder else ()
+        there = layers_there(name, side, self.settings(side), folder) if folder else ()
         return len(side.texts) * len({*layers} - {*there}) * self.encoder.config.hidden_size * 4
 
 

@@ -1,6 +1,7 @@
 """What a run.json must hold for those who read it, whoever wrote it: its shape, which is checked in this one place."""
 
 import json
+from pathlib import Path
 
 from xstilts.errors import UserError
 from xstilts.json_files import read_json
@@ -20,6 +21,8 @@ SHAPE = {
     "scores": IfThere(Each(dict)), "metric": Maybe(str), "averages": IfThere(Each(object)), "dev_scores": IfThere(dict),
     "layer": IfThere(int), "layers": IfThere([int]), "by_layer": IfThere(Each(NUMBERS)), "cka": IfThere(NUMBERS),
     "compared_with": IfThere({"model": str, "fingerprint": Maybe(str)}), "weight_change": IfThere(Each(object)),
+    "command": IfThere([str]), "directory": IfThere(str), "versions": IfThere(Each(str)), "git_commit": Maybe(str),
+    "hardware": IfThere({"device": str, "processes": int, "threads": int}), "files": IfThere(Each([object])),
     "zero_shot_languages": IfThere([str]), "source_language": Maybe(str), "steps": Maybe(float), "data": IfThere([ROWS]),
 }  # fmt: skip
 
@@ -34,12 +37,18 @@ def read_run(path):
 
 def check_run(path, run):
     """Raise UserError for a run.json with another type of value, or without a seed, a base model or a trained task."""
-    wrong = misfit(run, SHAPE) or _in_lineage(run["lineage"]) or _in_scores(run) or _no_text(run)
+    wrong = misfit(run, SHAPE) or _in_lineage(run["lineage"]) or _in_scores(run) or _in_files(run) or _no_text(run)
     if wrong:
         raise UserError(f"{path} is not the run.json of a run ({wrong}); delete it or its directory, or leave it out")
 
 
-NEEDS = {"by_layer": "layers", "cka": "compared_with", "scores": "metric"}
+NEEDS = {
+    "by_layer": "layers",
+    "cka": "compared_with",
+    "scores": "metric",
+    "command": "directory",
+    "directory": "hardware",
+}
 
 
 def _in_scores(run):
@@ -51,6 +60,19 @@ def _in_scores(run):
     for language, scores in (run.get("scores") or {}).items() if metric is not None else ():
         if wrong := misfit(scores, {metric: float}, f"scores.{language}"):
             return wrong
+    return ""
+
+
+def _in_files(run):
+    """What is wrong with the list of files that a run wrote: [bytes, digest] of each, below its directory."""
+    for name, each in run.get("files", {}).items():
+        if (
+            [type(part) for part in each] != [int, str]
+            or Path(name).is_absolute()
+            or ".." in Path(name).parts
+            or "\0" in name
+        ):
+            return f"'files' has {name!r:.40}, which is no file of the run with its size and digest"
     return ""
 
 

@@ -6,12 +6,17 @@ A digest is xxh3, 128 bits: it notices damage, not forgery, at the speed at whic
 import contextlib
 import hashlib
 import os
+import shutil
+import time
 from pathlib import Path
 
+import numpy as np
 import xxhash
 from safetensors import SafetensorError
 
 from xstilts.errors import UserError
+
+DAY = 86_400  # seconds
 
 
 def contents(folder, patterns=("**/*",)):
@@ -40,6 +45,16 @@ def file_digest(path):
         return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
 
 
+def arrays_of(path):
+    """{name: array} of an .npz file. Raises ValueError, in one line, for whatever else it holds: objects are not loaded, and a
+    damaged archive fails in a dozen ways."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except Exception as error:
+        raise ValueError(" ".join(f"{type(error).__name__}: {error}"[:200].split())) from error
+
+
 def flush(folder, names):
     """Have the system write files of a folder, and the folder itself, to the disk: they outlive a machine that fails."""
     for path in {Path(folder), *(Path(folder, name) for name in names), *(Path(folder, name).parent for name in names)}:
@@ -48,6 +63,14 @@ def flush(folder, names):
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def remove_left(folder, pattern):
+    """Remove files and folders that killed processes have left: those that nobody has written to for a day."""
+    for path in Path(folder).glob(pattern):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > DAY:
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
 
 @contextlib.contextmanager

@@ -16,7 +16,6 @@ import contextlib
 import functools
 import os
 import unicodedata
-import zipfile
 from array import array
 
 import numpy as np
@@ -26,6 +25,7 @@ from xstilts.arrow_files import rows_of
 from xstilts.errors import say
 from xstilts.lineage import TRAINING_ROWS
 from xstilts.ranking import CANDIDATES
+from xstilts.sealed import arrays_of
 
 TEXTS = "-texts"
 BETWEEN = "\x1f"  # the texts of an input; white space to Python, so that no normalised text has it
@@ -108,10 +108,9 @@ def _stored(path):
     if not os.path.isfile(file):
         return {}
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        say(f"{file} cannot be read ({str(error).splitlines()[0]}); which rows its model was trained on is not known")
+        return arrays_of(file)
+    except ValueError as error:
+        say(f"{file} cannot be read ({error}); which rows its model was trained on is not known")
         return {}
 
 

@@ -10,7 +10,9 @@ import shutil
 
 from xstilts.errors import UserError, say
 from xstilts.json_files import read_json, write_json
+from xstilts.processes import by_main, together
 from xstilts.sealed import contents, damage, flush, writing
+from xstilts.shapes import misfit
 
 PREFIX, PARTIAL, ASIDE = (
     "checkpoint-",
@@ -32,44 +34,62 @@ def checkpoints(output_dir):
 
 
 def planned(output_dir):
-    """The same without those that an interruption made: these are of a step at which an uninterrupted run has none."""
-    return [folder for folder in checkpoints(output_dir) if not _about(folder)["interruption"]]
+    """The same without those that an interruption made, at a step at which an uninterrupted run has none, and damaged ones."""
+    return [folder for folder in checkpoints(output_dir) if _about(folder).get("interruption") is False]
 
 
 def _about(folder):
-    return read_json(os.path.join(folder, LIST)) or {}
+    """What a checkpoint says of itself; nothing where that is missing or damaged."""
+    try:
+        about = read_json(os.path.join(folder, LIST))
+    except UserError:
+        return {}
+    return {} if misfit(about, {"files": dict, "needs": [str], "interruption": bool}) else about
 
 
 # ---- writing --------------------------------------------------------------------------------------------------------
 
 
-def write_step(trainer, save, interruption=False):
-    """Have the Trainer `save()` a checkpoint, below `partial_folder`, and give it its name when it is whole.
+def write_step(trainer, save, claim=None, interruption=False):
+    """Have the Trainer `save()` a checkpoint, below `partial_folder`, and give it its name when it is whole; returns where it is.
 
-    Of several processes the first one does, when all have written their part. Raises UserError where it cannot be written; what
-    was written of it is removed then.
+    Of several processes the first one does, when all have written their part. Raises UserError, in all of them, where one could
+    not write its part, or where somebody took over the `claim` on the folder; what was written is removed then.
     """
     args, state = trainer.args, trainer.state
     name, best = f"{PREFIX}{state.global_step}", state.best_global_step and f"{PREFIX}{state.best_global_step}"
-    state.best_model_checkpoint = os.path.join(args.output_dir, best) if best else None
-    main = trainer.is_world_process_zero()
-    if main:
-        shutil.rmtree(partial_folder(args.output_dir), ignore_errors=True)
-    trainer.accelerator.wait_for_everyone()
-    with writing(os.path.join(args.output_dir, name)):
-        try:
+
+    def write():
+        with writing(os.path.join(args.output_dir, name)):
             save()
-            trainer.accelerator.wait_for_everyone()
-            if main:
-                needs = _needs(args, best, trainer.averaged)
-                _seal(os.path.join(partial_folder(args.output_dir), name), state, needs, interruption)
-                _publish(args.output_dir, name)
-        finally:
-            if main:
-                shutil.rmtree(partial_folder(args.output_dir), ignore_errors=True)
-    if main:
-        rotate(args.output_dir, args.load_best_model_at_end and state.best_model_checkpoint, args.save_total_limit)
-    trainer.accelerator.wait_for_everyone()
+
+    def publish():
+        _check(claim)
+        needs = _needs(args, best, trainer.averaged)
+        with writing(os.path.join(args.output_dir, name)):
+            _seal(os.path.join(partial_folder(args.output_dir), name), state, needs, interruption)
+            _publish(args.output_dir, name)
+        rotate(args.output_dir, best if args.load_best_model_at_end else None, args.save_total_limit)
+
+    try:
+        by_main(lambda: (_check(claim), _remove(partial_folder(args.output_dir)))[0])
+        together(write)
+        # The Trainer looked for the best one beside the unfinished one.
+        state.best_model_checkpoint = os.path.join(args.output_dir, best) if best else None
+        by_main(publish)
+    finally:
+        if trainer.is_world_process_zero():
+            _remove(partial_folder(args.output_dir))
+    return os.path.join(args.output_dir, name)
+
+
+def _check(claim):
+    if claim:
+        claim.check()
+
+
+def _remove(folder):
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def partial_folder(output_dir):
@@ -85,7 +105,7 @@ def _needs(args, best, averaged):
 
 def _seal(folder, state, needs, interruption):
     own = os.path.basename(folder)
-    state.save_to_json(os.path.join(folder, STATE))  # the Trainer looked for the best one beside the unfinished one
+    state.save_to_json(os.path.join(folder, STATE))
     files = contents(folder)
     flush(folder, files)
     needs = [name for name in needs if name != own]
@@ -94,21 +114,21 @@ def _seal(folder, state, needs, interruption):
 
 def _publish(output_dir, name):
     place = os.path.join(output_dir, name)
-    shutil.rmtree(place, ignore_errors=True)  # of a run that went back behind it
+    _remove(place)  # of a run that went back behind it
     os.replace(os.path.join(partial_folder(output_dir), name), place)
     flush(output_dir, [])
 
 
 def rotate(output_dir, best, limit):
-    """Delete the oldest checkpoints, as the Trainer does: `limit` are left, the latest and the `best` one, if any, among them. Of
-    those that an interruption made, only the latest is kept; they do not count."""
-    regular = planned(output_dir)
-    others = [folder for folder in regular if folder != best]
+    """Delete the oldest checkpoints, as the Trainer does: `limit` are left, the latest and the one called `best`, if any, among
+    them. Of those that an interruption made, only the latest is kept; they do not count."""
+    regular = {os.path.basename(folder): folder for folder in planned(output_dir)}
+    others = [name for name in regular if name != best]
     room = limit - (best in regular) if limit else len(others)
-    kept = {best, *regular[-1:], *(others[-room:] if room > 0 else ())}
+    kept = {best, *[*regular][-1:], *(others[-room:] if room > 0 else ())}
     for folder in checkpoints(output_dir)[:-1]:
-        if folder not in kept:
-            shutil.rmtree(folder, ignore_errors=True)
+        if os.path.basename(folder) not in kept and _about(folder):
+            _remove(folder)
 
 
 # ---- reading --------------------------------------------------------------------------------------------------------
@@ -117,39 +137,41 @@ def rotate(output_dir, best, limit):
 def last_checkpoint(output_dir):
     """The latest checkpoint from which a run can go on, or None.
 
-    What is damaged is named and set aside, and so is a later one that needs it (its best weights lie there).
+    One that is damaged is named and set aside, and so is one that needs another that is damaged or gone (its best weights lie
+    there).
     """
-    shutil.rmtree(partial_folder(output_dir), ignore_errors=True)
-    for folder in checkpoints(output_dir):
-        if reason := damage_of(folder):
-            _set_aside(folder, f"is damaged ({reason})")
+    _remove(partial_folder(output_dir))
     while found := checkpoints(output_dir):
-        there = [*map(os.path.basename, found)]
-        lost = [name for name in _about(found[-1])["needs"] if name not in there]
-        if not lost:
+        if not (reason := damage_of(found[-1]) or _lacks(found[-1])):
             return found[-1]
-        _set_aside(found[-1], f"needs {lost[0]}, which is not there any more")
+        _set_aside(found[-1], reason)
     return None
 
 
 def damage_of(folder):
     """In words, what is wrong with a checkpoint; "" if nothing is."""
-    try:
-        about = _about(folder)
-    except UserError:
-        about = None
-    return damage(folder, about["files"]) if about else f"{LIST} is missing or damaged"
+    if not (about := _about(folder)):
+        return f"{LIST} is missing or damaged"
+    return damage(folder, about["files"])
 
 
-def _set_aside(folder, why):
+def _lacks(folder):
+    """In words, what is wrong with the other checkpoints that the end of the run reads."""
+    for name in _about(folder)["needs"]:
+        if reason := damage_of(os.path.join(os.path.dirname(folder), name)):
+            return f"it needs {name}: {reason}"
+    return ""
+
+
+def _set_aside(folder, reason):
     place = os.path.join(os.path.dirname(folder), f"{ASIDE}{os.path.basename(folder)}")
-    shutil.rmtree(place, ignore_errors=True)
+    _remove(place)
     os.replace(folder, place)
-    say(f"{folder} {why}: set aside as {place}")
+    say(f"{folder} is damaged ({reason}): set aside as {place}")
 
 
 def remove_all(output_dir):
     """Delete all checkpoints, of a run that is finished."""
     for pattern in (f"{PREFIX}*", f"{ASIDE}{PREFIX}*", PARTIAL):
         for folder in glob.glob(os.path.join(glob.escape(output_dir), pattern)):
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)

@@ -59,7 +59,7 @@ class StiltsTrainer(Trainer):
         if dev is None:
             args.eval_strategy = "no"  # this one only predicts
         self.task, self.groups, self.code = task, groups, CodeLength()
-        self.averaged, self.interrupting, self.sampler = 1, False, None
+        self.claim, self.averaged, self.interrupting, self.sampler = None, 1, False, None
         self.layerwise_lr_decay, self.max_tokens_per_batch = layerwise_lr_decay, max_tokens_per_batch
         super().__init__(
             model=model,
@@ -132,7 +132,12 @@ class StiltsTrainer(Trainer):
         super().log({**logs, **self.code.flushed(self.state.log_history, self.accelerator)}, start_time)
 
     def _save_checkpoint(self, model, trial):
-        write_step(self, partial(super()._save_checkpoint, model, trial), self.interrupting)
+        place = write_step(self, partial(super()._save_checkpoint, model, trial), self.claim, self.interrupting)
+        if self.args.push_to_hub:
+            super()._push_from_checkpoint(place)
+
+    def _push_from_checkpoint(self, checkpoint_folder):
+        """Not before it is whole: `_save_checkpoint` does it."""
 
     def _get_output_dir(self, trial):
         return partial_folder(self.args.output_dir)  # asked for by `_save_checkpoint` alone
