@@ -28,10 +28,12 @@ class Fault:
 
     kind    "kill" or "full" (no space left, from then on) at file operation `at`; "SIGKILL", "SIGTERM" or "SIGUSR1" after `at`
             seconds; "limit", files of `at` bytes at most; "count", nothing, but the number of operations is written to the log
+    rank    of several processes the one that it happens to; a SIGTERM is sent to all of them
     """
 
     kind: str
     at: float = 0
+    rank: int = 0
 
 
 class Server:
@@ -44,13 +46,13 @@ class Server:
         self.context.set_forkserver_preload(["faults_preload"])
 
     def start(self, script, arguments, fault=None, cache="cache", ranks=1):
-        """The processes of a run; the fault happens to the first one. `log` of each is the path of all that it prints."""
+        """The processes of a run. `log` of each is the path of all that it prints."""
         started, port = [], free_port()
         for rank in range(ranks):
             log = self.folder / f"log-{time.monotonic_ns()}.txt"
             environment = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": ranks, "LOCAL_WORLD_SIZE": ranks}
             environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-            own = fault if rank == 0 or (fault and fault.kind.startswith("SIGTERM")) else None
+            own = fault if fault and (rank == fault.rank or fault.kind == "SIGTERM") else None
             options = (script, [*map(str, arguments)], str(log), str(self.folder), own, str(self.folder / cache))
             process = self.context.Process(target=child, args=(*options, environment if ranks > 1 else {}))
             process.start()

@@ -20,10 +20,12 @@ import pyarrow
 import pytest
 from faults import Fault, Server, finished
 
+import run_intermediate
 from xstilts import arrow_files
 from xstilts.errors import UserError
 from xstilts.json_files import read_json
 from xstilts.lineage import lineage_of
+from xstilts.report import collect
 from xstilts.results import WRITTEN
 from xstilts.sealed import contents
 from xstilts.step_checkpoints import last_checkpoint
@@ -243,6 +245,16 @@ def test_two_processes_end_as_if_nothing_had_happened(bench, name, kinds, runs):
     tell(f"{name} by two", [interrupted(bench, name, number, kinds, ranks=2) for number in range(max(1, runs // 20))])
 
 
+def test_what_one_process_cannot_write_stops_all_in_one_line(bench):
+    place = bench.folder / "second"
+    code, printed = bench.run("one task", place, Fault("limit", 2000, rank=1), ranks=2)
+    check_end(Fault("limit"), code, printed)
+    assert "checkpoint-4 cannot be written" in printed
+    code, printed = bench.run("one task", place, ranks=2)
+    assert code == 0, printed
+    check_same(place, bench.reference("one task", 2)[0])
+
+
 # ---- damaged files --------------------------------------------------------------------------------------------------
 
 
@@ -319,6 +331,30 @@ def test_every_damaged_file_of_a_finished_run_is_noticed(bench, tmp_path):
         (tmp_path / name).write_bytes(damaged((tmp_path / name).read_bytes(), rng))
         with pytest.raises(UserError, match=re.escape(name)):
             lineage_of(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["run.json", "started.json"])
+@pytest.mark.parametrize("content", ["{}", "[]", "null", "[1]", '{"identity": 1}', '{"identity": {}}'])
+def test_a_record_that_says_nothing_is_neither_a_finished_run_nor_the_same(
+    stopped, encoder, world, tmp_path, name, content
+):
+    shutil.copytree(stopped / "run", tmp_path / "run")
+    (tmp_path / "run" / name).write_text(content)
+    line = [*SCENARIOS["one task"][1].split(), "--model_name_or_path", encoder, "--data_dir", world]
+    with pytest.raises(UserError, match=rf"{name}|holds another run"):
+        run_intermediate.main([*line, "--output_dir", str(tmp_path / "run")])
+    assert (tmp_path / "run" / "checkpoint-12").exists()
+
+
+def test_only_a_whole_run_json_is_counted(bench, tmp_path):
+    """A directory without one is not a result, whatever else lies in it; a damaged one is no result either."""
+    shutil.copytree(bench.reference("evaluation")[0] / "run", tmp_path / "one")
+    shutil.copytree(tmp_path / "one", tmp_path / "two", ignore=lambda folder, names: ["run.json"])
+    assert [*collect([tmp_path])] == [tmp_path / "one" / "run.json"]
+    path = tmp_path / "one" / "run.json"
+    path.write_text(path.read_text("utf-8").replace('"accuracy": ', '"accuracy": 1'), encoding="utf-8")
+    with pytest.raises(UserError, match="was changed after it was written"):
+        collect([tmp_path])
 
 
 def test_damaged_data_never_give_a_result_under_the_old_name(bench, stopped, runs):
