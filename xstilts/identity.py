@@ -67,7 +67,7 @@ def _behind(lineage):
 def _data_differences(old, new):
     """Which sets of rows differ, by task, split, language and number of rows."""
     columns, others = ("task", "split", "language", "rows", "fingerprint"), old != new
-    old, new = ([tuple(record[column] for column in columns) for record in records] for records in (old, new))
+    old, new = ([tuple(record[column] for column in columns) for record in records or ()] for records in (old, new))
     for kind, records in (("was", set(old) - set(new)), ("is now", set(new) - set(old))):
         for task, split, language, rows, mark in sorted(records):
             yield f"{kind} {rows} {split} rows of {task} in '{language}' ({mark})"
