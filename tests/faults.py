@@ -27,7 +27,8 @@ class Fault:
     """What happens to a process.
 
     kind    "kill" or "full" (no space left, from then on) at file operation `at`; "SIGKILL", "SIGTERM" or "SIGUSR1" after `at`
-            seconds; "limit", files of `at` bytes at most; "count", nothing, but the number of operations is written to the log
+            seconds; "rotated", killed when its third checkpoint is there and the first one is gone; "limit", files of `at` bytes
+            at most; "count", nothing, but the number of operations is written to the log
     rank    of several processes the one that it happens to; a SIGTERM is sent to all of them
     """
 
@@ -129,7 +130,9 @@ class Counter:
         if not (event == "open" or event in CHANGES) or not self.is_counted(event, args):
             return
         self.count += 1
-        if self.fault.kind == "kill" and self.count == self.fault.at:
+        if (self.fault.kind == "kill" and self.count == self.fault.at) or (
+            self.fault.kind == "rotated" and is_rotated()
+        ):
             os.kill(os.getpid(), signal.SIGKILL)
         if self.fault.kind == "full" and self.count >= self.fault.at and event in ("open", "os.mkdir"):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), args[0])
@@ -139,3 +142,9 @@ class Counter:
         writes = event != "open" or (isinstance(args[2], int) and args[2] & WRITES)
         path = os.fspath(args[0]) if isinstance(args[0], str | os.PathLike) else ""
         return writes and isinstance(path, str) and path.startswith(self.folder) and path != self.log
+
+
+def is_rotated():
+    """Whether the run has its checkpoint of step 12, and that of step 4 is deleted."""
+    folder = Path(sys.argv[sys.argv.index("--output_dir") + 1])
+    return {path.name for path in folder.glob("checkpoint-*")} == {"checkpoint-8", "checkpoint-12"}
