@@ -27,8 +27,9 @@ class Fault:
     """What happens to a process.
 
     kind    "kill" or "full" (no space left, from then on) at file operation `at`; "SIGKILL", "SIGTERM" or "SIGUSR1" after `at`
-            seconds; "rotated", killed when its third checkpoint is there and the first one is gone; "limit", files of `at` bytes
-            at most; "count", nothing, but the number of operations is written to the log
+            seconds; "told", SIGTERM while the first checkpoint is written; "rotated", killed when the third checkpoint is there
+            and the first one is gone; "limit", files of `at` bytes at most; "count", nothing, but the number of operations is
+            written to the log
     rank    of several processes the one that it happens to; a SIGTERM is sent to all of them
     """
 
@@ -111,6 +112,7 @@ class Counter:
 
     def __init__(self, folder, log, fault):
         self.folder, self.log, self.fault, self.count = folder, log, fault, 0
+        self.happened = False
 
     def begin(self):
         """From now on."""
@@ -134,6 +136,9 @@ class Counter:
             self.fault.kind == "rotated" and is_rotated()
         ):
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.fault.kind == "told" and event == "open" and "_checkpoint.partial" in args[0] and not self.happened:
+            self.happened = True
+            os.kill(os.getpid(), signal.SIGTERM)
         if self.fault.kind == "full" and self.count >= self.fault.at and event in ("open", "os.mkdir"):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), args[0])
 

@@ -21,7 +21,7 @@ import pytest
 from faults import Fault, Server, finished
 
 import run_intermediate
-from xstilts import arrow_files
+from xstilts import arrow_files, embeddings
 from xstilts.errors import UserError
 from xstilts.json_files import read_json
 from xstilts.lineage import lineage_of
@@ -237,12 +237,35 @@ def test_a_disk_that_is_really_full_is_one_clear_line(bench, disk, name, runs):
     print(f"{name} on a full disk: {refused} refused")
 
 
+def test_vectors_take_their_room_before_they_are_written(disk):
+    place = disk(2**16)
+    with pytest.raises(OSError, match="No space left"), embeddings._new_files(place, [0], (1000, 100)):
+        pass
+    assert [*place.iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "ranks", "step"),
+    [("one task", 1, 5), ("average", 1, 4), ("epochs", 1, 6), ("one task", 2, 5), ("several tasks", 2, 5)],
+)
+def test_a_run_that_is_told_to_stop_writes_a_checkpoint_and_goes_on(bench, name, ranks, step):
+    """In the step after its first checkpoint, one that an uninterrupted run does not write; of two processes one is told."""
+    place = bench.folder / f"told-{name}-{ranks}".replace(" ", "-")
+    code, printed = bench.run(name, place, Fault("told"), ranks)
+    assert code == 75, printed
+    assert f": stopped, checkpoint-{step} is written; give the same command again to go on" in printed
+    code, printed = bench.run(name, place, ranks=ranks)
+    assert code == 0, printed
+    assert f"going on from {place / 'run' / f'checkpoint-{step}'}" in printed
+    check_same(place, bench.reference(name, ranks)[0])
+
+
 @pytest.mark.parametrize("name", ["one task", "several tasks"])
-@pytest.mark.parametrize("kinds", [("SIGKILL",), ("SIGTERM",)], ids=lambda kinds: kinds[0])
-def test_two_processes_end_as_if_nothing_had_happened(bench, name, kinds, runs):
-    if not runs and (name, kinds) == ("several tasks", ("SIGTERM",)):
+@pytest.mark.parametrize("kind", ["SIGKILL", "SIGTERM"])
+def test_two_processes_end_as_if_nothing_had_happened(bench, name, kind, runs):
+    if not runs and (name, kind) != ("one task", "SIGKILL"):
         pytest.skip("with --runs")
-    tell(f"{name} by two", [interrupted(bench, name, number, kinds, ranks=2) for number in range(max(1, runs // 20))])
+    tell(f"{name} by two", [interrupted(bench, name, number, (kind,), ranks=2) for number in range(max(1, runs // 20))])
 
 
 def test_what_one_process_cannot_write_stops_all_in_one_line(bench):

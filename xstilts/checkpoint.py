@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoModelF
 
 from xstilts.errors import UserError, say
 from xstilts.loading import from_config, head_name, loaded, trust_copy
+from xstilts.sealed import writing
 
 MINIMAL_LENGTH = 8  # the special tokens of a pair, and a piece or two of each text
 TOKENIZER_FILES = ("tokenizer.json", "*.model", "vocab.*")
@@ -158,10 +159,16 @@ def save_checkpoint(model, tokenizer, output_dir):
     """Write a plain Hugging Face model (adapters merged) and its tokenizer; returns the fingerprint of the weights."""
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
-    model.save_pretrained(output_dir)
-    trust_copy(model, output_dir)
-    save_tokenizer(tokenizer, output_dir)
+    write_model(model, tokenizer, output_dir)
     return model_fingerprint(output_dir)
+
+
+def write_model(model, tokenizer, output_dir):
+    """Write a model and its tokenizer. Raises UserError where they cannot be written."""
+    with writing(output_dir):
+        model.save_pretrained(output_dir)
+        trust_copy(model, output_dir)
+        save_tokenizer(tokenizer, output_dir)
 
 
 def model_fingerprint(path):

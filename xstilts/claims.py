@@ -18,7 +18,6 @@ from pathlib import Path
 import psutil
 
 from xstilts.errors import UserError, say
-from xstilts.sealed import remove_left
 
 FIELDS = {"process", "host", "user", "began", "place", "thread", "token"}
 STEP = 60.0  # seconds that the clock of a machine may be set by while a process runs
@@ -55,6 +54,8 @@ class Claim:
         self._stop.set()
         self._thread.join()
         if self.is_held():
+            for left in self.path.parent.glob(f".{self.path.name}.*"):  # by processes that were killed while they tried
+                left.unlink(missing_ok=True)
             self.path.unlink(missing_ok=True)
 
 
@@ -64,7 +65,6 @@ def claim(path):
     while True:
         mine = _new_holder()
         if _create(path, mine):
-            remove_left(path.parent, f".{path.name}.*")
             return Claim(path, mine)
         other = _read(path)
         alive = lives(other, mine) if other else None

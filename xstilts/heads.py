@@ -14,12 +14,13 @@ from xstilts.checkpoint import (
     load_mlm,
     load_model,
     model_fingerprint,
-    save_tokenizer,
     stored_labels,
     task_config,
+    write_model,
 )
 from xstilts.errors import UserError, say
-from xstilts.loading import from_config, trust_copy
+from xstilts.loading import from_config
+from xstilts.sealed import writing
 
 HEADS = "heads"  # the folder of the heads in a checkpoint
 
@@ -155,9 +156,7 @@ def save_mixture(model, tasks, tokenizer, output_dir):
     """Write the encoder (adapters merged) and its tokenizer as a plain Hugging Face model, and the heads beside it; returns the
     fingerprint of the encoder."""
     encoder = model.adapters[0].merge_and_unload() if model.adapters else model.encoder
-    encoder.save_pretrained(output_dir)
-    trust_copy(encoder, output_dir)
-    save_tokenizer(tokenizer, output_dir)
+    write_model(encoder, tokenizer, output_dir)
     os.makedirs(os.path.join(output_dir, HEADS), exist_ok=True)
     shared = {id(weights) for weights in encoder.parameters()}
     for task in tasks:
@@ -167,7 +166,8 @@ def save_mixture(model, tasks, tokenizer, output_dir):
             if id(weights) not in shared
         }
         # One entry of metadata: several come in another order each time, and the file would not be the same twice.
-        save_file(tensors, head_file(output_dir, task), {"labels": json.dumps(task.labels)})
+        with writing(head_file(output_dir, task)):
+            save_file(tensors, head_file(output_dir, task), {"labels": json.dumps(task.labels)})
     return model_fingerprint(output_dir)
 
 
