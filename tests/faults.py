@@ -27,9 +27,9 @@ class Fault:
     """What happens to a process.
 
     kind    "kill" or "full" (no space left, from then on) at file operation `at`; "SIGKILL", "SIGTERM" or "SIGUSR1" after `at`
-            seconds; "told", SIGTERM while the first checkpoint is written; "rotated", killed when the third checkpoint is there
-            and the first one is gone; "limit", files of `at` bytes at most; "count", nothing, but the number of operations is
-            written to the log
+            seconds; "told", SIGTERM while the checkpoint of step `at` is written; "rotated", killed when the third checkpoint is
+            there and the first one is gone; "limit", files of `at` bytes at most; "count", nothing, but the number of operations
+            is written to the log
     rank    of several processes the one that it happens to; a SIGTERM is sent to all of them
     """
 
@@ -136,7 +136,8 @@ class Counter:
             self.fault.kind == "rotated" and is_rotated()
         ):
             os.kill(os.getpid(), signal.SIGKILL)
-        if self.fault.kind == "told" and event == "open" and "_checkpoint.partial" in args[0] and not self.happened:
+        growing = f"_checkpoint.partial/checkpoint-{self.fault.at}/"
+        if self.fault.kind == "told" and event == "open" and growing in args[0] and not self.happened:
             self.happened = True
             os.kill(os.getpid(), signal.SIGTERM)
         if self.fault.kind == "full" and self.count >= self.fault.at and event in ("open", "os.mkdir"):
