@@ -49,7 +49,7 @@ def parse_json(text, where, line=None):
     """
     at = where if line is None else f"{where}, line {line}"
     try:
-        content = json.loads(text, object_pairs_hook=_object)
+        content = DECODER.decode(text)
         if SURROGATE.search(text):
             json.dumps(content, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
@@ -69,3 +69,6 @@ def _object(pairs):
         twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
         raise ValueError(f"the key {shown(twice)} stands there twice")
     return found
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_object)  # made once: for a line of a file it takes as long as reading it
