@@ -690,7 +690,9 @@ def test_no_shell_reads_what_folders_are_called(workplace):
 @pytest.mark.parametrize("folder", ["../runs", "runs/../../x", "runs/{run}", "a\nb", "a\0b", 5, ["runs"]])
 @pytest.mark.parametrize("key", ["runs_dir", "report_dir"])
 def test_folders_that_lead_elsewhere_are_refused(key, folder, tmp_path):
-    with pytest.raises(UserError, match=f"study.yaml: {key}: ") as error:
+    with pytest.raises(
+        UserError, match=rf"study.yaml: ({key}: |'{key}' is|.* is no text that a command line can hold)"
+    ) as error:
         read_study(study_file(tmp_path, **{key: folder}))
     assert "\n" not in str(error.value)
 
