@@ -98,6 +98,14 @@ def world(tmp_path_factory):
     return str(folder)
 
 
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """Starts scripts in processes of their own, see tests/faults.py."""
+    from faults import Server
+
+    return Server(tmp_path_factory.mktemp("server"))
+
+
 @pytest.fixture
 def write(tmp_path):
     """write(text or bytes, name) -> the path of a file with just that."""

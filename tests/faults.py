@@ -154,3 +154,41 @@ def is_rotated():
     """Whether the run has its checkpoint of step 12, and that of step 4 is deleted."""
     folder = Path(sys.argv[sys.argv.index("--output_dir") + 1])
     return {path.name for path in folder.glob("checkpoint-*")} == {"checkpoint-8", "checkpoint-12"}
+
+
+# ---- one training, again and again --------------------------------------------------------------------------------------
+
+STEPS = 24
+
+
+def training(server, encoder, world):
+    """train(output_dir, further options) runs run_intermediate.py to its end, and returns what it printed.
+
+    With dropout, several epochs, and a checkpoint and an evaluation every four of its STEPS. `kill_after=N` kills it as soon as
+    the checkpoint of that step is there.
+    """
+
+    def train(output_dir, extra=(), kill_after=None):
+        options = f"""--task mnli --model_name_or_path {encoder} --data_dir {world} --output_dir {output_dir} --use_cpu --seed 3
+            --max_train_samples 60 --max_eval_samples 16 --per_device_train_batch_size 4 --gradient_accumulation_steps 2
+            --max_steps {STEPS} --save_strategy steps --save_steps 4 --eval_strategy steps --eval_steps 4 --learning_rate 1e-3
+            --save_total_limit 2 --max_seq_length 64"""
+        processes = server.start("run_intermediate", [*options.split(), *extra])
+        if kill_after:
+            kill(processes, output_dir / f"checkpoint-{kill_after}")
+            assert not (output_dir / "run.json").exists()
+            return None
+        code, printed = finished(processes)
+        assert code == 0, printed
+        return printed
+
+    return train
+
+
+def kill(processes, checkpoint):
+    """Kill a run as soon as a checkpoint is there."""
+    while not checkpoint.exists():
+        assert processes[0].is_alive(), "the run ended before it could be killed"
+        time.sleep(0.002)
+    processes[0].kill()
+    processes[0].join()

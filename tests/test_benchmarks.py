@@ -12,6 +12,7 @@ from conftest import ROOT
 from benchmarks import run
 from benchmarks.measuring import encoder_config, forward_operations, in_turns, peak_mb_of, ratio, table
 from xstilts.errors import UserError
+from xstilts.json_files import read_json
 
 WHERE = {
     "processor": "AMD EPYC",
@@ -140,7 +141,7 @@ def test_a_part_reads_its_figures_as_json_has_them(part, monkeypatch, tmp_path):
     read = []
     monkeypatch.setattr(part, "render", lambda figures: read.append(figures) or "")
     assert run.write_part("mining", None, tmp_path / "part.json") == 0
-    found = json.loads((tmp_path / "part.json").read_text())
+    found = read_json(tmp_path / "part.json")
     assert found == {"error": None, "figures": {"ratio": 1.5, "lengths": [1, 2]}}
     assert read == [found["figures"]]
 

@@ -5,7 +5,6 @@ import shutil
 
 import pytest
 from conftest import ROOT
-from faults import Server
 
 import run_report
 from xstilts.commands import command_of, printed_commands
@@ -86,16 +85,10 @@ def test_a_stranger_s_run_json_puts_nothing_into_the_script(tmp_path, capsys):
         run_report.main([str(tmp_path), "--commands"])
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """Starts scripts in processes of their own."""
-    return Server(tmp_path_factory.mktemp("commands"))
-
-
 def test_printed_commands_give_the_same_bits_again(server, encoder, world, capsys):
     """An intermediate run of several tasks, a target run that takes over its seed, an evaluation and a retrieval; without the
     caches of the first time."""
-    runs, common = server.folder / "runs", ["--data_dir", world]
+    runs, common = server.folder / "commands", ["--data_dir", world]
     first, second = runs / "first", runs / "second"
     mixed = f"--task hellaswag+mnli --model_name_or_path {encoder} --output_dir {first} --seed 11 --mlm_ratio 0.5"
     lines = [
@@ -105,7 +98,7 @@ def test_printed_commands_give_the_same_bits_again(server, encoder, world, capsy
         ("run_retrieval", f"--task tatoeba --model_name_or_path {first} --output_dir {runs}/tatoeba {USE}"),
     ]
     for script, line in lines:
-        code, printed = server.run(script, [*line.split(), *common])
+        code, printed = server.run(script, [*line.split(), *common], cache="commands-first")
         assert code == 0, printed
     before = all_of(runs)
     run_report.main([str(runs), "--commands"])
@@ -114,7 +107,7 @@ def test_printed_commands_give_the_same_bits_again(server, encoder, world, capsy
     for line in script:
         words = shlex.split(line)
         assert words[:2] == ["OMP_NUM_THREADS=1", "python"]
-        code, printed = server.run(words[2].rsplit("/", 1)[-1].removesuffix(".py"), words[3:], cache="again")
+        code, printed = server.run(words[2].rsplit("/", 1)[-1].removesuffix(".py"), words[3:], cache="commands-again")
         assert code == 0, printed
     assert "--seed 11" in script[1]
     assert all_of(runs) == before

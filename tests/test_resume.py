@@ -1,56 +1,20 @@
 """A run killed in the middle and started again ends with the weights of an uninterrupted one, bit for bit."""
 
 import os
-import time
 
 import pytest
-from faults import Server, finished
+from faults import STEPS, training
 
 from xstilts.json_files import read_json
 from xstilts.step_checkpoints import checkpoints
 
-STEPS = 24
 MIXTURE = "--task squad+hellaswag+udpos --mixing uniform --doc_stride 8 --mlm_ratio 0.3 --mlm_text_files".split()
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """Starts scripts in processes of their own."""
-    return Server(tmp_path_factory.mktemp("resume"))
-
-
-@pytest.fixture(scope="module")
-def train(encoder, world, server):
-    """train(output_dir, further options) runs run_intermediate.py to its end, and returns what it printed.
-
-    With dropout, several epochs, and a checkpoint and an evaluation every four steps. `kill_after=N` kills it as soon as the
-    checkpoint of that step is there.
-    """
-
-    def train(output_dir, extra=(), kill_after=None):
-        options = f"""--task mnli --model_name_or_path {encoder} --data_dir {world} --output_dir {output_dir} --use_cpu --seed 3
-            --max_train_samples 60 --max_eval_samples 16 --per_device_train_batch_size 4 --gradient_accumulation_steps 2
-            --max_steps {STEPS} --save_strategy steps --save_steps 4 --eval_strategy steps --eval_steps 4 --learning_rate 1e-3
-            --save_total_limit 2 --max_seq_length 64"""
-        processes = server.start("run_intermediate", [*options.split(), *extra])
-        if kill_after:
-            kill(processes, output_dir / f"checkpoint-{kill_after}")
-            assert not (output_dir / "run.json").exists()
-            return None
-        code, printed = finished(processes)
-        assert code == 0, printed
-        return printed
-
-    return train
-
-
-def kill(processes, checkpoint):
-    """Kill a run as soon as a checkpoint is there."""
-    while not checkpoint.exists():
-        assert processes[0].is_alive(), "the run ended before it could be killed"
-        time.sleep(0.002)
-    processes[0].kill()
-    processes[0].join()
+def train(server, encoder, world):
+    """See `faults.training`."""
+    return training(server, encoder, world)
 
 
 @pytest.fixture(scope="module")

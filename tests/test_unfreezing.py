@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from conftest import ROOT, save_tiny_encoder
+from faults import training
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
@@ -163,10 +164,10 @@ def test_a_schedule_of_one_stage_is_freezing(world, encoder, tmp_path):
     assert all(tensor.equal(files[1][name]) for name, tensor in files[0].items())
 
 
-def test_a_killed_run_goes_on_in_its_stage(encoder, world, tmp_path):
+def test_a_killed_run_goes_on_in_its_stage(server, encoder, world, tmp_path):
     schedule = ["--unfreeze_schedule", "0:all; 6:1; 14:none", "--layerwise_lr_decay", "0.8"]
     schedule += ["--load_best_model_at_end", "false"]  # the last weights, which all stages have gone into
-    check_goes_on(8, encoder, world, tmp_path, schedule)
+    check_goes_on(training(server, encoder, world), 8, tmp_path, schedule)
     ours, theirs = (read_json(tmp_path / name / "run.json") for name in ("whole", "killed"))
     assert ours["loss_curve"] == theirs["loss_curve"]
     assert ours["frozen"] == "0:all;6:1;14:none"
