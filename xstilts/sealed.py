@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from xstilts.errors import UserError
 
 DAY = 86_400  # seconds
+TORCH_WRITES = ("inline_container", "PytorchStreamWriter", "iostream error")  # what torch says of a disk that is full
 
 
 def contents(folder, patterns=("**/*",)):
@@ -80,8 +81,8 @@ def writing(place):
         yield
     except (OSError, SafetensorError) as error:
         raise _unwritten(place, error) from error
-    except RuntimeError as error:  # torch's own writer
-        if "inline_container" not in str(error) and "PytorchStreamWriter" not in str(error):
+    except RuntimeError as error:
+        if not any(sign in str(error) for sign in TORCH_WRITES):
             raise
         raise _unwritten(place, "the disk may be full") from error
     except Exception as error:

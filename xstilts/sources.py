@@ -247,9 +247,12 @@ def languages_in(source, split, data_dir):
 
 
 def _spoken(source, paths):
-    """Languages that occur in the rows of some files."""
-    rows = (row for row in _checked(source, paths) if not isinstance(row, Dropped))
-    return {source.language_of(row) for row in rows} - {None}
+    """Languages that occur in the rows of some files. Raises UserError for one that cannot be part of the name of a file."""
+    found = set()
+    for path in paths:
+        rows = (row for row in _checked(source, [path]) if not isinstance(row, Dropped))
+        found |= {check_name(language, path) for language in {source.language_of(row) for row in rows} - {None}}
+    return found
 
 
 def _codes(template, source, data_dir):
