@@ -49,7 +49,7 @@ def load(task, args):
         replace(task, source=task.retrieval.queries), "test", args.languages, args.data_dir, _loader(task, args)
     )
     pool, records = load_candidates(task, args.data_dir)
-    right = {language: _right(task, language, rows, pool) for language, (rows, _) in queries.items()}
+    right = {language: _right(task, *query, pool) for language, query in queries.items()}
     gold = Gold(
         ids=[each["id"] for each in pool],
         languages=[each["language"] for each in pool] if pool[0]["language"] else None,
@@ -119,7 +119,7 @@ def _pooled(task, source, data_dir):
     return [*task.languages, *sorted(others)]
 
 
-def _right(task, language, queries, pool):
+def _right(task, queries, record, pool):
     """Positions of the right candidates of each query. Raises UserError for a query without any."""
     places = {}
     for position, each in enumerate(pool):
@@ -127,8 +127,8 @@ def _right(task, language, queries, pool):
             places.setdefault(key, []).append(position)
     if lost := [query for query in queries if query["key"] not in places]:
         raise UserError(
-            f"{task.name} '{language}': {len(lost)} queries have no right candidate, the first is {lost[0]['id']} "
-            f"({lost[0]['key']}); the candidates are not those of these queries"
+            f"{task.name} '{record['language']}': {len(lost)} queries have no right candidate, the first is {lost[0]['id']} "
+            f"({lost[0]['key']}); the candidates are not those of these queries ({', '.join(record['files'])})"
         )
     return [places[query["key"]] for query in queries]
 
