@@ -31,7 +31,7 @@ from xstilts.question_languages import languages
 from xstilts.question_layers import layers
 from xstilts.question_number import number_of_tasks
 from xstilts.report import collect, in_order, rank, read_runs, remarks, scored
-from xstilts.report_guards import degenerate_table, seen_blocks
+from xstilts.report_guards import degenerate_table, partly_learned, seen_blocks
 from xstilts.report_tables import (
     answers_tables,
     benchmark_table,
@@ -173,7 +173,7 @@ def basis(places, table, found, planned):
     if missing := [path for path in planned if Path(path, "run.json").resolve() not in there]:
         named = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
         blocks.append(f"**{len(missing)} of {len(planned)} runs of the study are missing**: {named}.")
-    blocks += seen_blocks(table)
+    blocks += [*seen_blocks(table), *partly_learned(found)]
     if flagged := degenerate_table(table):
         blocks.append(flagged)
     return blocks

@@ -24,7 +24,8 @@ def reasons(run):
     diverged          the loss ended higher than it began, or is not finite
     loss flat         see `is_flat`
     dev ... not finite  a score or the loss on the selection set is nan or infinite, in the end or on the way
-    Each task of a run of several stands by its own name, where the run says what chance is for it.
+    A run of several tasks is at chance where all of them are; where some are, the encoder has learned from the others
+    (`tasks_at_chance` names them).
     """
     if "degenerate" in run:
         return run["degenerate"]
@@ -32,8 +33,16 @@ def reasons(run):
         return []
     name, known = run.get("task"), _measured(run)
     found = [f"{name} diverged"] if is_diverged(run) else [f"{name} loss flat"] if is_flat(run, known) else []
-    chance = [f"{task} at chance" for task, own in known.items() if None not in own and _at_chance(*own)]
+    low = tasks_at_chance(run)
+    chance = [f"{task} at chance" for task in low] if len(low) == len(known) else []
     return [*chance, *found, *(f"{task} dev {score} not finite" for task, score in _not_finite(run))]
+
+
+def tasks_at_chance(run):
+    """Names of the tasks of a training that ended at chance on their selection sets, where the run says what chance is."""
+    if run.get("phase") not in ("intermediate", "target"):
+        return []
+    return [task for task, own in _measured(run).items() if None not in own and _at_chance(*own)]
 
 
 def is_diverged(run):

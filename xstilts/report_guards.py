@@ -1,5 +1,7 @@
 """What a reader has to know before he believes scores: which runs are degenerate, and which test rows were trained on."""
 
+from xstilts.degenerate import reasons, tasks_at_chance
+from xstilts.report import row_of
 from xstilts.report_tables import frame_table
 from xstilts.wording import listed
 
@@ -27,6 +29,20 @@ def degenerate_table(table):
         return None
     shown = flagged[["base", "row", "column", "seed", "flag"]].astype({"seed": "Int64"})
     return frame_table("degenerate", DEGENERATE, shown.rename(columns=NAMES).reset_index(drop=True))
+
+
+def partly_learned(found):
+    """Sentences on trainings in several tasks of which some ended at chance, of {path: run.json}."""
+    lines = {}
+    for run in found.values():
+        low = tasks_at_chance(run)
+        if low and not reasons(run):
+            lines.setdefault(row_of(run), []).append(f"{listed(low)} (seed {run['seed']})")
+    return [
+        f"{row}: some of its tasks ended at chance on their selection sets, {'; '.join(sorted(each))}. The encoder has learned "
+        "from the others, and the runs stay in all tables."
+        for row, each in sorted(lines.items())
+    ]
 
 
 def seen_blocks(table):

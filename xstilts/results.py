@@ -16,7 +16,7 @@ import torch
 
 from xstilts.claims import Claim, claim, described
 from xstilts.commands import command_of
-from xstilts.degenerate import reasons
+from xstilts.degenerate import reasons, tasks_at_chance
 from xstilts.errors import UserError, say
 from xstilts.identity import differences, identity_of, plain
 from xstilts.json_files import read_json, write_json
@@ -179,8 +179,10 @@ class Run:
             "files": contents(self.output_dir, WRITTEN),
             "identity": self.identity,
         }
-        content["degenerate"] = reasons(content)
-        for warning in [*results.get("warnings", ()), *(f"degenerate: {reason}" for reason in content["degenerate"])]:
+        content |= {"degenerate": reasons(content), "tasks_at_chance": tasks_at_chance(content)}
+        found = [f"degenerate: {reason}" for reason in content["degenerate"]]
+        found = found or [f"{task} at chance, not all of its tasks" for task in content["tasks_at_chance"]]
+        for warning in [*results.get("warnings", ()), *found]:
             say(f"warning: {warning}")
         flush(self.output_dir, content["files"])
         self.claim.check()
