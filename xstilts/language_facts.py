@@ -71,7 +71,7 @@ def _read(path):
             f"{path}, line {first}: no column {', '.join(missing)}; xstilts/language_facts.py says what they hold"
         )
     if twice := [name for name in columns if columns.count(name) > 1]:
-        raise UserError(f"{path}, line {first}: column '{twice[0]}' stands there twice")
+        raise UserError(f"{path}, line {first}: column '{twice[0]:.40}' stands there twice")
     for line, cells in rest:
         if len(cells) != len(columns):
             raise UserError(f"{path}, line {line}: {len(cells)} cells instead of {len(columns)}")
@@ -89,7 +89,7 @@ def _check_codes(path, rows):
             owner, before = owners.setdefault(row[column], (line, row["code"]))
             if row[column] and owner != line:
                 raise UserError(
-                    f"{path}, line {line}: {column} '{row[column]}' is that of line {owner} ({before}) already"
+                    f"{path}, line {line}: {column} '{row[column]:.40}' is that of line {owner} ({before:.40}) already"
                 )
 
 
@@ -99,7 +99,7 @@ def _checked(path, line, column, text):
     above = number is not None and column in DISTANCES and number > 1
     if number is None or number < 0 or above or (column == "udpos_train" and number % 1 > 0):
         raise UserError(
-            f"{path}, line {line}, column {column}: '{text}' is not {WANTED[column]}; leave it empty if it is not known"
+            f"{path}, line {line}, column {column}: '{text:.40}' is not {WANTED[column]}; leave it empty if it is not known"
         )
     return number
 

@@ -42,7 +42,7 @@ def read_published(path=PATH):
         checked = _checked(row, place)
         cell = tuple(checked[name] for name in ONE_CELL)
         if cell in found:
-            raise UserError(f"{place}: {row['metric']} of {row['system']} on {row['task']} stands there twice")
+            raise UserError(f"{place}: {row['metric']} of {row['system']:.40} on {row['task']} stands there twice")
         found[cell] = checked
     return list(found.values())
 
@@ -58,7 +58,7 @@ def _checked(row, place):
     metrics = tasks[row["task"]].metrics if row["task"] in tasks else ()
     for name, known in (("benchmark", BENCHMARKS), ("task", tasks), ("metric", metrics), ("split", SPLITS)):
         if row[name] not in known:
-            raise UserError(f"{place}: {name} '{row[name]}' is not one of {', '.join(known)}")
+            raise UserError(f"{place}: {name} '{row[name]:.40}' is not one of {', '.join(known)}")
     languages = _number(row, "languages", int, 1, 1000, place)
     return {**row, "languages": languages, "score": _number(row, "score", float, 0, 100, place)}
 
@@ -67,9 +67,9 @@ def _number(row, name, kind, low, high, place):
     try:
         value = kind(row[name])
     except ValueError as error:
-        raise UserError(f"{place}: {name} '{row[name]}' is not a number") from error
+        raise UserError(f"{place}: {name} '{row[name]:.40}' is not a number") from error
     if not low <= value <= high:
-        raise UserError(f"{place}: {name} {row[name]} is not between {low} and {high}")
+        raise UserError(f"{place}: {name} {row[name]:.40} is not between {low} and {high}")
     return value
 
 
