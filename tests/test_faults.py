@@ -186,10 +186,12 @@ def tell(name, happened):
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_killed_run_ends_as_if_nothing_had_happened(bench, name, runs):
+    if not runs and name in ("the best", "by length", "average", "one target"):
+        pytest.skip("with --runs; tests/test_resume.py and the next ones have these at known moments")
     tell(name, [interrupted(bench, name, number, KILLS) for number in range(max(1, -(-runs // len(SCENARIOS))))])
 
 
-@pytest.mark.parametrize("name", ["one task", "evaluation", "retrieval", *SCENARIOS])
+@pytest.mark.parametrize("name", SCENARIOS)
 def test_a_full_disk_is_one_clear_line_and_the_next_run_succeeds(bench, name, runs):
     if not runs and name not in ("one task", "evaluation", "retrieval"):
         pytest.skip("with --runs")
