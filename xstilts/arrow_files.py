@@ -18,7 +18,7 @@ import xxhash
 from datasets import Dataset
 
 from xstilts.claims import alone
-from xstilts.errors import say
+from xstilts.errors import first_line, say
 from xstilts.sealed import remove_left
 
 BATCH = 1_000  # rows that are in memory at a time
@@ -103,7 +103,7 @@ def whole(path):
     except FileNotFoundError:  # somebody else removed it
         return None
     except (OSError, ValueError, pyarrow.ArrowException) as error:
-        say(f"{path} cannot be read ({str(error).split(chr(10))[0]}); it is made anew")
+        say(f"{path} cannot be read ({first_line(error)}); it is made anew")
     with contextlib.suppress(FileNotFoundError):
         os.remove(path)
     return None

@@ -21,6 +21,11 @@ def shown(value):
     return repr(str(value)[:40])
 
 
+def first_line(error):
+    """What an error of a library says first; the rest is seldom for users."""
+    return str(error).strip().split("\n")[0]
+
+
 def is_main_process():
     """Whether this is the first process of a distributed run, or the only one."""
     return os.environ.get("RANK", "0") == "0"

@@ -9,7 +9,7 @@ import os
 from transformers import AutoConfig, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from xstilts.errors import UserError, say
+from xstilts.errors import UserError, first_line, say
 from xstilts.generic_heads import ensure_class
 
 TRUSTED = (
@@ -111,5 +111,5 @@ def _reason(path, error):
         return f"--model_name_or_path {path}: no such checkpoint; the script that writes it comes first"
     return (
         f"no model at --model_name_or_path {path}: neither a directory with a whole checkpoint nor a model that the hub "
-        f"can deliver ({text.split(chr(10))[0]})"
+        f"can deliver ({first_line(text)})"
     )

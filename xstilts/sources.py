@@ -17,7 +17,7 @@ from datasets import Dataset, Features, load_dataset
 from datasets.table import table_cast
 
 from xstilts.arrow_files import batches_of, passing, rows_of, write
-from xstilts.errors import UserError
+from xstilts.errors import UserError, first_line
 from xstilts.names import check_name
 from xstilts.readers import Dropped
 from xstilts.shapes import Maybe, misfit, shape_of
@@ -161,7 +161,7 @@ def _tables(rows, features, where):
         try:
             table = table_cast(pyarrow.table(features.encode_batch(columns)), features.arrow_schema)
         except (TypeError, ValueError) as error:
-            raise UserError(f"{where}: a value does not fit its column: {_first_line(error)}") from error
+            raise UserError(f"{where}: a value does not fit its column: {first_line(error)}") from error
         yield table
 
 
@@ -298,11 +298,11 @@ def _hub_rows(source, split, language):
             else "files"
         )
         raise UserError(
-            f"the hub cannot be reached for {where}: {_first_line(error)}; either run where there is internet, or give {files}"
+            f"the hub cannot be reached for {where}: {first_line(error)}; either run where there is internet, or give {files}"
         ) from error
     except (ValueError, RuntimeError) as error:
         unknown = any(word in str(error) for word in ("BuilderConfig", "Unknown split"))
-        raise (MissingData if unknown else UserError)(f"the hub gives no {where}: {_first_line(error)}") from error
+        raise (MissingData if unknown else UserError)(f"the hub gives no {where}: {first_line(error)}") from error
     missing = set(source.features) - set(rows.column_names)
     if missing:
         raise UserError(
@@ -328,7 +328,7 @@ def _with_numbers(rows, column, declared, where):
         try:
             return rows.cast_column(column, declared)
         except ValueError as error:
-            raise UserError(f"{where}: a label of '{column}' is not declared: {_first_line(error)}") from error
+            raise UserError(f"{where}: a label of '{column}' is not declared: {first_line(error)}") from error
     raise UserError(
         f"{where} numbers the labels of '{column}' as {found}, not as {names}; pin an older revision in the task's file"
     )
@@ -338,7 +338,3 @@ def _single(feature):
     """Names of a ClassLabel column or of a column of lists of them; the type of any other."""
     each = getattr(feature, "feature", feature)
     return getattr(each, "names", None) or getattr(each, "dtype", None)
-
-
-def _first_line(error):
-    return str(error).strip().split("\n")[0]

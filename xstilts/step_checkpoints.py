@@ -14,11 +14,8 @@ from xstilts.processes import by_main, together
 from xstilts.sealed import contents, damage, flush, writing
 from xstilts.shapes import misfit
 
-PREFIX, PARTIAL, ASIDE = (
-    "checkpoint-",
-    "_checkpoint.partial",
-    "_set-aside-",
-)  # what begins with _ is not pushed to the hub
+PREFIX = "checkpoint-"
+PARTIAL, ASIDE = "_checkpoint.partial", "_set-aside-"  # what begins with _ is not pushed to the hub
 LIST, STATE = "contents.json", "trainer_state.json"
 
 
@@ -59,6 +56,10 @@ def write_step(trainer, save, claim=None, interruption=False):
     args, state = trainer.args, trainer.state
     name, best = f"{PREFIX}{state.global_step}", state.best_global_step and f"{PREFIX}{state.best_global_step}"
 
+    def begin():
+        _check(claim)
+        _remove(partial_folder(args.output_dir))
+
     def write():
         with writing(os.path.join(args.output_dir, name)):
             save()
@@ -72,7 +73,7 @@ def write_step(trainer, save, claim=None, interruption=False):
         rotate(args.output_dir, best if args.load_best_model_at_end else None, args.save_total_limit)
 
     try:
-        by_main(lambda: (_check(claim), _remove(partial_folder(args.output_dir)))[0])
+        by_main(begin)
         together(write)
         # The Trainer looked for the best one beside the unfinished one.
         state.best_model_checkpoint = os.path.join(args.output_dir, best) if best else None
