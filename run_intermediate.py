@@ -25,8 +25,9 @@ from transformers.hf_argparser import HfArg
 from tasks import draw_subset, load_tasks
 from xstilts.arguments import SEVERAL, TEXT, check_training_arguments, parse
 from xstilts.checkpoint import check_lengths, family_of, load_tokenizer, stored_encoder
+from xstilts.dry_run import plan_training
 from xstilts.dual_encoder import check_dual_encoder
-from xstilts.errors import is_main_process, run_script, say
+from xstilts.errors import UserError, is_main_process, run_script, say
 from xstilts.examples import featurize, with_labels
 from xstilts.heads import check_trained, labels_at, load_trained
 from xstilts.languages import check_available, load_selection, load_training
@@ -138,6 +139,7 @@ class IntermediateArguments:
     trust_remote_code: bool = HfArg(
         default=False, help="Run the program that comes with --model_name_or_path, if it has one; read it first."
     )
+    dry_run: bool = HfArg(default=False, help="Show arguments, data, model and what the run would take, and stop.")
     overwrite_output_dir: bool = HfArg(default=False, help="Delete the run in --output_dir and start again.")
     config: str | None = HfArg(default=None, help="Another table of default arguments than configs/intermediate.yaml.")
     recipe: str | None = HfArg(default=None, help="A set of arguments below `recipes:` in that table.")
@@ -169,6 +171,8 @@ def main(argv=None):
         "dev" if args.eval_only else "intermediate", lineage, name, training_args.seed, factors
     )
     if args.eval_only:
+        if args.dry_run:
+            raise UserError("--dry_run is for trainings; with --eval_only leave it out")
         return evaluate_again(tasks, lineage, tokenizer, args, training_args, argv)
 
     # 2. Data: raw rows -> examples, of each task as its own section of the config says.
@@ -191,7 +195,7 @@ def main(argv=None):
         phase="intermediate", task=name, lineage=lineage, args=args, training_args=training_args,
         data=records, parts={part.task.name: part.settings for part in parts}, argv=argv, started_at=started_at,
     )  # fmt: skip
-    if not run.open():
+    if not args.dry_run and not run.open():
         return
 
     # 5. Train; the best checkpoint on the selection set stays in the model.
@@ -199,6 +203,10 @@ def main(argv=None):
         part.train_features = featurize(part.task, part.train, tokenizer, vars(part.args))
         part.dev_features = featurize(part.task, part.dev, tokenizer, vars(part.args))
     trainer = trainer_for(parts, model, args, training_args, tokenizer)
+    if args.dry_run:
+        sets = {f"{part.task.name} train": part.train_features for part in parts}
+        sets |= {f"{part.task.name} validation": part.dev_features for part in parts}
+        return plan_training(run, trainer, sets, argv)
     cache_prefix(trainer, args.cache_frozen_prefix)
     fit(trainer, run.claim)
     scores = trainer.dev_scores()

@@ -28,6 +28,7 @@ from tasks import load_task
 from xstilts.arguments import check_training_arguments, parse
 from xstilts.checkpoint import check_length, load_tokenizer
 from xstilts.coverage import coverage
+from xstilts.dry_run import plan_retrieval
 from xstilts.errors import is_main_process, run_script, say
 from xstilts.json_files import read_json
 from xstilts.layers import layers_of
@@ -101,6 +102,7 @@ class RetrievalArguments:
     trust_remote_code: bool = HfArg(
         default=False, help="Run the program that comes with --model_name_or_path, if it has one; read it first."
     )
+    dry_run: bool = HfArg(default=False, help="Show arguments, data, model and what the run would take, and stop.")
     overwrite_output_dir: bool = HfArg(default=False, help="Delete the run in --output_dir and start again.")
     config: str | None = HfArg(default=None, help="Another table of default arguments than configs/retrieval.yaml.")
 
@@ -144,6 +146,8 @@ def main(argv=None):
         data=[record for collection in collections for record in collection.records],
         others=transferred | ({"compare_with": base.about["fingerprint"]} if base else {}), argv=argv, started_at=started_at,
     )  # fmt: skip
+    if args.dry_run:
+        return plan_retrieval(run, encoder, collections, layers, embed, argv)
     if not run.open():
         check_against(args, task, read_json(run.output_dir / "run.json")["scores"])
         return

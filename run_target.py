@@ -24,6 +24,7 @@ from xstilts.arguments import check_training_arguments, parse
 from xstilts.callbacks import early_stopping
 from xstilts.checkpoint import check_lengths, load_tokenizer, save_checkpoint
 from xstilts.complexity import chance_scores, label_entropy
+from xstilts.dry_run import plan_training
 from xstilts.dual_encoder import check_dual_encoder
 from xstilts.errors import run_script
 from xstilts.examples import featurize, with_labels
@@ -118,6 +119,7 @@ class TargetArguments:
     trust_remote_code: bool = HfArg(
         default=False, help="Run the program that comes with --model_name_or_path, if it has one; read it first."
     )
+    dry_run: bool = HfArg(default=False, help="Show arguments, data, model and what the run would take, and stop.")
     overwrite_output_dir: bool = HfArg(default=False, help="Delete the run in --output_dir and start again.")
     config: str | None = HfArg(default=None, help="Another table of default arguments than configs/target.yaml.")
     recipe: str | None = HfArg(default=None, help="A set of arguments below `recipes:` in that table.")
@@ -164,7 +166,7 @@ def main(argv=None):
         phase="target", task=task.name, lineage=lineage, args=args, training_args=training_args,
         data=[*train.records, *dev.records], others=transfer_record(args), argv=argv, started_at=started_at,
     )  # fmt: skip
-    if not run.open():
+    if not args.dry_run and not run.open():
         return
 
     # 5. Train; the best checkpoint on the selection set stays in the model.
@@ -174,6 +176,8 @@ def main(argv=None):
         callbacks=[*early_stopping(args.early_stopping_patience), *gradual_unfreezing(model, args)],
         layerwise_lr_decay=args.layerwise_lr_decay, max_tokens_per_batch=args.max_tokens_per_batch,
     )  # fmt: skip
+    if args.dry_run:
+        return plan_training(run, trainer, {"train": train_features, "validation": dev_features}, argv)
     cache_prefix(trainer, args.cache_frozen_prefix)
     fit(trainer, run.claim, args.average_last_k if args.selection == "average_last_k" else 1)
     if args.selection == "average_last_k":

@@ -29,6 +29,7 @@ from xstilts.arguments import check_training_arguments, parse
 from xstilts.checkpoint import check_length, check_trained_for, load_model, load_tokenizer
 from xstilts.coverage import coverage, inputs_of
 from xstilts.degenerate import is_constant, of_evaluation
+from xstilts.dry_run import plan_evaluation
 from xstilts.errors import UserError, run_script, say
 from xstilts.examples import featurize
 from xstilts.heads import labels_at
@@ -82,6 +83,7 @@ class EvalArguments:
     trust_remote_code: bool = HfArg(
         default=False, help="Run the program that comes with --model_name_or_path, if it has one; read it first."
     )
+    dry_run: bool = HfArg(default=False, help="Show arguments, data, model and what the run would take, and stop.")
     overwrite_output_dir: bool = HfArg(default=False, help="Delete the run in --output_dir and start again.")
     config: str | None = HfArg(default=None, help="Another table of default arguments than configs/eval.yaml.")
 
@@ -119,12 +121,14 @@ def main(argv=None):
         phase="eval", task=task.name, lineage=lineage, args=args, training_args=training_args,
         data=[record for examples in tests.values() for record in examples.records], argv=argv, started_at=started_at,
     )  # fmt: skip
-    if not run.open():
+    if not args.dry_run and not run.open():
         return
 
     # 5. Rows of all languages -> what is kept of the logits, in one pass, sorted by length and put back in order.
     trainer = StiltsTrainer(task, model, training_args, tokenizer)
     features = {language: featurize(task, examples, tokenizer, vars(args)) for language, examples in tests.items()}
+    if args.dry_run:
+        return plan_evaluation(run, trainer, features, argv)
     outputs = trainer.outputs(features)
 
     # 6. Language by language: predictions -> files and scores.

@@ -87,6 +87,16 @@ class Run:
             torch.set_num_threads(started["threads"])
         return started is not None
 
+    def state(self):
+        """In words, what output_dir holds of this run, without a claim on it. Raises UserError where it is another run's."""
+        self._check_place()
+        if self.args.overwrite_output_dir:
+            return "what is there would be deleted"
+        if self._record("run.json", {"identity": dict}) is not None:
+            return "finished: the same command would do nothing"
+        started = self._record("started.json", {"identity": dict, "threads": int})
+        return "not started yet" if started is None else "was begun, and would go on"
+
     def _take(self):
         """Claim the directory for this run; returns what it holds of started.json, or None where the run is finished."""
         self._check_place()
