@@ -195,7 +195,7 @@ def main(argv=None):
         phase="intermediate", task=name, lineage=lineage, args=args, training_args=training_args,
         data=records, parts={part.task.name: part.settings for part in parts}, argv=argv, started_at=started_at,
     )  # fmt: skip
-    if not args.dry_run and not run.open():
+    if not run.open():
         return
 
     # 5. Train; the best checkpoint on the selection set stays in the model.

@@ -166,7 +166,7 @@ def main(argv=None):
         phase="target", task=task.name, lineage=lineage, args=args, training_args=training_args,
         data=[*train.records, *dev.records], others=transfer_record(args), argv=argv, started_at=started_at,
     )  # fmt: skip
-    if not args.dry_run and not run.open():
+    if not run.open():
         return
 
     # 5. Train; the best checkpoint on the selection set stays in the model.

@@ -121,7 +121,7 @@ def main(argv=None):
         phase="eval", task=task.name, lineage=lineage, args=args, training_args=training_args,
         data=[record for examples in tests.values() for record in examples.records], argv=argv, started_at=started_at,
     )  # fmt: skip
-    if not args.dry_run and not run.open():
+    if not run.open():
         return
 
     # 5. Rows of all languages -> what is kept of the logits, in one pass, sorted by length and put back in order.

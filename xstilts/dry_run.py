@@ -11,7 +11,6 @@ import shutil
 import sys
 import tempfile
 import time
-from contextlib import suppress
 from dataclasses import MISSING, fields, replace
 from itertools import chain
 
@@ -241,9 +240,7 @@ def _times(strategy, every, steps, epoch):
 
 
 def _say_end(output_dir):
-    """What is free where the run would be written; the Trainer has made that directory."""
-    with suppress(OSError):
-        os.removedirs(output_dir)  # if nothing is in it
+    """What is free where the run would be written."""
     path = os.path.abspath(output_dir)
     while not os.path.exists(path):
         path = os.path.dirname(path)

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,8 +79,12 @@ class Run:
 
         From then on the directory is this run's alone (`claims`). A run that goes on gets the number of threads it began with,
         since sums depend on it. Raises UserError when output_dir belongs to another run, with what differs, or is held by one
-        that is at work. `--overwrite_output_dir` deletes what lies there, if it is a run.
+        that is at work. `--overwrite_output_dir` deletes what lies there, if it is a run. A dry run has no use for it.
         """
+        if self.args.dry_run:
+            self.scratch = tempfile.TemporaryDirectory()  # the Trainer makes its folder as soon as it is made itself
+            self.training_args.output_dir = self.scratch.name
+            return True
         started = by_main(self._take)
         if started is None:
             say(f"{self.output_dir} is finished with the same arguments and data; nothing to do")
