@@ -83,7 +83,7 @@ class Run:
         """
         if self.args.dry_run:
             self.scratch = tempfile.TemporaryDirectory()  # the Trainer makes its folder as soon as it is made itself
-            self.training_args.output_dir = self.scratch.name
+            self.training_args.output_dir, self.training_args.push_to_hub = self.scratch.name, False
             return True
         started = by_main(self._take)
         if started is None:
