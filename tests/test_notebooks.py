@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,7 +29,7 @@ SMALL = {
     "LEARNING_RATE": 5e-4,
 }  # fmt: skip
 ROWS = {"quickstart": ("none", "mnli"), "new_task": ("none", "topics")}  # of the tables that they end with
-MORE = {"quickstart": {"INTERMEDIATE_ROWS": 600}, "new_task": {}}
+MORE = {"quickstart": {"INTERMEDIATE_ROWS": 600, "SAVE": "steps", "SAVE_STEPS": 5}, "new_task": {}}
 
 
 def read(name):
@@ -56,6 +57,16 @@ def with_values(notebook, values):
     for cell in code_of(notebook):
         cell.source = PARAMETER.sub(filled, cell.source)
     return notebook
+
+
+def calls(notebook):
+    """(script, its arguments) of every command of ours in a notebook, with the values of its forms."""
+    values = {**parameters(notebook), "DATA": "data"}
+    values["OUTPUT"] = values["OUTPUT"] or "runs"
+    for cell in code_of(notebook):
+        for line in re.findall(r"^ *!(.*)", cell.source.replace("\\\n", " "), flags=re.MULTILINE):
+            if call := CALL.search(line):
+                yield call[1], arguments(call[2].format_map(values))
 
 
 def execute(notebook, folder, **environment):
@@ -93,6 +104,18 @@ def files_of_runs(folder):
     return {path: path.stat().st_mtime_ns for path in files if "report" not in path.relative_to(folder).parts}
 
 
+def interrupt(notebook, folder):
+    """Begin the first run of a notebook, and kill it at its first checkpoint, as a session that ends."""
+    script, options = next(calls(notebook))
+    output_dir = Path(options[options.index("--output_dir") + 1])
+    process = subprocess.Popen([sys.executable, f"{script}.py", *options], cwd=folder, stderr=subprocess.DEVNULL)
+    while not [*output_dir.glob("checkpoint-*")]:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+
+
 @pytest.fixture(scope="module", autouse=True)
 def surroundings(tmp_path_factory):
     """`python` and `pip` of this environment; no network; nothing of the user's own is read or written."""
@@ -115,6 +138,8 @@ def executed(world, tmp_path_factory):
         folder = tmp_path_factory.mktemp(name)
         values = {**SMALL, **MORE[name], "OPTIONS": f"--data_dir {world}", "OUTPUT": str(folder / "runs")}
         found, place = [], copied(folder / "repository") / "notebooks"
+        if name == "quickstart":
+            interrupt(with_values(read(name), values), place.parent)
         for _ in range(2):
             notebook = execute(with_values(read(name), values), place)
             found += [notebook, files_of_runs(folder / "runs")]
@@ -211,15 +236,6 @@ def test_a_notebook_is_stripped(name):
     assert [cell for cell in code_of(notebook) if cell.outputs or cell.execution_count is not None] == []
     assert [cell for cell in notebook.cells if cell.metadata] == []
     assert set(notebook.metadata) == {"accelerator", "colab", "kernelspec", "language_info"}
-
-
-def calls(notebook):
-    """(script, its arguments) of every command of ours in a notebook, with the values of its forms."""
-    values = {**parameters(notebook), "OUTPUT": "runs/x", "DATA": "data"}
-    for cell in code_of(notebook):
-        for line in re.findall(r"^ *!(.*)", cell.source.replace("\\\n", " "), flags=re.MULTILINE):
-            if call := CALL.search(line):
-                yield call[1], arguments(call[2].format_map(values))
 
 
 CALLS = [pytest.param(*call, id=f"{name}-{call[0]}-{i}") for name in NAMES for i, call in enumerate(calls(read(name)))]
