@@ -172,8 +172,13 @@ def test_every_cell_says_something(executed, name):
 def test_the_same_cells_again_leave_finished_runs_alone(executed, name):
     _, _, before, again, after = executed[name]
     assert after == before
-    runs = [script for script, _ in calls(read(name)) if script != "run_report"]
+    runs = [script for script, options in calls(read(name)) if script != "run_report" and "--dry_run" not in options]
     assert printed(again).count("is finished with the same arguments and data; nothing to do") == len(runs)
+
+
+def test_an_interrupted_training_goes_on(executed):
+    runs, notebook, *_ = executed["quickstart"]
+    assert f"going on from {runs / 'intermediate' / 'mnli' / 'seed42' / 'checkpoint-'}" in printed(notebook)
 
 
 def test_the_new_task_was_tested_and_learned(executed):
