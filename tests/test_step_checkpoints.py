@@ -1,9 +1,13 @@
 """Checkpoints of a training: which are kept, which are read, and what is set aside."""
 
+import errno
+import os
+import stat
+
 import pytest
 
 from xstilts.json_files import write_json
-from xstilts.sealed import contents
+from xstilts.sealed import contents, flush
 from xstilts.step_checkpoints import checkpoints, damage_of, last_checkpoint, planned, remove_all, rotate
 
 
@@ -104,3 +108,20 @@ def test_nothing_is_left_of_a_finished_run(write_step, tmp_path):
 
 def test_where_there_is_none_training_begins(tmp_path):
     assert last_checkpoint(str(tmp_path / "nowhere")) is None
+
+
+@pytest.mark.parametrize(("code", "kind"), [(errno.EINVAL, "folder"), (errno.EIO, "folder"), (errno.EINVAL, "file")])
+def test_only_what_cannot_be_flushed_at_all_is_passed_over(code, kind, tmp_path, monkeypatch):
+    """Mounted cloud folders may have files only that can be flushed."""
+    (tmp_path / "weights").write_text("1")
+
+    def fsync(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode) == (kind == "folder"):
+            raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    if (code, kind) == (errno.EINVAL, "folder"):
+        return flush(tmp_path, ["weights"])
+    with pytest.raises(OSError, match=os.strerror(code)):
+        flush(tmp_path, ["weights"])
+    return None

@@ -4,6 +4,7 @@ A digest is xxh3, 128 bits: it notices damage, not forgery, at the speed at whic
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -17,6 +18,7 @@ from safetensors import SafetensorError
 from xstilts.errors import UserError
 
 DAY = 86_400  # seconds
+NO_FLUSH = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)  # a file system's answers to what it does not have
 TORCH_WRITES = ("inline_container", "PytorchStreamWriter", "iostream error")  # what torch says of a disk that is full
 
 
@@ -57,11 +59,15 @@ def arrays_of(path):
 
 
 def flush(folder, names):
-    """Have the system write files of a folder, and the folder itself, to the disk: they outlive a machine that fails."""
+    """Have the system write files of a folder, and the folder itself, to the disk: they outlive a machine that fails. Of folders
+    that the file system cannot write by themselves (mounted cloud folders, say) the files are what can be done."""
     for path in {Path(folder), *(Path(folder, name) for name in names), *(Path(folder, name).parent for name in names)}:
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
+        except OSError as error:
+            if not (path.is_dir() and error.errno in NO_FLUSH):
+                raise
         finally:
             os.close(descriptor)
 
