@@ -79,8 +79,8 @@ def _rows_below(source, split, language, data_dir):
     if piece is None:
         raise MissingData(f"no file {expected} ({split} rows in '{language}'); put it there or check --data_dir")
     raise MissingData(
-        f"no file {expected} ({split} rows in '{language}'), nor the hub's rows in {piece.path(data_dir)}; put the file there, have "
-        "prepare_data.py fetch the rows, or check --data_dir"
+        f"no file {expected} ({split} rows in '{language}'), nor the hub's rows in {piece.path(data_dir)}; put the file there, "
+        "have prepare_data.py fetch the rows, or check --data_dir"
     )
 
 
