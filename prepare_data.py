@@ -178,11 +178,15 @@ def say_size(plan, folder):
     say(f"{len(absent)} of {len(plan.pieces)} pieces are to be fetched, {there} are there{size}")
     cache = datasets.config.HF_DATASETS_CACHE
     for place, need in ((folder, known), (cache, 2 * known)):
-        free = shutil.disk_usage(
-            next(each for each in (Path(place).resolve(), *Path(place).resolve().parents) if each.exists())
-        ).free
+        free = room_at(place)
         if need > free:
             say(f"warning: {place} has {megabytes(free)} MB left, about {megabytes(need)} MB are needed there")
+
+
+def room_at(place):
+    """Bytes that are free on the disk of a folder, which need not be there yet."""
+    path = Path(place).resolve()
+    return shutil.disk_usage(next(each for each in (path, *path.parents) if each.exists())).free
 
 
 def fetch_models(names, folder):

@@ -173,8 +173,8 @@ def write_model(model, tokenizer, output_dir):
 
 
 def model_fingerprint(path):
-    """What identifies a model: 16 hexadecimal digits of its weights, configuration and tokenizer, or of one on the hub, and of its
-    copy that prepare_data.py made, the commit."""
+    """What identifies a model: 16 hexadecimal digits of its weights, configuration and tokenizer, or of one on the hub, and of a
+    copy of it by prepare_data.py, the commit."""
     if not os.path.isdir(path):
         return getattr(loaded(AutoConfig, path), "_commit_hash", None)
     if commit := fetched_commit(path):

@@ -5,6 +5,7 @@ import time
 
 from xstilts.errors import UserError, first_line, say
 from xstilts.hub_rows import is_unknown
+from xstilts.secrecy import masked
 
 WAITS = (2, 8, 30)  # seconds before it is tried again
 BUSY = (429, 500, 502, 503, 504)  # what a server answers with that may have time later
@@ -44,12 +45,12 @@ def kind_of(error):
 
 
 def reason_of(error):
-    """(kind, what is said of it in one line)."""
+    """(kind, what is said of it in one line, without secrets: it is written down, too)."""
     kind = kind_of(error)
     if isinstance(error, UserError):
         return kind, str(error)
     said = first_line(error) or type(error).__name__
-    return kind, f"{REASONS[kind]} ({said})" if kind in REASONS else f"{type(error).__name__}: {said}"
+    return kind, masked(f"{REASONS[kind]} ({said})" if kind in REASONS else f"{type(error).__name__}: {said}")
 
 
 def patiently(call, what, waits=WAITS):

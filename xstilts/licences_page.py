@@ -15,8 +15,8 @@ def write_licences(data_dir, rows, models):
     lines = [
         "# Licences and citations",
         "",
-        "What prepare_data.py found or fetched for this folder. The licences are those of the publishers' pages when they were looked",
-        "up; what holds is what the publishers say.",
+        "What prepare_data.py found or fetched for this folder. The licences are those of the publishers' pages when they were",
+        "looked up; what holds is what the publishers say.",
         "",
         *_table(tasks, rows, data_dir),
         *_models([each for each in models if "revision" in each]),
