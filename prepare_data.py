@@ -55,7 +55,7 @@ def main(argv=None):
     args = parser().parse_args(argv)
     folder = str(args.output_dir)
     request = {name: getattr(args, name) for name in ("tasks", "benchmark", "languages", "models")}
-    asks = bool(args.tasks or args.benchmark or args.models)
+    asks = any(request.values())
     requests = [request] if asks else asked_before(folder, args.check)
     for each in requests:
         for name in each["models"]:
@@ -78,8 +78,7 @@ def main(argv=None):
             states = states_of(wanted, folder, plan, problems)
             records = [model_record(name, folder, model_state(name, folder), without.get(name)) for name in models]
             write_contents(folder, request, states, records)
-            known = read_contents(folder)
-            write_licences(folder, known["rows"], known["models"])
+            write_licences(folder, read_contents(folder))
 
     # 3. What is there and what is not.
     for line in table(states, records, advice):
@@ -132,7 +131,9 @@ def wanted_of(request):
     )
     known = languages_of_tasks(tasks, benchmark)
     if unknown := [language for language in languages if language not in known]:
-        raise UserError(f"--languages: none of the tasks has '{unknown[0]}'; they have {', '.join(sorted(known))}")
+        raise UserError(
+            f"--languages: none of the tasks has '{unknown[0]}'; they have {', '.join(sorted(known)) or 'none'}"
+        )
     return wanted_rows(tasks, benchmark, languages)
 
 

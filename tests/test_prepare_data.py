@@ -10,7 +10,10 @@ from types import SimpleNamespace
 import pytest
 from conftest import save_tiny_encoder
 from datasets import Dataset, Features
-from hypothesis import given
+from datasets.exceptions import DatasetNotFoundError
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
+from huggingface_hub.hf_api import DatasetInfo, ModelInfo
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_multitask import run
 
@@ -56,7 +59,7 @@ class Hub:
     """Some datasets and models. `asked` lists what was downloaded; `errors` {piece or id: what is raised}; `calls` counts."""
 
     def __init__(self):
-        self.rows, self.asked, self.errors, self.models = {}, [], {}, {}
+        self.rows, self.asked, self.errors, self.models, self.commit = {}, [], {}, {}, SHA
         self.rows["nyu-mll/glue", "mnli", "train"] = xnli_rows("mnli", 48, 0)
         self.rows["nyu-mll/glue", "mnli", "validation_matched"] = xnli_rows("mnli", 12, 1)
         for seed, language in enumerate(("en", "de", "sw")):
@@ -71,25 +74,24 @@ class Hub:
             raise error
         if (name, config, split) not in self.rows:
             raise ValueError(f"BuilderConfig '{config}' not found. Available: ...")
-        return self.rows[name, config, split]
+        rows = self.rows[name, config, split]
+        rows.info.download_checksums = {f"hf://datasets/{name}@{self.commit}/{split}.parquet": {}}
+        return rows
 
     def dataset_info(self, name, revision=None):
         """As HfApi.dataset_info."""
         splits = [{"name": split, "num_bytes": 1_000_000} for split in ("train", "validation", "test")]
         tables = [{"config_name": language, "splits": splits} for language in ("en", "de", "sw")]
-        return SimpleNamespace(sha=SHA, card_data=SimpleNamespace(to_dict=lambda: {"dataset_info": tables}))
+        return DatasetInfo(id=name, sha=SHA, cardData={"dataset_info": tables})
 
     def model_info(self, name, files_metadata=False):
         """As HfApi.model_info."""
         if name not in self.models:
             raise self.errors[name]
         folder = Path(self.models[name])
-        files = [SimpleNamespace(rfilename=path.name, size=path.stat().st_size) for path in folder.iterdir()]
-        others = [
-            SimpleNamespace(rfilename=name, size=1) for name in ("onnx/model.onnx", "tf_model.h5", "pytorch_model.bin")
-        ]
-        card = SimpleNamespace(to_dict=lambda: {"license": "mit"})
-        return SimpleNamespace(sha=MODEL_SHA, siblings=files + others, card_data=card)
+        files = [{"rfilename": path.name, "size": path.stat().st_size} for path in folder.iterdir()]
+        files += [{"rfilename": name, "size": 1} for name in ("onnx/model.onnx", "tf_model.h5", "pytorch_model.bin")]
+        return ModelInfo(id=name, sha=MODEL_SHA, siblings=files, cardData={"license": "mit"})
 
     def snapshot_download(self, name, revision, local_dir, allow_patterns):
         """As huggingface_hub.snapshot_download into a folder: what is there already is taken for the right file."""
@@ -151,6 +153,7 @@ def test_runs_on_the_folder_are_those_on_the_hub(hub, encoder, tmp_path, no_netw
         return read_json(folder / "run" / "run.json"), read_json(folder / "eval" / "run.json")
 
     there = both(tmp_path / "hub", "", "")
+    assert [record["hub"]["revision"] for record in there[0]["data"]] == [SHA, SHA]
     no_network()
     here = both(tmp_path / "folder", f"--data_dir {tmp_path / 'data'}", "")
     for direct, kept in zip(there, here, strict=True):
@@ -210,7 +213,7 @@ def test_mining_reads_the_hub_s_corpora_and_names_the_missing_dev_set(hub, tmp_p
     assert prepare(tmp_path, "--tasks bucc2018 --languages de") == 1
     shown = capsys.readouterr().out
     assert "bucc2018 dev [de]: the hub's mteb/BUCC has no dev set" in shown
-    assert "bucc2018 test 'de' has 1 rows, 9,580 are published" in shown
+    assert "bucc2018 test has other numbers of rows than are published: 'de' 1 of 9,580" in shown
     no_network()
     options = SimpleNamespace(
         data_dir=str(tmp_path), languages="de", threshold=1.0, neighborhood=4, retrieval="max", duplicates="share",
@@ -369,30 +372,27 @@ def test_two_at_once(hub, tmp_path, monkeypatch):
 # ---- what could not be had ------------------------------------------------------------------------------------------
 
 
-class GatedRepoError(OSError):
-    """By the name that huggingface_hub gives it."""
-
-
-class HfHubHTTPError(OSError):
-    def __init__(self, code):
-        super().__init__(f"{code} of the server")
-        self.response = SimpleNamespace(status_code=code)
+def answered(code, kind=HfHubHTTPError):
+    """The library's own exception for an answer of the server."""
+    response = SimpleNamespace(status_code=code, headers={}, request=None)
+    return kind(f"{code} of the server", response=response)
 
 
 @pytest.mark.parametrize(
     ("error", "said", "tries"),
     [
-        (GatedRepoError("403"), "access is given on request", 1),
+        (answered(403, GatedRepoError), "access is given on request", 1),
         (FileNotFoundError("Dataset 'x' is a gated dataset on the Hub."), "access is given on request", 1),
         (
             RuntimeError("Dataset scripts are no longer supported, but found xnli.py"),
             "its publisher has a loading script only",
             1,
         ),
-        (HfHubHTTPError(503), "the hub could not be reached (503 of the server)", 4),
-        (HfHubHTTPError(429), "the hub could not be reached", 4),
+        (answered(503), "the hub could not be reached (503 of the server)", 4),
+        (answered(429), "the hub could not be reached", 4),
         (ConnectionError("no route\nto host"), "the hub could not be reached (no route)", 4),
-        (type("DatasetNotFoundError", (FileNotFoundError,), {})("doesn't exist"), "it is not on the hub (any more)", 1),
+        (DatasetNotFoundError("doesn't exist"), "it is not on the hub (any more)", 1),
+        (ValueError("Couldn't find cache for facebook/xnli for config 'de'"), "the hub could not be reached", 4),
         (TypeError("odd"), "TypeError: odd", 1),
     ],
     ids=lambda value: str(value)[:20],
@@ -422,12 +422,22 @@ def test_what_nobody_publishes_is_not_missing(hub, tmp_path, capsys):
     """Rows to train on in another language, which the benchmark has no use for."""
     del hub.rows["facebook/xnli", "sw", "train"], hub.rows["facebook/xnli", "sw", "validation"]
     assert prepare(tmp_path, XNLI) == 0
-    assert "could not be had" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "facebook/xnli/sw (train): could not be had: the hub's dataset has no such configuration or split" in shown
+    assert "note: xnli train is not published in sw; nothing needs it" in shown
     assert prepare(tmp_path, "--check") == 0
     del hub.rows["facebook/xnli", "sw", "test"]
     shutil.rmtree(tmp_path / "_hub" / "facebook")
     assert prepare(tmp_path, XNLI) == 1
     assert "xnli test [sw]: the hub's dataset has no such configuration or split" in capsys.readouterr().out
+
+
+def test_an_old_version_out_of_a_cache_is_not_taken(hub, tmp_path, capsys):
+    """`datasets` takes any cached version where the hub does not answer."""
+    hub.commit = "9" * 40
+    assert prepare(tmp_path, XNLI) == 1
+    assert f"the cache gave commit {'9' * 40} in the place of {SHA}" in capsys.readouterr().out
+    assert not list(tmp_path.rglob("*.parquet"))
 
 
 def test_columns_and_hidden_labels_are_noticed_before_they_are_kept(hub, tmp_path, capsys):
@@ -445,8 +455,9 @@ def test_columns_and_hidden_labels_are_noticed_before_they_are_kept(hub, tmp_pat
 def test_wrong_sizes_are_told_and_kept(hub, tmp_path, capsys):
     assert prepare(tmp_path, XNLI) == 0
     shown = capsys.readouterr().out
-    assert "note: xnli test 'de' has 12 rows, 5,010 are published" in shown
-    assert "note: mnli train 'en' has 48 rows, 392,702 are published" in shown
+    told = "note: xnli test has other numbers of rows than are published: 'en' 12 of 5,010, 'de' 12 of 5,010, 'sw' 12 of 5,010"
+    assert told in shown
+    assert "note: mnli train has other numbers of rows than are published: 'en' 48 of 392,702" in shown
 
 
 def test_the_table_and_its_state_on_disk(hub, tmp_path, capsys):
@@ -591,7 +602,7 @@ def test_a_damaged_model_is_named_and_fetched_again(hub, published, tmp_path, ca
 
 
 def test_a_model_that_cannot_be_had(hub, tmp_path, capsys):
-    hub.errors["Meta/closed"] = GatedRepoError("403 Client Error")
+    hub.errors["Meta/closed"] = answered(403, GatedRepoError)
     assert prepare(tmp_path / "data", "--models Meta/closed") == 1
     assert "model Meta/closed: access is given on request" in capsys.readouterr().out
     assert prepare(tmp_path / "data", "--check") == 1
@@ -655,6 +666,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.samp
 )
 
 
+@settings(max_examples=30)
 @given(st.lists(st.tuples(TEXTS, st.lists(TEXTS, max_size=3), st.integers(-1, 2)), min_size=1, max_size=8))
 def test_every_row_survives(tmp_path_factory, found):
     """Whatever the texts are: the same rows in the same order, and the same fingerprint."""

@@ -131,8 +131,9 @@ def table(states, models, advice):
     ]
     sizes = {state["files"][0]: state["bytes"] for state in had}
     total = sum(sizes.values()) + sum(record.get("bytes", 0) for record in models)
-    lines.append(f"{'in all':<34} {'':>9} {sum(state['rows'] for state in had):>11,} {megabytes(total):>9}")
+    lines.append(f"{'in all':<55} {megabytes(total):>9}")
     lines += _odd_sizes(had)
+    lines += _unpublished(state for state in states if "rows" not in state and not is_missing(state))
     lines += _lacking(lacks, advice)
     return lines + [f"model {record['id']}: {record['reason']}" for record in models if "reason" in record]
 
@@ -154,13 +155,17 @@ def _had_line(group):
 
 
 def _odd_sizes(states):
-    """Of sets of rows that are not as many as are published."""
+    """Of sets of rows that are not as many as are published, a line a split."""
     odd = [state for state in states if state["published"] not in (None, state["rows"])]
-    return [
-        f"note: {_label(state)} {state['split']} '{state['language']}' has {state['rows']:,} rows, {state['published']:,} are "
-        "published"
-        for state in odd
-    ]
+    for (label, split), found in groupby(odd, lambda each: (_label(each), each["split"])):
+        counts = ", ".join(f"'{each['language']}' {each['rows']:,} of {each['published']:,}" for each in found)
+        yield f"note: {label} {split} has other numbers of rows than are published: {counts}"
+
+
+def _unpublished(states):
+    """Of rows that are read if there are some, and there are none, a line a split."""
+    for (label, split), found in groupby(states, lambda each: (_label(each), each["split"])):
+        yield f"note: {label} {split} is not published in {' '.join(each['language'] for each in found)}; nothing needs it"
 
 
 def _lacking(states, advice):

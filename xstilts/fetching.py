@@ -97,11 +97,19 @@ def fetch_all(plan, data_dir):
 
 
 def _checked(piece, sources):
-    """(rows, the commit they are of). Raises UserError for rows that no task can read."""
+    """(rows, the commit they are of). Raises UserError for rows that no task can read, and for others than the hub has: where
+    `datasets` does not reach the hub, it takes the last version that its cache happens to have, of whatever revision."""
+    asked = facts_of(piece.id, piece.revision)["sha"]
     rows = fetch(piece)
+    if (commit := commit_of(rows, piece) or asked) != asked:
+        facts_of.cache_clear()  # it may have changed since
+        if commit != facts_of(piece.id, piece.revision)["sha"]:
+            raise UserError(
+                f"{piece}: the cache gave commit {commit} in the place of {asked}; give the same command again"
+            )
     for source in sources:
         _check_labels(declared_columns(rows, source, piece), piece)
-    return rows, commit_of(rows) or facts_of(piece.id, piece.revision)["sha"]
+    return rows, commit
 
 
 def _check_labels(rows, piece):

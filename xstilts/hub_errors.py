@@ -37,7 +37,9 @@ def kind_of(error):
         return "offline"
     if is_unknown(error):
         return "unknown"
-    if not codes.isdisjoint(BUSY):
+    if (
+        not codes.isdisjoint(BUSY) or "Couldn't find cache for" in text
+    ):  # where `datasets` looks if the hub does not answer
         return "network"
     if names & {"RepositoryNotFoundError", "RevisionNotFoundError", "DatasetNotFoundError", "EntryNotFoundError"}:
         return "gone"

@@ -99,7 +99,7 @@ def hub_rows(source, split, language):
         raise (MissingData if is_unknown(error) else UserError)(
             f"the hub gives no {piece}: {first_line(error)}"
         ) from error
-    return _of_language(declared_columns(rows, source, piece), source, language, piece, commit_of(rows))
+    return _of_language(declared_columns(rows, source, piece), source, language, piece, commit_of(rows, piece))
 
 
 def fetch(piece):
@@ -107,10 +107,10 @@ def fetch(piece):
     return load_dataset(piece.id, piece.config, split=piece.split, revision=piece.revision)
 
 
-def commit_of(rows):
+def commit_of(rows, piece):
     """The commit that rows of the hub are of, by the addresses of their files; None where these do not say."""
     addresses = " ".join(rows.info.download_checksums or ())
-    found = re.search(r"@([0-9a-f]{40})/", addresses)
+    found = re.search(rf"datasets/{re.escape(piece.id)}@([0-9a-f]{{40}})/", addresses)
     return found[1] if found else None
 
 

@@ -9,8 +9,9 @@ from xstilts.hub_rows import Piece, kept_record
 UNKNOWN = "unknown: ask the publisher"
 
 
-def write_licences(data_dir, rows, models):
-    """Write the page for the states of rows and models (see data_folder.py) that are there."""
+def write_licences(data_dir, contents):
+    """Write the page for the rows and models that are there by the `contents` of a folder (see data_folder.py)."""
+    rows, models = contents["rows"], contents["models"]
     tasks = dict.fromkeys(state["task"] for state in rows if "rows" in state)
     lines = [
         "# Licences and citations",
@@ -20,7 +21,7 @@ def write_licences(data_dir, rows, models):
         "",
         *_table(tasks, rows, data_dir),
         *_models([each for each in models if "revision" in each]),
-        *_citations([*tasks]),
+        *_citations([*filter(None, (each["benchmark"] for each in contents["asked"])), *tasks]),
     ]
     path = Path(data_dir, "LICENCES.md")
     partial = path.with_name(f".{path.name}.partial")
@@ -59,9 +60,9 @@ def _models(models):
     return lines
 
 
-def _citations(tasks):
+def _citations(names):
     """Each entry once, that of the paper whose method this is first."""
-    entries = dict.fromkeys(facts["citation"].strip() for facts in map(dataset_facts, ["paper", *tasks]) if facts)
+    entries = dict.fromkeys(facts["citation"].strip() for facts in map(dataset_facts, ["paper", *names]) if facts)
     return ["", "## Citations", "", "```bibtex", "\n\n".join(entries), "```"]
 
 
