@@ -1,9 +1,11 @@
 """prepare_data.py: a folder for machines without internet. The hub is a stand-in; in runs on the folder no socket opens."""
 
+import errno
 import os
 import random
 import shutil
 import socket
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +13,7 @@ import pytest
 from conftest import save_tiny_encoder
 from datasets import Dataset, Features
 from datasets.exceptions import DatasetNotFoundError
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled
 from huggingface_hub.hf_api import DatasetInfo, ModelInfo
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -393,6 +395,7 @@ def answered(code, kind=HfHubHTTPError):
         (ConnectionError("no route\nto host"), "the hub could not be reached (no route)", 4),
         (DatasetNotFoundError("doesn't exist"), "it is not on the hub (any more)", 1),
         (ValueError("Couldn't find cache for facebook/xnli for config 'de'"), "the hub could not be reached", 4),
+        (OfflineModeIsEnabled("offline"), "HF_HUB_OFFLINE is set, so the hub is not asked", 1),
         (TypeError("odd"), "TypeError: odd", 1),
     ],
     ids=lambda value: str(value)[:20],
@@ -416,6 +419,16 @@ def test_a_hub_out_of_reach_is_not_waited_for_again_and_again(hub, tmp_path):
     hub.errors = dict.fromkeys(("facebook/xnli", "nyu-mll/glue"), ConnectionError("no route"))
     assert prepare(tmp_path, XNLI) == 1
     assert [hub.asked.count(asked) for asked in dict.fromkeys(hub.asked)] == [4, *[1] * (len({*hub.asked}) - 1)]
+
+
+def test_a_full_disk_ends_it_and_the_next_call_goes_on(hub, tmp_path):
+    hub.errors["facebook/xnli", "de", "test"] = OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(UserError, match=r"facebook/xnli/de \(test\): the disk is full; make room"):
+        prepare(tmp_path, XNLI)
+    hub.errors.clear()
+    hub.asked.clear()
+    assert prepare(tmp_path, XNLI) == 0
+    assert hub.asked == [("facebook/xnli", "de", "test"), ("facebook/xnli", "sw", "test")]
 
 
 def test_what_nobody_publishes_is_not_missing(hub, tmp_path, capsys):
@@ -473,8 +486,24 @@ def test_the_table_and_its_state_on_disk(hub, tmp_path, capsys):
     record = read_json(tmp_path / "_hub" / "facebook" / "xnli" / "de" / "test.json")
     assert record["columns"] == ["premise", "hypothesis", "label", "extra"]
     assert (record["rows"], record["revision"], len(record["fingerprint"])) == (12, SHA, 16)
-    prepare(tmp_path, "--tasks mnli")
+    shutil.rmtree(tmp_path / "_hub" / "facebook")
+    assert prepare(tmp_path, "--tasks mnli") == 0
     assert len(read_json(tmp_path / "_hub" / "contents.json")["asked"]) == 2
+    assert prepare(tmp_path, "--check") == 1
+
+
+def test_a_task_of_ones_own_that_is_on_the_hub_only(hub, tmp_path, monkeypatch, capsys):
+    """Copied from another, with no file declared."""
+    own = load_task("mnli")
+    own = replace(own, name="own", source=replace(own.source, hub="me/own", config=None, files={}), sizes={})
+    hub.rows["me/own", None, "train"] = xnli_rows("mnli", 9, 3)
+    monkeypatch.setattr(prepare_data, "load_task", lambda name, kind=None: own)
+    assert prepare(tmp_path, "--tasks own") == 1
+    assert "own validation [en]: the hub's dataset has no such configuration or split" in capsys.readouterr().out
+    assert len(load_rows(own.source, "train", "en", str(tmp_path))[0]) == 9
+    with pytest.raises(MissingData, match=r"no file is declared \(validation rows in 'en'\), nor the hub's rows in"):
+        load_rows(own.source, "validation", "en", str(tmp_path))
+    assert languages_in(own.source, "train", str(tmp_path)) == ["en"]
 
 
 # ---- what tasks need ------------------------------------------------------------------------------------------------

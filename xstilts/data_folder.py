@@ -78,7 +78,7 @@ def _state(wanted, data_dir, plan, problems):
     state = {name: getattr(wanted, name) for name in names}
     files = files_there(wanted.source, wanted.stored, wanted.language, data_dir)
     piece = None if files else piece_of(wanted.source, wanted.stored, wanted.language)
-    place = patterns(wanted.source, wanted.stored, wanted.language)[0]
+    place = next(iter(patterns(wanted.source, wanted.stored, wanted.language)), None)
     if not files and (piece is None or plan.states[piece] != "whole"):
         kind, reason = _why(piece, plan, problems)
         return {**state, "kind": kind, "reason": reason, "place": place}
@@ -177,7 +177,8 @@ def _lacking(states, advice):
         why, address, how = advice(group[0]["task"], group[0]["kind"])
         languages = " ".join(state["language"] for state in group)
         lines.append(f"  {label} {split} [{languages}]: {why or group[0]['reason']}")
-        lines.append(f"    by hand: {address}{f'; {how}' if how else ''}; goes to DIR/{group[0]['place']}")
+        if place := group[0]["place"]:
+            lines.append(f"    by hand: {address}{f'; {how}' if how else ''}; goes to DIR/{place}")
     return lines
 
 

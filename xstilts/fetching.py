@@ -128,7 +128,7 @@ def keep(piece, rows, revision, data_dir):
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            rows.to_parquet(partial)
+            rows.to_parquet(partial, batch_size=10_000)  # of which one at a time is in memory
             os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)

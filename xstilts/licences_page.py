@@ -46,7 +46,10 @@ def _place(state, data_dir):
     """The dataset on the hub and its commit, or the folder of an official file."""
     if state["piece"] is None:
         return f"`{state['files'][0].split(os.sep)[0]}/`"
-    record = kept_record(Piece(*state["piece"]), data_dir)
+    piece = Piece(*state["piece"])
+    if not piece.is_kept(data_dir):  # somebody removed it since
+        return piece.id
+    record = kept_record(piece, data_dir)
     return f"{record['id']} at {(record['revision'] or 'an unknown commit')[:12]}"
 
 

@@ -125,7 +125,7 @@ def patterns(source, split, language, data_dir=None):
 
 
 def _templates(source, split, data_dir=None):
-    files = source.files[split]
+    files = source.files.get(split, ())  # none for rows that are on the hub only
     if isinstance(files, str):
         return [files]
     if isinstance(files, FirstOf):

@@ -75,7 +75,7 @@ def _rows_below(source, split, language, data_dir):
     piece = piece_of(source, split, language)
     if piece and piece.is_kept(data_dir):
         return kept_rows(source, split, language, data_dir)
-    expected = " or ".join(expected_files(source, split, language, data_dir))
+    expected = " or ".join(expected_files(source, split, language, data_dir)) or "is declared"
     if piece is None:
         raise MissingData(f"no file {expected} ({split} rows in '{language}'); put it there or check --data_dir")
     raise MissingData(
