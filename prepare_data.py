@@ -67,7 +67,8 @@ def main(argv=None):
     if args.check:
         plan, problems = plan_of(wanted, folder), problems_before(wanted, folder)
         states = states_of(wanted, folder, plan, problems)
-        records = [model_record(name, folder, model_state(name, folder)) for name in models]
+        why = {each["id"]: each.get("reason") for each in (read_contents(folder) or {"models": ()})["models"]}
+        records = [model_record(name, folder, model_state(name, folder), why.get(name)) for name in models]
     else:
         with alone_in(folder):
             write_contents(folder, request)
@@ -84,7 +85,8 @@ def main(argv=None):
     for line in table(states, records, advice):
         say(line)
     missing = sum(map(is_missing, states)) + sum("reason" in record for record in records)
-    say(f"{missing} sets of rows or models are missing" if missing else f"everything is there; --data_dir {folder}")
+    asked = len(states) + len(records)
+    say(f"{missing} of {asked} are missing" if missing else f"everything is there: --data_dir {folder}")
     return 1 if missing else 0
 
 

@@ -634,7 +634,9 @@ def test_a_model_that_cannot_be_had(hub, tmp_path, capsys):
     hub.errors["Meta/closed"] = answered(403, GatedRepoError)
     assert prepare(tmp_path / "data", "--models Meta/closed") == 1
     assert "model Meta/closed: access is given on request" in capsys.readouterr().out
+    capsys.readouterr()
     assert prepare(tmp_path / "data", "--check") == 1
+    assert "model Meta/closed: access is given on request" in capsys.readouterr().out
 
 
 def test_the_files_of_a_model_that_are_read():

@@ -20,6 +20,7 @@ from xstilts.shapes import Maybe, check_shape
 from xstilts.sources import load_raw
 
 CONTENTS = "contents.json"
+MOST = 4  # paths of a line
 REQUEST = {"tasks": [str], "benchmark": Maybe(str), "languages": [str], "models": [str]}
 SHAPE = {"asked": [REQUEST], "rows": [dict], "models": [dict]}
 
@@ -177,8 +178,10 @@ def _lacking(states, advice):
         why, address, how = advice(group[0]["task"], group[0]["kind"])
         languages = " ".join(state["language"] for state in group)
         lines.append(f"  {label} {split} [{languages}]: {why or group[0]['reason']}")
-        if place := group[0]["place"]:
-            lines.append(f"    by hand: {address}{f'; {how}' if how else ''}; goes to DIR/{place}")
+        if places := [f"DIR/{place}" for place in dict.fromkeys(state["place"] for state in group) if place]:
+            more = ", and so on" if len(places) > MOST else ""
+            where = f"{', '.join(places[:MOST])}{more}"
+            lines.append(f"    by hand: {address}{f'; {how}' if how else ''}; goes to {where}")
     return lines
 
 
@@ -188,7 +191,7 @@ def _lacking(states, advice):
 def model_record(name, data_dir, state, problem=None):
     """The state of a model: id, and either revision, licence and bytes, or reason."""
     if state != "whole":
-        reason = problem or ("it was not fetched" if state == "absent" else state)
+        reason = state if state != "absent" else problem or "it was not fetched"
         return {"id": name, "reason": reason}
     about = fetched_model(folder_of(name, data_dir))
     size = sum(size for size, _ in about["files"].values())

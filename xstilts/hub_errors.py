@@ -7,6 +7,7 @@ from xstilts.errors import UserError, first_line, say
 from xstilts.hub_rows import is_unknown
 from xstilts.secrecy import masked
 
+LONGEST = 120  # characters of what a library says
 WAITS = (2, 8, 30)  # seconds before it is tried again
 BUSY = (429, 500, 502, 503, 504)  # what a server answers with that may have time later
 TRANSPORT = {"TransportError", "ConnectionError", "TimeoutError", "OfflineModeIsEnabled"}  # of any library's classes
@@ -52,6 +53,9 @@ def reason_of(error):
     if isinstance(error, UserError):
         return kind, str(error)
     said = first_line(error) or type(error).__name__
+    said = said if len(said) <= LONGEST else f"{said[:LONGEST]}..."  # some list all configurations of a dataset
+    if kind == "offline":
+        return kind, REASONS[kind]
     return kind, masked(f"{REASONS[kind]} ({said})" if kind in REASONS else f"{type(error).__name__}: {said}")
 
 
