@@ -51,33 +51,20 @@ CLAIM = "_running.json"
 
 def main(argv=None):
     """Prepare or check the folder; `argv` is the command line without the program's name. Returns the exit code."""
-    # 1. Arguments: what is asked for now, or what the folder was asked for before.
+    # 1. Arguments: what is asked for now, or with --check alone what the folder was asked for before.
     args = parser().parse_args(argv)
     folder = str(args.output_dir)
     request = {name: getattr(args, name) for name in ("tasks", "benchmark", "languages", "models")}
-    asks = any(request.values())
-    requests = [request] if asks else asked_before(folder, args.check)
-    for each in requests:
-        for name in each["models"]:
-            folder_of(name, folder)
-    wanted = {each.key: each for asked in requests for each in wanted_of(asked)}.values()
-    models = [*dict.fromkeys(name for asked in requests for name in asked["models"])]
+    requests = [request] if any(request.values()) else asked_before(folder, args.check)
+    wanted, models = all_wanted(requests), all_models(requests, folder)
 
-    # 2. The folder alone, or the hub first.
+    # 2. The hub first, or the folder alone.
     if args.check:
-        plan, problems = plan_of(wanted, folder), problems_before(wanted, folder)
-        states = states_of(wanted, folder, plan, problems)
-        why = {each["id"]: each.get("reason") for each in (read_contents(folder) or {"models": ()})["models"]}
-        records = [model_record(name, folder, model_state(name, folder), why.get(name)) for name in models]
+        states, records = checked(wanted, models, folder)
     else:
         with alone_in(folder):
-            write_contents(folder, request)
-            plan = plan_of(wanted, folder)
-            quiet_unless_terminal()
-            say_size(plan, folder)
-            problems, without = fetch_all(plan, folder), fetch_models(models, folder)
-            states = states_of(wanted, folder, plan, problems)
-            records = [model_record(name, folder, model_state(name, folder), without.get(name)) for name in models]
+            write_contents(folder, request)  # so that --check knows of it, whatever happens
+            states, records = fetched(wanted, models, folder)
             write_contents(folder, request, states, records)
             write_licences(folder, read_contents(folder))
 
@@ -124,6 +111,19 @@ def asked_before(folder, check):
     return found["asked"]
 
 
+def all_wanted(requests):
+    """`Wanted` rows of some requests, each once."""
+    return [*{each.key: each for request in requests for each in wanted_of(request)}.values()]
+
+
+def all_models(requests, folder):
+    """The models of some requests, each once. Raises UserError for what is no id of one."""
+    names = [*dict.fromkeys(name for request in requests for name in request["models"])]
+    for name in names:
+        folder_of(name, folder)
+    return names
+
+
 def wanted_of(request):
     """`Wanted` rows of a request. Raises UserError for a language that none of its tasks has."""
     tasks, benchmark, languages = (
@@ -154,6 +154,24 @@ def tasks_named(name):
 
 
 # ---- getting it -----------------------------------------------------------------------------------------------------
+
+
+def checked(wanted, models, folder):
+    """(states of rows, of models) by what lies in the folder; why something is missing is known from the call that missed it."""
+    plan, before = plan_of(wanted, folder), read_contents(folder) or {"models": ()}
+    why = {each["id"]: each.get("reason") for each in before["models"]}
+    records = [model_record(name, folder, model_state(name, folder), why.get(name)) for name in models]
+    return states_of(wanted, folder, plan, problems_before(wanted, folder)), records
+
+
+def fetched(wanted, models, folder):
+    """The same after what is not there was fetched."""
+    plan = plan_of(wanted, folder)
+    quiet_unless_terminal()
+    say_size(plan, folder)
+    problems, why = fetch_all(plan, folder), fetch_models(models, folder)
+    records = [model_record(name, folder, model_state(name, folder), why.get(name)) for name in models]
+    return states_of(wanted, folder, plan, problems), records
 
 
 @contextlib.contextmanager
