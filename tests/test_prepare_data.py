@@ -267,6 +267,7 @@ def test_what_was_put_by_hand_counts_from_then_on(hub, tmp_path, capsys):
     assert prepare(tmp_path, "--tasks ccg") == 1
     shown = capsys.readouterr().out
     assert "ccg train [en]: CCGbank is licensed by the LDC" in shown
+    assert "note: ccg test is not there in en; nothing needs it" in shown  # of an intermediate task
     assert "https://catalog.ldc.upenn.edu/LDC2005T13" in shown
     assert "goes to DIR/ccg/*/data/AUTO/0[0-9]/*.auto" in shown
     for name in ("train", "dev", "test"):
@@ -437,7 +438,7 @@ def test_what_nobody_publishes_is_not_missing(hub, tmp_path, capsys):
     assert prepare(tmp_path, XNLI) == 0
     shown = capsys.readouterr().out
     assert "facebook/xnli/sw (train): could not be had: the hub's dataset has no such configuration or split" in shown
-    assert "note: xnli train is not published in sw; nothing needs it" in shown
+    assert "note: xnli train is not there in sw; nothing needs it" in shown
     assert prepare(tmp_path, "--check") == 0
     del hub.rows["facebook/xnli", "sw", "test"]
     shutil.rmtree(tmp_path / "_hub" / "facebook")
@@ -535,6 +536,7 @@ def test_what_tasks_need():
     assert ("mlqa", None, "test", "de-en") in needs(["mlqa"], None, ["de-en"])
     assert ("mlqa", None, "test", "de-en") not in needs(["mlqa"])
     assert {language for task, _, split, language in needs(["xnli"], None, ["de"]) if task == "xnli"} == {"de", "en"}
+    assert {language for _, _, split, language in needs(["lareqa"]) if split == "train"} == {"en"}
     mewslix = needs(["mewslix"])
     assert {
         ("mewslix", None, "candidates", "en"),

@@ -166,7 +166,7 @@ def _odd_sizes(states):
 def _unpublished(states):
     """Of rows that are read if there are some, and there are none, a line a split."""
     for (label, split), found in groupby(states, lambda each: (_label(each), each["split"])):
-        yield f"note: {label} {split} is not published in {' '.join(each['language'] for each in found)}; nothing needs it"
+        yield f"note: {label} {split} is not there in {' '.join(each['language'] for each in found)}; nothing needs it"
 
 
 def _lacking(states, advice):

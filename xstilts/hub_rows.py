@@ -88,7 +88,7 @@ def hub_rows(source, split, language):
         rows = fetch(piece)
     except (ConnectionError, OSError) as error:
         files = (
-            f"--data_dir DIR with the official file DIR/{patterns(source, split, language)[0]}"
+            f"--data_dir DIR, filled by prepare_data.py or with the official file DIR/{patterns(source, split, language)[0]}"
             if source.files
             else "files"
         )

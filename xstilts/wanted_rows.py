@@ -21,8 +21,8 @@ class Wanted:
     benchmark  the benchmark whose release of the data they are, for a task that has several releases
     split      as the task calls it, or `candidates`
     stored     the split of the source that they are in
-    needed     whether a result of the benchmark depends on them; other training and selection rows than English ones are read if
-               there are some
+    needed     whether a result depends on them; training and selection rows in other languages than English, and test rows of
+               tasks that are in English only, are read if somebody asks for them and there are some
     published  how many there are by the task's declaration, None where it does not say
     count      rows -> how many that are: rows, questions or gold pairs
     """
@@ -97,8 +97,9 @@ def _labelled(task, languages, label):
         for language in _narrowed(task, languages):
             if split == "train" and language == ENGLISH and task.train_on:
                 continue  # English ones are always those of `train_on`
-            needed = split == "test" or language == ENGLISH
-            yield _wanted(task, split, language, task.source, label, needed=needed)
+            needed = len(task.languages) > 1 if split == "test" else language == ENGLISH
+            if needed or language == ENGLISH or holds_languages(task.source, split):
+                yield _wanted(task, split, language, task.source, label, needed=needed)
 
 
 def _ranked(task, languages, label):
