@@ -143,7 +143,7 @@ XNLI = "--tasks xnli --benchmark xtreme-r --languages de,sw"
 # ---- the folder in the place of the hub -----------------------------------------------------------------------------
 
 
-def test_runs_on_the_folder_are_those_on_the_hub(hub, encoder, tmp_path, no_network):
+def test_runs_on_the_folder_are_those_on_the_hub(hub, encoder, tmp_path, no_network, capsys):
     """Same scores, same fingerprints, same identity: a run that was begun with the hub goes on with the folder."""
     assert prepare(tmp_path / "data", XNLI) == 0
 
@@ -164,6 +164,9 @@ def test_runs_on_the_folder_are_those_on_the_hub(hub, encoder, tmp_path, no_netw
         assert kept["lineage"][-1]["fingerprint"] == direct["lineage"][-1]["fingerprint"]
         assert kept.get("scores") == direct.get("scores")
         assert all("hub" not in record for record in kept["identity"]["data"])
+    options = f"--task xnli --use_cpu --seed 3 --max_seq_length 64 --num_train_epochs 1 --model_name_or_path {encoder}"
+    run_target.main([*options.split(), "--output_dir", str(tmp_path / "hub/run"), "--data_dir", str(tmp_path / "data")])
+    assert "hub/run is finished with the same arguments and data; nothing to do" in capsys.readouterr().out
     assert here[0]["data"][0]["hub"] == {
         "id": "nyu-mll/glue", "config": "mnli", "split": "train", "revision": SHA,
     }  # fmt: skip

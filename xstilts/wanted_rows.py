@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from xstilts.arrow_files import rows_of
+from xstilts.hub_rows import piece_of
 from xstilts.official_files import holds_languages
 from xstilts.sources import Source
 from xstilts.task import RetrievalTask, of_benchmark
@@ -98,7 +99,8 @@ def _labelled(task, languages, label):
             if split == "train" and language == ENGLISH and task.train_on:
                 continue  # English ones are always those of `train_on`
             needed = len(task.languages) > 1 if split == "test" else language == ENGLISH
-            if needed or language == ENGLISH or holds_languages(task.source, split):
+            has_a_place = holds_languages(task.source, split) or piece_of(task.source, split, language)
+            if needed or language == ENGLISH or has_a_place:
                 yield _wanted(task, split, language, task.source, label, needed=needed)
 
 
