@@ -101,7 +101,7 @@ def _checked(piece, sources):
     `datasets` does not reach the hub, it takes the last version that its cache happens to have, of whatever revision."""
     asked = facts_of(piece.id, piece.revision)["sha"]
     rows = fetch(piece)
-    if (commit := commit_of(rows, piece) or asked) != asked:
+    if (commit := commit_of(rows) or asked) != asked:
         facts_of.cache_clear()  # it may have changed since
         if commit != facts_of(piece.id, piece.revision)["sha"]:
             raise UserError(

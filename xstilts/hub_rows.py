@@ -99,7 +99,7 @@ def hub_rows(source, split, language):
         raise (MissingData if is_unknown(error) else UserError)(
             f"the hub gives no {piece}: {first_line(error)}"
         ) from error
-    return _of_language(declared_columns(rows, source, piece), source, language, piece, commit_of(rows, piece))
+    return _of_language(declared_columns(rows, source, piece), source, language, piece, commit_of(rows))
 
 
 def fetch(piece):
@@ -107,11 +107,11 @@ def fetch(piece):
     return load_dataset(piece.id, piece.config, split=piece.split, revision=piece.revision)
 
 
-def commit_of(rows, piece):
-    """The commit that rows of the hub are of, by the addresses of their files; None where these do not say."""
-    addresses = " ".join(rows.info.download_checksums or ())
-    found = re.search(rf"datasets/{re.escape(piece.id)}@([0-9a-f]{{40}})/", addresses)
-    return found[1] if found else None
+def commit_of(rows):
+    """The commit that rows of the hub are of: `datasets` names the folder of its cache after it. None where it does not."""
+    folders = {Path(file["filename"]).parent.name for file in rows.cache_files}
+    found = [name for name in folders if re.fullmatch(r"[0-9a-f]{40}", name)]
+    return found[0] if len(found) == 1 else None
 
 
 def is_unknown(error):
