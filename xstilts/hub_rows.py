@@ -87,11 +87,8 @@ def hub_rows(source, split, language):
     try:
         rows = fetch(piece)
     except (ConnectionError, OSError) as error:
-        files = (
-            f"--data_dir DIR, filled by prepare_data.py or with the official file DIR/{patterns(source, split, language)[0]}"
-            if source.files
-            else "files"
-        )
+        places = [f"--data_dir DIR with the official file DIR/{each}" for each in patterns(source, split, language)]
+        files = f"{places[0]}, or as prepare_data.py fills it" if places else "files"
         raise UserError(
             f"the hub cannot be reached for {piece}: {first_line(error)}; either run where there is internet, or give {files}"
         ) from error
