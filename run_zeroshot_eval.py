@@ -49,7 +49,7 @@ from xstilts.placeholders import Placeholders
 from xstilts.precision import set_precision, trained_precision
 from xstilts.results import Run, save_examples
 from xstilts.seen_rows import count_seen, load_seen, warn_of_seen
-from xstilts.sources import pair_of
+from xstilts.templates import pair_of
 from xstilts.training import StiltsTrainer
 from xstilts.xtreme import benchmark_averages
 

@@ -21,7 +21,7 @@ from tasks import load_task
 from xstilts.arrow_files import folder
 from xstilts.checkpoint import load_tokenizer
 from xstilts.examples import featurize, load_examples
-from xstilts.sources import find_files
+from xstilts.official_files import find_files
 
 TITLE = "Preparing data"
 LENGTHS = {

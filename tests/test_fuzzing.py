@@ -11,7 +11,8 @@ from small_files import FORMS, TASKS, answer_of
 
 from xstilts.errors import UserError
 from xstilts.examples import load_examples
-from xstilts.sources import MissingData, load_raw
+from xstilts.raw_rows import MissingData
+from xstilts.sources import load_raw
 from xstilts.task import Task
 
 PLACE = r"line \d+|byte \d+|row \d+|paragraph \d+"

@@ -7,7 +7,7 @@ import pytest
 from datasets import Dataset
 
 from tasks import load_task, load_tasks
-from xstilts import sources
+from xstilts import hub_rows
 from xstilts.errors import UserError
 from xstilts.examples import load_examples, unseen_labels, with_labels
 from xstilts.languages import (
@@ -18,7 +18,7 @@ from xstilts.languages import (
     load_training,
     training_languages,
 )
-from xstilts.sources import patterns
+from xstilts.official_files import patterns
 
 
 def of(examples, split=None):
@@ -119,7 +119,7 @@ def hub(monkeypatch):
         row = {"premise": "a", "hypothesis": "b", "label": 0} | ({"idx": 1} if "idx" in features else {})
         return Dataset.from_list([row] * 3, features=features)
 
-    monkeypatch.setattr(sources, "load_dataset", load_dataset)
+    monkeypatch.setattr(hub_rows, "load_dataset", load_dataset)
     return calls
 
 

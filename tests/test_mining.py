@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks import bucc2018, bucc2018_pairs, load_task
-from xstilts import aligned, mining, sources
+from xstilts import aligned, hub_rows, mining
 from xstilts.bucc_files import corpora
 from xstilts.errors import UserError
 from xstilts.mining import best_threshold, load, margin_scores, mined, of_lines, search, unified, write
@@ -264,7 +264,7 @@ def hub(monkeypatch):
         asked = []
         found = Dataset.from_list(rows, features=features)
         monkeypatch.setattr(
-            sources, "load_dataset", lambda *place, **more: asked.append((*place, more["split"])) or found
+            hub_rows, "load_dataset", lambda *place, **more: asked.append((*place, more["split"])) or found
         )
         return asked
 

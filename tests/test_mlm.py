@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForMaskedLM
 
-from xstilts import metrics, mlm, sources
+from xstilts import hub_rows, metrics, mlm
 from xstilts.errors import UserError
 from xstilts.examples import featurize
 from xstilts.metrics import score
@@ -177,7 +177,7 @@ def test_text_may_come_from_the_hub(monkeypatch):
             raise ConnectionError("no route to host")
         return Dataset.from_dict({"text": [*LINES, "", " "], "url": ["x"] * (len(LINES) + 2)})
 
-    monkeypatch.setattr(sources, "load_dataset", load_dataset)
+    monkeypatch.setattr(hub_rows, "load_dataset", load_dataset)
     train, dev = load_text(None, "wikimedia/wikipedia", "20231101.sw", 1)
     assert calls == [("wikimedia/wikipedia", "20231101.sw", "train")]
     assert sorted([*train.rows["text"], *dev.rows["text"]]) == sorted(LINES)

@@ -33,9 +33,10 @@ from tasks import (
     xnli,
     xquad,
 )
-from xstilts import sources
+from xstilts import hub_rows
 from xstilts.errors import UserError
 from xstilts.examples import load_examples
+from xstilts.raw_rows import MissingData
 from xstilts.readers import (
     Dropped,
     aligned_lines,
@@ -47,7 +48,7 @@ from xstilts.readers import (
     squad_json,
     tab_separated,
 )
-from xstilts.sources import MissingData, languages_in, load_rows
+from xstilts.sources import languages_in, load_rows
 from xstilts.tagged_files import conllu
 from xstilts.task import of_benchmark
 
@@ -632,7 +633,7 @@ def hub(monkeypatch):
             raise hub.answer
         return hub.answer
 
-    monkeypatch.setattr(sources, "load_dataset", load_dataset)
+    monkeypatch.setattr(hub_rows, "load_dataset", load_dataset)
     return hub
 
 

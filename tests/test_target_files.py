@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 from tasks import mlqa, panx, pawsx, squad, tydiqa, xquad
 from xstilts.errors import UserError
 from xstilts.examples import load_examples
-from xstilts.sources import MissingData, languages_in, load_raw, load_rows, pair_of, patterns
+from xstilts.official_files import patterns
+from xstilts.raw_rows import MissingData
+from xstilts.sources import languages_in, load_raw, load_rows
 from xstilts.tagged_files import iob2
+from xstilts.templates import pair_of
 
 FIELD = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r\t\x00"), max_size=12)
 TOKEN = FIELD.filter(lambda form: form.strip() != "")

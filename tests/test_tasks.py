@@ -25,8 +25,9 @@ from xstilts.errors import UserError
 from xstilts.examples import load_examples
 from xstilts.languages import load_languages, load_sentences
 from xstilts.metrics import score
+from xstilts.official_files import FirstOf, patterns
 from xstilts.readers import Dropped
-from xstilts.sources import FirstOf, load_rows, patterns
+from xstilts.sources import load_rows
 from xstilts.task import RetrievalTask, Task, of_benchmark
 from xstilts.xtreme import BENCHMARKS, tasks_of
 

@@ -9,8 +9,8 @@ from xstilts.pooling import default_layer
 from xstilts.robustness import NEIGHBOURS, anisotropy, hubness, rank_summary
 from xstilts.scoring import share_right
 from xstilts.search import normalized, ranks, top_k_both
-from xstilts.sources import ENGLISH
 from xstilts.task import Collection, RetrievalType, Side
+from xstilts.templates import ENGLISH
 
 
 def load(task, args):

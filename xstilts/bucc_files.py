@@ -15,7 +15,8 @@ import tarfile
 from typing import NamedTuple
 
 from xstilts.errors import UserError, shown
-from xstilts.sources import ENGLISH, MissingData
+from xstilts.raw_rows import MissingData
+from xstilts.templates import ENGLISH
 from xstilts.text_files import MARK, decoded
 
 

@@ -13,6 +13,7 @@ import torch
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoModelForMultipleChoice, AutoTokenizer
 
 from xstilts.errors import UserError, say
+from xstilts.fetched_models import fetched_commit
 from xstilts.loading import from_config, head_name, loaded, trust_copy
 from xstilts.sealed import writing
 
@@ -172,10 +173,12 @@ def write_model(model, tokenizer, output_dir):
 
 
 def model_fingerprint(path):
-    """What identifies a model: 16 hexadecimal digits of its weights, configuration and tokenizer, or of one on the hub the
-    commit."""
+    """What identifies a model: 16 hexadecimal digits of its weights, configuration and tokenizer, or of one on the hub, and of a
+    copy of it by prepare_data.py, the commit."""
     if not os.path.isdir(path):
         return getattr(loaded(AutoConfig, path), "_commit_hash", None)
+    if commit := fetched_commit(path):
+        return commit
     patterns = ("*.safetensors", "*.bin", "config.json", *TOKENIZER_FILES)
     files = sorted({file for name in patterns for file in glob.glob(os.path.join(glob.escape(path), name))})
     digest = hashlib.sha256()

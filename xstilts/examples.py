@@ -28,8 +28,9 @@ class Examples:
 
     rows         datasets.Dataset with the columns of the task's type
     records      per task, split and language: {"task", "split", "language", "rows", "left_out", "irregular", "published_rows",
-                 "files", "fingerprint"}; rows are in the order of the records. `left_out` counts the rows that made no example,
-                 `irregular` by reason these rows, what was left out of the files, and what was set right
+                 "files", "fingerprint", "hub"}; rows are in the order of the records. `left_out` counts the rows that made no
+                 example, `irregular` by reason these rows, what was left out of the files, and what was set right; `hub` is
+                 there for rows of the hub: see `Raw`
     """
 
     rows: Dataset
@@ -131,7 +132,7 @@ def _examples(task, split, language, raw, published, wanted):
         return rows
 
     rows = passing(f"{task.name}-{split}-{language}", compute)
-    record = _record(task.name, len(rows), _short(digest), split, language, published, raw.files)
+    record = _record(task.name, len(rows), _short(digest), split, language, published, raw.files, raw.hub)
     irregular[RENUMBERED] = counts[RENUMBERED]
     record |= {"left_out": counts["left out"], "irregular": _reported(irregular, task.name, split, language)}
     return Examples(rows, (record,))
@@ -195,16 +196,17 @@ def unseen_labels(task, examples):
     return dict(Counter(tag for tag in tags if tag not in known).most_common())
 
 
-def record_of(name, rows, split, language, published, files, dropped=None):
-    """What run.json says of the rows of one split of a task in one language; `dropped` are those left out, {reason: count}."""
+def record_of(name, rows, split, language, published, files, dropped=None, hub=None):
+    """What run.json says of the rows of one split of a task in one language; `dropped` are those left out, {reason: count}, and
+    `hub` is where on the hub they are from (`Raw`)."""
     found = _reported(dropped or {}, name, split, language)
-    record = _record(name, len(rows), fingerprint(rows), split, language, published, files)
+    record = _record(name, len(rows), fingerprint(rows), split, language, published, files, hub)
     return {**record, "irregular": found} if found else record
 
 
-def _record(name, rows, content, split, language, published, files):
+def _record(name, rows, content, split, language, published, files, hub=None):
     record = {"task": name, "split": split, "language": language, "rows": rows, "published_rows": published}
-    return {**record, "files": files, "fingerprint": content}
+    return {**record, "files": files, "fingerprint": content, **({"hub": dict(hub)} if hub else {})}
 
 
 def _part(raw, task, held_out):

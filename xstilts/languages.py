@@ -7,7 +7,10 @@ from datasets import Dataset
 
 from xstilts.errors import UserError, say
 from xstilts.examples import Examples, check_samples, joined, load_examples, record_of
-from xstilts.sources import ENGLISH, MissingData, languages_in, load_rows, patterns
+from xstilts.official_files import patterns
+from xstilts.raw_rows import MissingData
+from xstilts.sources import languages_in, load_raw
+from xstilts.templates import ENGLISH
 
 
 def check_available(tasks, data_dir):
@@ -130,15 +133,15 @@ def load_sentences(task, split, languages=None, data_dir=None, max_samples=None)
     check_samples(split, max_samples)
 
     def load(language):
-        raw, files = load_rows(task.source, split, language, data_dir)
-        rows = [{side: text.strip() for side, text in row.items()} for row in _first(raw, max_samples)]
+        raw = load_raw(task.source, split, language, data_dir)
+        where = ", ".join(raw.files)
+        rows = [{side: text.strip() for side, text in row.items()} for row in _first(raw.rows, max_samples)]
         if empty := [number for number, row in enumerate(rows, start=1) if not all(row.values())]:
-            raise UserError(f"{task.name} '{language}': a sentence of row {empty[0]} is empty ({', '.join(files)})")
+            raise UserError(f"{task.name} '{language}': a sentence of row {empty[0]} is empty ({where})")
         if not rows:
-            raise UserError(f"{task.name}: no sentences in '{language}' ({', '.join(files)})")
-        return Examples(
-            Dataset.from_list(rows), (record_of(task.name, rows, split, language, task.sizes.get(split), files),)
-        )
+            raise UserError(f"{task.name}: no sentences in '{language}' ({where})")
+        record = record_of(task.name, rows, split, language, task.sizes.get(split), raw.files, hub=raw.hub)
+        return Examples(Dataset.from_list(rows), (record,))
 
     return each_language(task, split, languages, data_dir, load)
 

@@ -25,11 +25,14 @@ from xstilts.errors import UserError, say
 from xstilts.examples import record_of
 from xstilts.languages import each_language
 from xstilts.metrics import score
+from xstilts.official_files import expected_files, files_there
 from xstilts.pooling import default_layer
+from xstilts.raw_rows import MissingData
 from xstilts.robustness import anisotropy, hubness
 from xstilts.search import normalized, top_k_both
-from xstilts.sources import ENGLISH, find_files, load_rows
+from xstilts.sources import load_raw
 from xstilts.task import Collection, RetrievalType, Side
+from xstilts.templates import ENGLISH
 
 RETRIEVALS, DUPLICATES = ("max", "intersect", "fwd", "bwd"), ("share", "drop")
 
@@ -86,25 +89,31 @@ def check_options(task, args):
 def _collection(task, splits, args, language):
     sides, gold, records = {}, {}, []
     for split in splits:
-        found, files = _corpora(task.source, split, language, args.data_dir)
+        found, files, hub = _corpora(task.source, split, language, args.data_dir)
         _check_corpora(task, split, language, found, files)
         unique, lines = zip(*map(unified, found.sentences), strict=True)
         sides |= {f"{split} {language}": Side(unique[0]), f"{split} {ENGLISH}": Side(unique[1], "query")}
         gold[split] = Split(found.ids, lines, {*found.gold})
-        records.append(_record(task, split, language, found, files))
+        records.append(_record(task, split, language, found, files, hub))
         _say_less(f"{task.name} {split} '{language}'", gold[split], args)
     return Collection(sides, (language,), gold, tuple(records))
 
 
 def _corpora(source, split, language, data_dir):
-    """(Corpora, where they came from)."""
-    if data_dir is not None:
-        (path,) = find_files(source, split, language, data_dir)
-        return corpora(path), [os.path.relpath(path, data_dir)]
-    rows, files = load_rows(source, split, language)
+    """(Corpora, the files that they came from, where on the hub they are from if they are)."""
+    if data_dir is not None and (paths := files_there(source, split, language, data_dir)):
+        (path,) = paths
+        return corpora(path), [os.path.relpath(path, data_dir)], None
+    if data_dir is not None and split == "dev":
+        places = " or ".join(expected_files(source, split, language, data_dir))
+        raise MissingData(
+            f"no file {places} (dev rows in '{language}'), and {source.hub} on the hub has none either; put it there, or give "
+            "--threshold X, that of a run on the official files"
+        )
+    rows, files, _, hub = load_raw(source, split, language, data_dir)
     if len(rows) != 1:
         raise UserError(f"{files[0]}: {len(rows)} rows; a language's corpora are expected in one")
-    return corpora_of_row(rows[0], language, files[0]), files
+    return corpora_of_row(rows[0], language, files[0]), files, hub
 
 
 def _check_corpora(task, split, language, found, files):
@@ -119,12 +128,13 @@ def _check_corpora(task, split, language, found, files):
         )
 
 
-def _record(task, split, language, found, files):
+def _record(task, split, language, found, files, hub):
     """What run.json says of a language's corpora; its rows are the gold pairs."""
     published = task.sizes.get(f"{split}-{language}")
     if published not in (None, len(found.gold)):
         say(f"{task.name} {split} '{language}': {len(found.gold):,} gold pairs, {published:,} are published")
-    record = record_of(task.name, [*found.ids, *found.sentences, found.gold], split, language, published, files)
+    content = [*found.ids, *found.sentences, found.gold]
+    record = record_of(task.name, content, split, language, published, files, hub=hub)
     sizes = {code: len(ids) for code, ids in zip((language, ENGLISH), found.ids, strict=True)}
     return {**record, "rows": len(found.gold), "sentences": sizes}
 

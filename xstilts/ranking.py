@@ -16,12 +16,15 @@ from xstilts.errors import UserError, say
 from xstilts.examples import check_samples, record_of
 from xstilts.languages import each_language
 from xstilts.metrics import score
+from xstilts.official_files import holds_languages
 from xstilts.pooling import last_layer
+from xstilts.raw_rows import MissingData
 from xstilts.robustness import anisotropy, hubness, rank_summary
 from xstilts.scoring import CUTOFF
 from xstilts.search import multiply, normalized, top_k
-from xstilts.sources import ENGLISH, MissingData, holds_languages, languages_in, load_raw
+from xstilts.sources import languages_in, load_raw
 from xstilts.task import Collection, RetrievalType, Side
+from xstilts.templates import ENGLISH
 
 CANDIDATES = "candidates"
 BLOCK = 2**26  # products that are held at a time: 256 MB
@@ -75,7 +78,7 @@ def _loader(task, args):
         _check_ids(found, f"{task.name} '{language}': query", raw.files)
         published = task.sizes.get(f"test-{language}", task.sizes.get("test"))
         found = found[: args.max_eval_samples]
-        return found, record_of(task.name, found, "test", language, published, raw.files, raw.dropped)
+        return found, record_of(task.name, found, "test", language, published, raw.files, raw.dropped, raw.hub)
 
     return queries_in
 
@@ -95,7 +98,8 @@ def load_candidates(task, data_dir):
         found = [each for row in raw.rows for each in task.retrieval.to_candidates(row)]
         if language:
             found = [{**each, "id": f"{language}_{each['id']}"} for each in found]
-        records.append(record_of(task.name, found, CANDIDATES, language or "all", None, raw.files, raw.dropped))
+        about = record_of(task.name, found, CANDIDATES, language or "all", None, raw.files, raw.dropped, raw.hub)
+        records.append(about)
         pool += [{**each, "language": language} for each in found]
     _check_ids(pool, f"{task.name}: candidate", records[0]["files"])
     return pool, records

@@ -14,7 +14,7 @@ from xstilts.errors import UserError
 from xstilts.layers import encoder_of, layers_of, parts_of
 from xstilts.lineage import lineage_of, lineage_text
 from xstilts.pooling import POOLER
-from xstilts.sources import ENGLISH
+from xstilts.templates import ENGLISH
 
 OPTION = "--compare_with"
 CHUNK = 2**20  # numbers that are held in double precision at a time

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from xstilts.readers import Dropped
-from xstilts.sources import ENGLISH, Source
+from xstilts.sources import Source
+from xstilts.templates import ENGLISH
 from xstilts.xtreme import languages_of
 
 
