@@ -1,0 +1,28 @@
+"""Title, licence, page and citation of the datasets behind the tasks: configs/datasets.yaml."""
+
+from functools import cache
+
+from xstilts.arguments import CONFIGS
+from xstilts.errors import UserError
+from xstilts.shapes import Each, check_shape
+from xstilts.yaml_files import read_yaml
+
+PATH = CONFIGS / "datasets.yaml"
+FACTS = {"title": str, "licence": str, "url": str, "citation": str}
+
+
+def dataset_facts(name):
+    """{"title", "licence", "url", "citation" (BibTeX, one entry or more)} of a task, or of `paper`, `xtreme`, `xtreme-r`; None
+    for a task that has no entry, as a user's own. Raises UserError, one line, where the file is missing or has another shape."""
+    facts = _all_facts(PATH).get(name)
+    return dict(facts) if facts else None
+
+
+@cache
+def _all_facts(path):
+    try:
+        found = read_yaml(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); it comes with the project") from error
+    check_shape(found, Each(FACTS), path)
+    return found
