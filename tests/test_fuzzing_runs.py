@@ -25,7 +25,9 @@ from xstilts.yaml_files import read_yaml
 
 # ---- configs and studies --------------------------------------------------------------------------------------------
 
-CONFIGS = sorted({*(ROOT / "configs").glob("*.yaml")} - {ROOT / "configs" / "datasets.yaml"})  # which holds no arguments
+CONFIGS = sorted(
+    {*(ROOT / "configs").glob("*.yaml")} - {ROOT / "configs" / "datasets.yaml"}
+)  # which holds no arguments
 STUDIES = sorted((ROOT / "configs" / "studies").glob("*.yaml"))
 
 
