@@ -10,8 +10,10 @@ from pathlib import Path
 from transformers import HfArgumentParser
 
 from xstilts.errors import UserError
+from xstilts.hub import local_copy
 from xstilts.run_files import read_run
 from xstilts.shapes import Each, Maybe, misfit
+from xstilts.tracking import as_one_word, check_reports, split_reports
 from xstilts.yaml_files import read_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,7 +50,8 @@ def parse(dataclasses, config, argv=None, sections=()):
     several = [SEVERAL] if config == "intermediate" else []
     sections = sections or ([chosen.task] if chosen.task in task_files() else several)
     defaults = config_arguments(chosen.config or CONFIGS / f"{config}.yaml", sections, chosen.recipe, parser)
-    line = [*inherited_seed(chosen.model_name_or_path), *defaults, *(sys.argv[1:] if argv is None else argv)]
+    start = local_copy(chosen.model_name_or_path)
+    line = as_one_word([*inherited_seed(start), *defaults, *(sys.argv[1:] if argv is None else argv)])
     try:
         *parsed, unknown = parser.parse_args_into_dataclasses(
             line, look_for_args_file=False, return_remaining_strings=True
@@ -63,6 +66,10 @@ def parse(dataclasses, config, argv=None, sections=()):
         if getattr(part, "output_dir", None) == "trainer_output":  # what TrainingArguments makes of no --output_dir
             part.output_dir = None
         hide_token(part)
+        if hasattr(part, "report_to"):
+            split_reports(part)
+        if start is not None and hasattr(part, "model_name_or_path"):
+            part.model_name_or_path = start
     return parsed
 
 
@@ -159,6 +166,7 @@ def check_training_arguments(training_args):
     for name in ("seed", "data_seed"):
         if (getattr(training_args, name) or 0) < 0:
             raise UserError(f"--{name} {getattr(training_args, name)} must be 0 or above")
+    check_reports(training_args)
     launched = int(os.environ.get("WORLD_SIZE", 1))
     if launched != training_args.world_size:
         raise UserError(
