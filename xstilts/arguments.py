@@ -166,7 +166,6 @@ def check_training_arguments(training_args):
     for name in ("seed", "data_seed"):
         if (getattr(training_args, name) or 0) < 0:
             raise UserError(f"--{name} {getattr(training_args, name)} must be 0 or above")
-    check_reports(training_args)
     launched = int(os.environ.get("WORLD_SIZE", 1))
     if launched != training_args.world_size:
         raise UserError(
@@ -178,3 +177,4 @@ def check_training_arguments(training_args):
             f"{training_args.n_gpu} GPUs are visible to one process; use `accelerate launch --multi_gpu` for all of them, or "
             "CUDA_VISIBLE_DEVICES=0 for one"
         )
+    check_reports(training_args)

@@ -152,11 +152,10 @@ def _training(run):
     rows = [[name, told[name]] for name in SETTINGS if told.get(name) not in (None, -1)]
     counts = [pair for pair in (run.get("parameters") or {}).values() if isinstance(pair, list) and len(pair) == 2]
     trained = f"{sum(own for _, own in counts):,} of {sum(whole for whole, _ in counts):,} parameters were trained. "
-    versions = ", ".join(
-        f"{name} {run['versions'][name]}" for name in ("torch", "transformers") if name in run["versions"]
-    )
-    about = f"{trained if counts else ''}Made with {versions}; commit {run.get('git_commit')} of the scripts."
-    blocks = [markdown(about), table(["argument", "value"], rows)] if "versions" in run else []
+    known = run.get("versions") or {}
+    versions = ", ".join(f"{name} {known[name]}" for name in ("torch", "transformers") if name in known)
+    made = f"Made with {versions}; commit {run.get('git_commit')} of the scripts." if versions else ""
+    blocks = [markdown(f"{trained if counts else ''}{made}"), table(["argument", "value"], rows) if rows else ""]
     if "command" in run and run["phase"] in SCRIPTS:
         blocks += [
             "What was given beside the defaults (`configs/`) stands in the command, in which folders have their last name only; "

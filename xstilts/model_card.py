@@ -38,7 +38,8 @@ def write_card(folder, run, evaluations=()):
     run           content of its run.json
     evaluations   those of the evaluations and retrievals that were made of it
     """
-    run, evaluations = of_data(run), [of_data(each) for each in evaluations]
+    told = {"command": run["command"]} if "command" in run else {}  # as it is; it stands in a block of code
+    run, evaluations = {**of_data(run), **told}, [of_data(each) for each in evaluations]
     data = ModelCardData(**front_matter(folder, run, evaluations))
     body = body_of(run, evaluations, _architecture(folder), data.license)
     text = str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{body}\n"))
