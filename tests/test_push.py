@@ -60,18 +60,18 @@ def api(monkeypatch):
     return Api
 
 
-def train(encoder, world, output_dir, *more):
+def train(encoder, few_rows, output_dir, *more):
     """One short training."""
-    places = ["--model_name_or_path", encoder, "--data_dir", world, "--output_dir", str(output_dir)]
+    places = ["--model_name_or_path", encoder, "--data_dir", few_rows, "--output_dir", str(output_dir)]
     run_intermediate.main([*TRAIN, *places, *more])
 
 
 PUSH = ("--push_to_hub", "--hub_strategy", "end", "--hub_private_repo", "true")
 
 
-def test_a_finished_checkpoint_goes_to_the_hub(encoder, world, tmp_path, api, capsys):
+def test_a_finished_checkpoint_goes_to_the_hub(encoder, few_rows, tmp_path, api, capsys):
     place = tmp_path / "runs" / "intermediate" / "hellaswag" / "seed42"
-    train(encoder, world, place, *PUSH)
+    train(encoder, few_rows, place, *PUSH)
     first, second, (_, repo, files, options) = api.calls
     assert first == second == ("create", "intermediate-hellaswag-seed42", True)
     assert repo == "me/intermediate-hellaswag-seed42"
@@ -96,17 +96,17 @@ def test_optimizer_states_claims_and_logs_stay_here():
     assert list(filter_repo_objects(paths, ignore_patterns=[*LEFT])) == ["heads/a"]
 
 
-def test_a_push_that_fails_loses_no_run(encoder, world, tmp_path, api, capsys):
+def test_a_push_that_fails_loses_no_run(encoder, few_rows, tmp_path, api, capsys):
     api.error = ("upload", error := ConnectionError("no way\nto the hub"))
     with pytest.raises(UserError) as told:
-        train(encoder, world, tmp_path / "run", *PUSH, "--hub_model_id", "mine")
+        train(encoder, few_rows, tmp_path / "run", *PUSH, "--hub_model_id", "mine")
     assert read_json(tmp_path / "run" / "run.json")["phase"] == "intermediate"
     assert not list((tmp_path / "run").glob("_*"))
     assert "\n" not in str(told.value)
     reason, command = str(told.value).split("to push it later: ")
     assert f"{tmp_path / 'run'} is finished, and --push_to_hub failed ({str(error).splitlines()[0]})" in reason
     assert shlex.split(command)[:5] == ["hf", "upload", "me/mine", str(tmp_path / "run"), "."]
-    train(encoder, world, tmp_path / "run", *PUSH, "--hub_model_id", "mine")
+    train(encoder, few_rows, tmp_path / "run", *PUSH, "--hub_model_id", "mine")
     assert "nothing to do" in capsys.readouterr().out
 
 
@@ -124,19 +124,21 @@ def test_the_command_pushes_the_same_files():
     assert words[6:] == [word for pattern in LEFT for word in ("--exclude", pattern)]
 
 
-def test_no_repository_is_said_before_the_training(encoder, world, tmp_path, api):
+def test_no_repository_is_said_before_the_training(encoder, few_rows, tmp_path, api):
     api.error = ("create", OSError("no token"))
     with pytest.raises(
         UserError, match=r"no repository run can be made on the hub \(no token\); log in with `hf auth login`"
     ):
-        train(encoder, world, tmp_path / "run", *PUSH)
+        train(encoder, few_rows, tmp_path / "run", *PUSH)
     assert not (tmp_path / "run" / "model.safetensors").exists()
 
 
-def test_evaluations_are_not_pushed(encoder, world, tmp_path, api):
-    line = f"--task tatoeba --model_name_or_path {encoder} --data_dir {world} --output_dir {tmp_path / 'x'} --use_cpu"
+def test_evaluations_are_not_pushed(encoder, few_rows, tmp_path, api):
+    line = (
+        f"--task tatoeba --model_name_or_path {encoder} --data_dir {few_rows} --output_dir {tmp_path / 'x'} --use_cpu"
+    )
     with pytest.raises(UserError, match="--push_to_hub is for checkpoints"):
-        run_retrieval.main([*line.split(), "--languages", "qna", "--max_eval_samples", "5", "--push_to_hub"])
+        run_retrieval.main([*line.split(), "--languages", "de", "--max_eval_samples", "5", "--push_to_hub"])
     assert api.calls == []
 
 
@@ -144,10 +146,10 @@ def test_evaluations_are_not_pushed(encoder, world, tmp_path, api):
 
 
 @pytest.fixture(scope="module")
-def shared(encoder, world, tmp_path_factory):
+def shared(encoder, few_rows, tmp_path_factory):
     """What lies on the hub as me/model, all but what is not pushed."""
     place = tmp_path_factory.mktemp("shared") / "me--model"
-    train(encoder, world, place, "--seed", "7")
+    train(encoder, few_rows, place, "--seed", "7")
     (place / "started.json").unlink()
     return place
 
@@ -169,26 +171,22 @@ def repository(monkeypatch, shared, tmp_path):
     return SimpleNamespace(place=place, asked=asked)
 
 
-def test_a_shared_checkpoint_keeps_its_lineage(repository, world, tmp_path, capsys):
-    line = (
-        f"--task tatoeba --model_name_or_path me/model --data_dir {world} --output_dir {tmp_path / 'found'} --use_cpu"
-    )
-    run_retrieval.main([*line.split(), "--languages", "qna", "--max_eval_samples", "8"])
+def test_a_shared_checkpoint_keeps_its_lineage(repository, few_rows, tmp_path, capsys):
+    line = f"--task tatoeba --model_name_or_path me/model --data_dir {few_rows} --output_dir {tmp_path / 'found'} --use_cpu"
+    run_retrieval.main([*line.split(), "--languages", "de", "--max_eval_samples", "8"])
     run = read_json(tmp_path / "found" / "run.json")
     assert [record.get("task") for record in run["lineage"]] == [None, "hellaswag"]
     assert run["seed"] == 7, "one seed serves the whole chain"
     assert run["lineage_text"].endswith("> hellaswag")
-    assert run["scores"]["qna"]["seen_in_training"] is not None, "the hashes of its training rows came along"
+    assert run["scores"]["de"]["seen_in_training"] is not None, "the hashes of its training rows came along"
     assert run["command"][run["command"].index("--model_name_or_path") + 1] == "me/model"
     assert f"me/model: its run.json says how it was trained; it lies in {repository.place}" in capsys.readouterr().out
     assert repository.asked == [("me/model", "run.json")], "asked once"
 
 
-def test_a_shared_checkpoint_that_was_changed_starts_nothing(repository, world, tmp_path):
+def test_a_shared_checkpoint_that_was_changed_starts_nothing(repository, few_rows, tmp_path):
     (repository.place / "config.json").write_text((repository.place / "config.json").read_text() + "\n")
-    line = (
-        f"--task tatoeba --model_name_or_path me/model --data_dir {world} --output_dir {tmp_path / 'found'} --use_cpu"
-    )
+    line = f"--task tatoeba --model_name_or_path me/model --data_dir {few_rows} --output_dir {tmp_path / 'found'} --use_cpu"
     with pytest.raises(UserError, match=r"config\.json has"):
         run_retrieval.main(line.split())
 
@@ -309,7 +307,7 @@ def log(values, **options): seen.append(values)
 """
 
 
-def test_trackers_get_the_scores_and_the_name_of_the_run(encoder, world, tmp_path, monkeypatch, capsys):
+def test_trackers_get_the_scores_and_the_name_of_the_run(encoder, few_rows, tmp_path, monkeypatch, capsys):
     monkeypatch.syspath_prepend(tmp_path / "stubs")
     (tmp_path / "stubs" / "wandb" / "sdk" / "lib").mkdir(parents=True)
     (tmp_path / "stubs" / "trackio.py").write_text(TRACKIO)
@@ -319,7 +317,7 @@ def test_trackers_get_the_scores_and_the_name_of_the_run(encoder, world, tmp_pat
     (tmp_path / "stubs" / "wandb" / "sdk" / "lib" / "config_util.py").write_text("class ConfigError(Exception): pass\n")
     try:
         place = tmp_path / "runs" / "intermediate" / "hellaswag" / "seed1"
-        train(encoder, world, place, "--report_to", "wandb", "trackio")
+        train(encoder, few_rows, place, "--report_to", "wandb", "trackio")
         for name in ("wandb", "trackio"):
             first, *logs = sys.modules[name].seen
             assert first["name"] == "intermediate-hellaswag-seed1"
@@ -332,20 +330,20 @@ def test_trackers_get_the_scores_and_the_name_of_the_run(encoder, world, tmp_pat
     assert "--report_to trackio keeps its files outside" in out
 
 
-def test_tensorboard_writes_below_the_run_and_is_not_pushed(encoder, world, tmp_path, monkeypatch, api):
+def test_tensorboard_writes_below_the_run_and_is_not_pushed(encoder, few_rows, tmp_path, monkeypatch, api):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("TENSORBOARD_LOGGING_DIR", raising=False)
-    train(encoder, world, tmp_path / "run", "--report_to", "tensorboard", *PUSH)
+    train(encoder, few_rows, tmp_path / "run", "--report_to", "tensorboard", *PUSH)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
     events = EventAccumulator(str(tmp_path / "run" / LOGS))
     events.Reload()
     assert {"eval/accuracy", "eval/loss", "train/train_loss"} <= set(events.Tags()["scalars"])
     assert not [name for name in api.calls[-1][2] if name.startswith(LOGS)]
-    train(encoder, world, tmp_path / "run")  # who it is reported to does not make it another run
-    train(encoder, world, tmp_path / "run", "--overwrite_output_dir")
+    train(encoder, few_rows, tmp_path / "run")  # who it is reported to does not make it another run
+    train(encoder, few_rows, tmp_path / "run", "--overwrite_output_dir")
     assert not (tmp_path / "run" / LOGS).exists()
 
 
