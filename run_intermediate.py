@@ -25,8 +25,9 @@ from transformers.hf_argparser import HfArg
 from tasks import draw_subset, load_tasks
 from xstilts.arguments import SEVERAL, TEXT, check_training_arguments, parse
 from xstilts.checkpoint import check_lengths, family_of, load_tokenizer, stored_encoder
+from xstilts.dry_run import plan_training
 from xstilts.dual_encoder import check_dual_encoder
-from xstilts.errors import is_main_process, run_script, say
+from xstilts.errors import UserError, is_main_process, run_script, say
 from xstilts.examples import featurize, with_labels
 from xstilts.heads import check_trained, labels_at, load_trained
 from xstilts.languages import check_available, load_selection, load_training
@@ -60,15 +61,19 @@ from xstilts.unfreezing import stages_after
 class IntermediateArguments:
     """Ours; the Trainer's arguments come on top."""
 
-    task: str = HfArg(help="A file of tasks/ without .py, several as mnli+squad, all (the paper's nine), or all-ccg.")
+    task: str = HfArg(
+        help="The intermediate task: a file of tasks/, without .py; several as mnli+squad, all (the paper's nine) or all-ccg."
+    )
     model_name_or_path: str = HfArg(
-        default="FacebookAI/xlm-roberta-large", help="The encoder to start from: hub id or directory."
+        default="FacebookAI/xlm-roberta-large",
+        help="The encoder to start from: a hub id, or the directory of any checkpoint.",
     )
     data_dir: str | None = HfArg(
-        default=None, help="Folder with the official data files; without it rows come from the hub."
+        default=None,
+        help="Folder with official data files, or one of prepare_data.py; without it rows come from the hub.",
     )
     languages: str = HfArg(
-        default="en", help="Comma-separated languages of the training rows, or all that a task has any in."
+        default="en", help="Comma-separated language codes of the training rows, or all that a task has any in."
     )
     language_mixing: str = HfArg(
         default="proportional", help="Languages: proportional to their rows, or equal numbers of rows."
@@ -78,7 +83,7 @@ class IntermediateArguments:
     mixing: str = HfArg(
         default="examples-proportional", help="Several tasks: examples-proportional, temperature or uniform (T5)."
     )
-    mixing_limit: int | None = HfArg(default=None, help="Several tasks: K, a task counts for K inputs at most.")
+    mixing_limit: int | None = HfArg(default=None, help="Several tasks: K, a task counts for K examples at most.")
     mixing_temperature: float = HfArg(default=1.0, help="Several tasks: T, rates to the power of 1/T.")
     max_steps_per_task: int | None = HfArg(
         default=None, help="--max_steps is N times the number of tasks; who gets how many is up to the mixing."
@@ -89,7 +94,9 @@ class IntermediateArguments:
     )
     mlm_dataset_name: str | None = HfArg(default=None, help="The same on a dataset of the hub with a column `text`.")
     mlm_dataset_config_name: str | None = HfArg(default=None, help="Its configuration.")
-    mlm_probability: float = HfArg(default=0.15, help="Masked language modelling: share of the pieces that are masked.")
+    mlm_probability: float = HfArg(
+        default=0.15, help="Masked language modelling: share of the sub-words that are masked."
+    )
     mlm_ratio: float = HfArg(default=1.0, help="Steps of it per step of a task; 0 watches its loss only.")
     mlm_head: str = HfArg(default="pretrained", help="pretrained: the checkpoint's own LM head; fresh: a new one.")
     eval_only: bool = HfArg(
@@ -105,7 +112,7 @@ class IntermediateArguments:
     max_train_samples: int | None = HfArg(
         default=None, help="Use the first N training examples only, of every task and language."
     )
-    max_eval_samples: int | None = HfArg(default=None, help="Use the first N selection examples only.")
+    max_eval_samples: int | None = HfArg(default=None, help="Use the first N examples of the selection set (dev) only.")
     max_tokens_per_batch: int | None = HfArg(
         default=None,
         help="Cut the examples of a step into micro-batches of at most N tokens, padding included: less memory, same step.",
@@ -115,7 +122,8 @@ class IntermediateArguments:
     )
     early_stopping_patience: int | None = HfArg(default=None, help="Stop after N evaluations without a better one.")
     freeze_layers: str = HfArg(
-        default="none", help="Not trained: N (embeddings and the lowest N layers), a list as embeddings,0-5, or all."
+        default="none",
+        help="Not trained: N (embeddings and the lowest N layers), a list as embeddings,0-5, all or none.",
     )
     frozen_dropout: bool = HfArg(default=False, help="Frozen layers drop out as in training.")
     unfreeze_schedule: str | None = HfArg(
@@ -136,11 +144,12 @@ class IntermediateArguments:
         default=None, help="LoRA: names of the linear modules with adapters, as query value; default: all."
     )
     trust_remote_code: bool = HfArg(
-        default=False, help="Run the program that comes with --model_name_or_path, if it has one; read it first."
+        default=False, help="Run the code that comes with --model_name_or_path, if it has any; read it first."
     )
+    dry_run: bool = HfArg(default=False, help="Show arguments, data, model and what the run would take, and stop.")
     overwrite_output_dir: bool = HfArg(default=False, help="Delete the run in --output_dir and start again.")
-    config: str | None = HfArg(default=None, help="Another table of default arguments than configs/intermediate.yaml.")
-    recipe: str | None = HfArg(default=None, help="A set of arguments below `recipes:` in that table.")
+    config: str | None = HfArg(default=None, help="Another file of default arguments than configs/intermediate.yaml.")
+    recipe: str | None = HfArg(default=None, help="A set of arguments below `recipes:` in that file.")
 
 
 ARGUMENTS = (IntermediateArguments, TrainingArguments)
@@ -169,6 +178,8 @@ def main(argv=None):
         "dev" if args.eval_only else "intermediate", lineage, name, training_args.seed, factors
     )
     if args.eval_only:
+        if args.dry_run:
+            raise UserError("--dry_run is for trainings; with --eval_only leave it out")
         return evaluate_again(tasks, lineage, tokenizer, args, training_args, argv)
 
     # 2. Data: raw rows -> examples, of each task as its own section of the config says.
@@ -199,6 +210,10 @@ def main(argv=None):
         part.train_features = featurize(part.task, part.train, tokenizer, vars(part.args))
         part.dev_features = featurize(part.task, part.dev, tokenizer, vars(part.args))
     trainer = trainer_for(parts, model, args, training_args, tokenizer)
+    if args.dry_run:
+        sets = {f"{part.task.name} train": part.train_features for part in parts}
+        sets |= {f"{part.task.name} validation": part.dev_features for part in parts}
+        return plan_training(run, trainer, sets, argv)
     cache_prefix(trainer, args.cache_frozen_prefix)
     fit(trainer, run.claim)
     scores = trainer.dev_scores()

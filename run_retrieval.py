@@ -28,6 +28,7 @@ from tasks import load_task
 from xstilts.arguments import check_training_arguments, parse
 from xstilts.checkpoint import check_length, load_tokenizer
 from xstilts.coverage import coverage
+from xstilts.dry_run import plan_retrieval
 from xstilts.errors import is_main_process, run_script, say
 from xstilts.json_files import read_json
 from xstilts.layers import layers_of
@@ -59,10 +60,13 @@ from xstilts.transfer import check_transfer, load_for_retrieval, transfer_record
 class RetrievalArguments:
     """Ours; of the Trainer's arguments the batch size, the device and the precision of evaluation matter here."""
 
-    task: str = HfArg(help="A file of tasks/, without .py.")
-    model_name_or_path: str = HfArg(default="FacebookAI/xlm-roberta-large", help="The encoder: hub id or directory.")
+    task: str = HfArg(help="The retrieval task: a file of tasks/, without .py.")
+    model_name_or_path: str = HfArg(
+        default="FacebookAI/xlm-roberta-large", help="The encoder: a hub id, or the directory of any checkpoint."
+    )
     data_dir: str | None = HfArg(
-        default=None, help="Folder with the official data files; without it rows come from the hub."
+        default=None,
+        help="Folder with official data files, or one of prepare_data.py; without it rows come from the hub.",
     )
     transfer_layers: str | None = HfArg(
         default=None, help="Take these layers of it only, as 0-11 or embeddings,0-11, the rest from its base model."
@@ -71,7 +75,8 @@ class RetrievalArguments:
         default=None, help="Where that base model is; default: where the run behind the checkpoint found it."
     )
     languages: str | None = HfArg(
-        default=None, help="Comma-separated codes; default: all of the benchmark's, and what else lies in --data_dir."
+        default=None,
+        help="Comma-separated language codes; default: all of the benchmark's, and what else lies in --data_dir.",
     )
     layers: str | None = HfArg(
         default=None,
@@ -90,7 +95,8 @@ class RetrievalArguments:
     threshold: float | None = HfArg(default=None, help="Mining: take pairs from this score on, not from dev's best.")
     embeddings_dir: str | None = HfArg(default=None, help="Folder in which vectors are kept and found again.")
     compare_with: str | None = HfArg(
-        default=None, help="Another encoder of as many layers, hub id or directory: CKA with it by layer and language."
+        default=None,
+        help="Another encoder of as many layers: how similar its vectors are (CKA), by layer and language.",
     )
     check: str | None = HfArg(
         default=None, help="published: compare an untuned xlm-roberta-large with the authors' values, PASS or FAIL."
@@ -99,10 +105,11 @@ class RetrievalArguments:
     max_query_length: int | None = HfArg(default=None, help="Longest query in tokens; default: --max_seq_length.")
     max_eval_samples: int | None = HfArg(default=None, help="Use the first N pairs or queries of each language only.")
     trust_remote_code: bool = HfArg(
-        default=False, help="Run the program that comes with --model_name_or_path, if it has one; read it first."
+        default=False, help="Run the code that comes with --model_name_or_path, if it has any; read it first."
     )
+    dry_run: bool = HfArg(default=False, help="Show arguments, data, model and what the run would take, and stop.")
     overwrite_output_dir: bool = HfArg(default=False, help="Delete the run in --output_dir and start again.")
-    config: str | None = HfArg(default=None, help="Another table of default arguments than configs/retrieval.yaml.")
+    config: str | None = HfArg(default=None, help="Another file of default arguments than configs/retrieval.yaml.")
 
 
 def main(argv=None):
@@ -144,6 +151,8 @@ def main(argv=None):
         data=[record for collection in collections for record in collection.records],
         others=transferred | ({"compare_with": base.about["fingerprint"]} if base else {}), argv=argv, started_at=started_at,
     )  # fmt: skip
+    if args.dry_run:
+        return plan_retrieval(run, encoder, collections, layers, embed, argv)
     if not run.open():
         check_against(args, task, read_json(run.output_dir / "run.json")["scores"])
         return

@@ -24,6 +24,7 @@ from xstilts.arguments import check_training_arguments, parse
 from xstilts.callbacks import early_stopping
 from xstilts.checkpoint import check_lengths, load_tokenizer, save_checkpoint
 from xstilts.complexity import chance_scores, label_entropy
+from xstilts.dry_run import plan_training
 from xstilts.dual_encoder import check_dual_encoder
 from xstilts.errors import run_script
 from xstilts.examples import featurize, with_labels
@@ -48,10 +49,10 @@ from xstilts.unfreezing import stages_after
 class TargetArguments:
     """Ours; the Trainer's arguments come on top."""
 
-    task: str = HfArg(help="A file of tasks/, without .py.")
+    task: str = HfArg(help="The target task: a file of tasks/, without .py.")
     model_name_or_path: str = HfArg(
         default="FacebookAI/xlm-roberta-large",
-        help="The encoder to start from: a directory of run_intermediate.py, or a hub id.",
+        help="The encoder to start from: a hub id, or the directory of any checkpoint.",
     )
     transfer_layers: str | None = HfArg(
         default=None, help="Take these layers of it only, as 0-11 or embeddings,0-11, the rest from its base model."
@@ -65,7 +66,7 @@ class TargetArguments:
     )
     train_language: str = HfArg(default="en", help="The source language, of training and selection rows.")
     selection: str = HfArg(
-        default="english_dev", help="The checkpoint: english_dev, last, average_last_k, benchmark or oracle."
+        default="english_dev", help="Which checkpoint is kept: english_dev, last, average_last_k, benchmark or oracle."
     )
     average_last_k: int = HfArg(default=3, help="--selection average_last_k: how many checkpoints.")
     keep_head: bool = HfArg(
@@ -73,7 +74,8 @@ class TargetArguments:
         help="Keep the checkpoint's head instead of a fresh one (same task type and labels; recorded in the lineage).",
     )
     data_dir: str | None = HfArg(
-        default=None, help="Folder with the official data files; without it rows come from the hub."
+        default=None,
+        help="Folder with official data files, or one of prepare_data.py; without it rows come from the hub.",
     )
     max_seq_length: int = HfArg(default=256, help="Longest input in tokens.")
     doc_stride: int = HfArg(
@@ -85,7 +87,7 @@ class TargetArguments:
     max_train_samples: int | None = HfArg(
         default=None, help="Use the first N training examples only, of every task and language."
     )
-    max_eval_samples: int | None = HfArg(default=None, help="Use the first N selection examples only.")
+    max_eval_samples: int | None = HfArg(default=None, help="Use the first N examples of the selection set (dev) only.")
     max_tokens_per_batch: int | None = HfArg(
         default=None,
         help="Cut the examples of a step into micro-batches of at most N tokens, padding included: less memory, same step.",
@@ -95,7 +97,8 @@ class TargetArguments:
     )
     early_stopping_patience: int | None = HfArg(default=None, help="Stop after N evaluations without a better one.")
     freeze_layers: str = HfArg(
-        default="none", help="Not trained: N (embeddings and the lowest N layers), a list as embeddings,0-5, or all."
+        default="none",
+        help="Not trained: N (embeddings and the lowest N layers), a list as embeddings,0-5, all or none.",
     )
     frozen_dropout: bool = HfArg(default=False, help="Frozen layers drop out as in training.")
     unfreeze_schedule: str | None = HfArg(
@@ -116,11 +119,12 @@ class TargetArguments:
         default=None, help="LoRA: names of the linear modules with adapters, as query value; default: all."
     )
     trust_remote_code: bool = HfArg(
-        default=False, help="Run the program that comes with --model_name_or_path, if it has one; read it first."
+        default=False, help="Run the code that comes with --model_name_or_path, if it has any; read it first."
     )
+    dry_run: bool = HfArg(default=False, help="Show arguments, data, model and what the run would take, and stop.")
     overwrite_output_dir: bool = HfArg(default=False, help="Delete the run in --output_dir and start again.")
-    config: str | None = HfArg(default=None, help="Another table of default arguments than configs/target.yaml.")
-    recipe: str | None = HfArg(default=None, help="A set of arguments below `recipes:` in that table.")
+    config: str | None = HfArg(default=None, help="Another file of default arguments than configs/target.yaml.")
+    recipe: str | None = HfArg(default=None, help="A set of arguments below `recipes:` in that file.")
 
 
 def main(argv=None):
@@ -174,6 +178,8 @@ def main(argv=None):
         callbacks=[*early_stopping(args.early_stopping_patience), *gradual_unfreezing(model, args)],
         layerwise_lr_decay=args.layerwise_lr_decay, max_tokens_per_batch=args.max_tokens_per_batch,
     )  # fmt: skip
+    if args.dry_run:
+        return plan_training(run, trainer, {"train": train_features, "validation": dev_features}, argv)
     cache_prefix(trainer, args.cache_frozen_prefix)
     fit(trainer, run.claim, args.average_last_k if args.selection == "average_last_k" else 1)
     if args.selection == "average_last_k":

@@ -29,6 +29,7 @@ from xstilts.arguments import check_training_arguments, parse
 from xstilts.checkpoint import check_length, check_trained_for, load_model, load_tokenizer
 from xstilts.coverage import coverage, inputs_of
 from xstilts.degenerate import is_constant, of_evaluation
+from xstilts.dry_run import plan_evaluation
 from xstilts.errors import UserError, run_script, say
 from xstilts.examples import featurize
 from xstilts.heads import labels_at
@@ -57,16 +58,17 @@ from xstilts.xtreme import benchmark_averages
 class EvalArguments:
     """Ours; of the Trainer's arguments the batch size, the precision and the device matter here."""
 
-    task: str = HfArg(help="A file of tasks/, without .py.")
-    model_name_or_path: str = HfArg(help="The fine-tuned checkpoint, head included.")
+    task: str = HfArg(help="The target task: a file of tasks/, without .py.")
+    model_name_or_path: str = HfArg(help="A checkpoint of run_target.py, head included.")
     data_dir: str | None = HfArg(
-        default=None, help="Folder with the official data files; without it rows come from the hub."
+        default=None,
+        help="Folder with official data files, or one of prepare_data.py; without it rows come from the hub.",
     )
     benchmark: str | None = HfArg(
         default=None,
         help="xtreme or xtreme-r: its languages and its release of the data; default: both, and what else is there.",
     )
-    languages: str | None = HfArg(default=None, help="Comma-separated codes, instead of all.")
+    languages: str | None = HfArg(default=None, help="Comma-separated language codes, instead of all.")
     split: str = HfArg(default="test", help="test or validation.")
     max_seq_length: int = HfArg(default=256, help="Longest input in tokens.")
     doc_stride: int = HfArg(
@@ -80,10 +82,11 @@ class EvalArguments:
         default=False, help="Keep input, gold label, prediction and confidence of every example."
     )
     trust_remote_code: bool = HfArg(
-        default=False, help="Run the program that comes with --model_name_or_path, if it has one; read it first."
+        default=False, help="Run the code that comes with --model_name_or_path, if it has any; read it first."
     )
+    dry_run: bool = HfArg(default=False, help="Show arguments, data, model and what the run would take, and stop.")
     overwrite_output_dir: bool = HfArg(default=False, help="Delete the run in --output_dir and start again.")
-    config: str | None = HfArg(default=None, help="Another table of default arguments than configs/eval.yaml.")
+    config: str | None = HfArg(default=None, help="Another file of default arguments than configs/eval.yaml.")
 
 
 def main(argv=None):
@@ -125,6 +128,8 @@ def main(argv=None):
     # 5. Rows of all languages -> what is kept of the logits, in one pass, sorted by length and put back in order.
     trainer = StiltsTrainer(task, model, training_args, tokenizer)
     features = {language: featurize(task, examples, tokenizer, vars(args)) for language, examples in tests.items()}
+    if args.dry_run:
+        return plan_evaluation(run, trainer, features, argv)
     outputs = trainer.outputs(features)
 
     # 6. Language by language: predictions -> files and scores.

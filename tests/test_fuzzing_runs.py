@@ -10,7 +10,7 @@ from small_files import questions
 
 from studies.grid import jobs_of
 from studies.study import read_study
-from xstilts.arguments import config_arguments, inherited_seed, read_config
+from xstilts.arguments import config_options, inherited_seed, read_config, words_of
 from xstilts.errors import UserError
 from xstilts.json_files import write_json
 from xstilts.language_facts import read_facts
@@ -47,7 +47,7 @@ def test_a_damaged_config_is_command_line_arguments_or_refused(config, fuzz, tmp
 
     def attempt(content):
         path.write_bytes(content)
-        line = config_arguments(path, ["xquad", "squad", "copa"], recipe, parser)
+        line = words_of(config_options(path, ["xquad", "squad", "copa"], recipe, parser))
         "\0".join(line).encode()
         assert sum(map(len, line)) < 1_000_000
 

@@ -134,7 +134,7 @@ PAGES = [
     *(ROOT / part / "README.md" for part in ("demo", "studies")),
 ]
 BLOCK = re.compile(r"^```bash\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
-CALL = re.compile(r"(?:^|\s)(?:\./)?((?:run_|score_|demo/make_)\w+)\.py(?=\s|$)(.*)")
+CALL = re.compile(r"(?:^|\s)(?:\./)?((?:run_|score_|prepare_|demo/make_)\w+)\.py(?=\s|$)(.*)")
 
 
 def commands(text):

@@ -6,11 +6,14 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 from transformers import HfArgumentParser
 
 from xstilts.errors import UserError
+from xstilts.help_text import help_page
 from xstilts.hub import local_copy
+from xstilts.progress import calm_libraries
 from xstilts.run_files import read_run
 from xstilts.shapes import Each, Maybe, misfit
 from xstilts.tracking import as_one_word, check_reports, split_reports
@@ -21,10 +24,16 @@ CONFIGS = ROOT / "configs"
 
 
 class _Parser(HfArgumentParser):
-    """argparse that answers with one line instead of the usage of a hundred options."""
+    """argparse that answers with one line instead of the usage of a hundred options; `defaults` are those of the config."""
+
+    defaults: ClassVar = {}
 
     def error(self, message):
         raise UserError(message) from None  # argparse's own error would show values that are secrets
+
+    def format_help(self):
+        """The page of `--help`."""
+        return help_page(self, self.dataclass_types[0], self.defaults, REFUSED)
 
 
 SEVERAL = "multitask"  # the section of a config for runs of several tasks
@@ -49,9 +58,9 @@ def parse(dataclasses, config, argv=None, sections=()):
         raise UserError(str(error)) from error
     several = [SEVERAL] if config == "intermediate" else []
     sections = sections or ([chosen.task] if chosen.task in task_files() else several)
-    defaults = config_arguments(chosen.config or CONFIGS / f"{config}.yaml", sections, chosen.recipe, parser)
-    start = local_copy(chosen.model_name_or_path)
-    line = as_one_word([*inherited_seed(start), *defaults, *(sys.argv[1:] if argv is None else argv)])
+    parser.defaults = config_options(chosen.config or CONFIGS / f"{config}.yaml", sections, chosen.recipe, parser)
+    start, given = local_copy(chosen.model_name_or_path), sys.argv[1:] if argv is None else argv
+    line = as_one_word([*inherited_seed(start), *words_of(parser.defaults), *given])
     try:
         *parsed, unknown = parser.parse_args_into_dataclasses(
             line, look_for_args_file=False, return_remaining_strings=True
@@ -62,6 +71,7 @@ def parse(dataclasses, config, argv=None, sections=()):
         ) from error
     if unknown:
         raise UserError(f"unknown option {unknown[0]}{_nearest(unknown[0].lstrip('-'), parser)}")
+    calm_libraries()
     for part in parsed:
         if getattr(part, "output_dir", None) == "trainer_output":  # what TrainingArguments makes of no --output_dir
             part.output_dir = None
@@ -86,8 +96,8 @@ def inherited_seed(checkpoint):
     return ["--seed", str(run["seed"])] if run else []
 
 
-def config_arguments(path, chosen, recipe, parser):
-    """The lines of a config file that apply to the `chosen` sections, as a list of command-line arguments."""
+def config_options(path, chosen, recipe, parser):
+    """The lines of a config file that apply to the `chosen` sections, {option: value}."""
     tables = read_config(path)
     recipes = tables.pop("recipes", {})
     if recipe is not None and recipe not in recipes:
@@ -102,8 +112,7 @@ def config_arguments(path, chosen, recipe, parser):
     for name in options:
         if f"--{name}" not in parser._option_string_actions:
             raise UserError(f"{path}: unknown key '{name}'{_nearest(name, parser)}")
-    given = {name: value for name, value in options.items() if value is not None}
-    return [text for name, value in given.items() for text in (f"--{name}", *_texts(value))]
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def task_files():
@@ -121,6 +130,11 @@ def read_config(path):
     if wrong := misfit(tables, Each(dict)) or misfit(tables, {"recipes": Maybe(Each(dict))}):
         raise UserError(f"{path}: expected `defaults:` and a section of `option: value` lines per task; {wrong}")
     return tables
+
+
+def words_of(options):
+    """Options of a config as words of a command line."""
+    return [text for name, value in options.items() for text in (f"--{name}", *_texts(value))]
 
 
 def _texts(value):

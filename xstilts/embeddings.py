@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
-from tqdm import tqdm
 
 from xstilts.claims import LOOK, claim
 from xstilts.classification import padded
@@ -29,6 +28,7 @@ from xstilts.examples import fingerprint
 from xstilts.json_files import read_json, write_json
 from xstilts.pooling import pooled_states
 from xstilts.processes import by_main
+from xstilts.progress import Progress
 from xstilts.sealed import file_digest, flush, remove_left
 
 CHUNK = 2**15  # texts that are tokenised and sorted by length at a time
@@ -212,7 +212,7 @@ def _reserve(path):
 def _fill(files, texts, encoder, tokenizer, settings, name):
     """Write the vectors of all texts, batch by batch; of each only what is this process's share."""
     state, device = PartialState(), next(encoder.parameters()).device
-    with tqdm(total=len(texts), desc=name, leave=False, disable=None if state.is_main_process else True) as bar:
+    with Progress(len(texts), f"embedding {name}", "texts") as progress:
         for start in range(0, len(texts), CHUNK):
             rows = token_rows(texts[start : start + CHUNK], tokenizer, settings)
             _check_rows(rows, texts, start, settings["pooling"])
@@ -224,7 +224,7 @@ def _fill(files, texts, encoder, tokenizer, settings, name):
                     pooled = pooled_states(encoder, [*files], settings["pooling"], inputs, counted.to(device))
                 for layer, vectors in pooled.items():
                     files[layer][[start + index for index in batch]] = vectors.cpu().numpy()
-                bar.update(len(batch) * state.num_processes)
+                progress.update(len(batch) * state.num_processes)
 
 
 def token_rows(texts, tokenizer, settings):

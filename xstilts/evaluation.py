@@ -4,9 +4,9 @@ import torch
 from accelerate.utils import gather_object
 from datasets import Dataset
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from xstilts.micro_batches import input_lengths, inputs_of
+from xstilts.progress import watched
 
 
 def kept_outputs(trainer, model, rows):
@@ -33,9 +33,8 @@ def kept_outputs(trainer, model, rows):
         num_workers=args.dataloader_num_workers,
         pin_memory=args.dataloader_pin_memory and args.device.type == "cuda",
     )
-    hidden = args.disable_tqdm or not trainer.is_local_process_zero() or None
     with torch.inference_mode():
-        for i, batch in enumerate(tqdm(loader, desc="predict", leave=False, disable=hidden)):
+        for i, batch in enumerate(watched(loader, "evaluating")):
             outputs, total, labels = trainer.batch_outputs(model, batch)
             kept |= zip(own[i], outputs, strict=True)
             counts = i * args.world_size + first < len(batches)

@@ -17,10 +17,10 @@ from importlib.metadata import version
 
 import pyarrow
 from datasets.fingerprint import Hasher
-from datasets.utils import tqdm
 
 from xstilts.arrow_files import BATCH, kept, write
 from xstilts.errors import UserError, say
+from xstilts.progress import Progress
 
 STARTED = time.time()
 ONE_BYTE = ("attention_mask", "token_type_ids")
@@ -49,7 +49,7 @@ def kept_features(rows, content, name, function, options):
 
 def _tables(rows, name, function, options):
     """Arrow tables of the features of BATCH rows each."""
-    with tqdm(total=len(rows), desc=name, unit=" examples") as progress:
+    with Progress(len(rows), f"tokenizing {name}", "examples") as progress:
         for start, batch in zip(range(0, len(rows), BATCH), rows.iter(BATCH), strict=True):
             indices = [*range(start, min(start + BATCH, len(rows)))]
             with collector_paused():

@@ -22,14 +22,14 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
-from tqdm import tqdm
 
 from xstilts.claims import alone
-from xstilts.errors import UserError, is_main_process, say
+from xstilts.errors import UserError, say
 from xstilts.evaluation import batches_by_length
 from xstilts.frozen_prefix import OPTION, FrozenPrefix, check_enterable, frozen_layers, short_hash
 from xstilts.json_files import read_json, write_json
 from xstilts.mixing import has_text
+from xstilts.progress import watched
 from xstilts.sealed import contents, damage, flush, remove_left, writing
 
 ABOUT, STATES = "prefix.json", "states.f32"
@@ -214,9 +214,8 @@ def inputs_of(trainer, task, rows):
 def computed(trainer, prefix, task, cached):
     """Lists of (row number, the bytes of its states), in the batches of evaluation: rows of similar length, the longest first."""
     batches = batches_by_length([*map(max, cached.lengths)], trainer.args.eval_batch_size)
-    bar = {"desc": "frozen layers", "leave": False, "disable": None if is_main_process() else True}
     with torch.inference_mode(), trainer.accelerator.autocast():
-        for rows in tqdm(batches, **bar):
+        for rows in watched(batches, "frozen layers"):
             inputs = inputs_of(trainer, task, [cached.features[row] for row in rows])
             padded = iter(prefix.states_of(inputs).cpu().numpy())
             cut = ([next(padded)[:length].tobytes() for length in cached.lengths[row]] for row in rows)

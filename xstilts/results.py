@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,14 +83,28 @@ class Run:
 
         From then on the directory is this run's alone (`claims`). A run that goes on gets the number of threads it began with,
         since sums depend on it. Raises UserError when output_dir belongs to another run, with what differs, or is held by one
-        that is at work. `--overwrite_output_dir` deletes what lies there, if it is a run.
+        that is at work. `--overwrite_output_dir` deletes what lies there, if it is a run. A dry run has no use for it.
         """
+        if self.args.dry_run:
+            self.scratch = tempfile.TemporaryDirectory()  # the Trainer makes its folder as soon as it is made itself
+            self.training_args.output_dir, self.training_args.push_to_hub = self.scratch.name, False
+            return True
         started = by_main(self._take)
         if started is None:
             say(f"{self.output_dir} is finished with the same arguments and data; nothing to do")
         elif self.training_args.device.type == "cpu":
             torch.set_num_threads(started["threads"])
         return started is not None
+
+    def state(self):
+        """In words, what output_dir holds of this run, without a claim on it. Raises UserError where it is another run's."""
+        self._check_place()
+        if self.args.overwrite_output_dir:
+            return "what is there would be deleted"
+        if self._record("run.json", {"identity": dict}) is not None:
+            return "finished: the same command would do nothing"
+        started = self._record("started.json", {"identity": dict, "threads": int})
+        return "not started yet" if started is None else "was begun, and would go on"
 
     def _take(self):
         """Claim the directory for this run; returns what it holds of started.json, or None where the run is finished."""

@@ -14,6 +14,7 @@ import torch
 from torch.nn.functional import linear, pad
 
 from xstilts.errors import UserError
+from xstilts.progress import watched
 
 BYTES = {"cpu": 2**24, "cuda": 2**28}  # of a block of products: what a cache holds, what keeps a GPU at work
 GROUP = 16  # products of which only the largest is looked at, unless it is among the best
@@ -65,7 +66,7 @@ def ranks(queries, index, device="cpu", side=None):
         raise UserError(f"{len(queries):,} queries have no vector of their own each among {len(index):,}")
     side = side or block_side(device)
     found = torch.ones(len(queries), dtype=torch.int64)
-    for start in range(0, len(queries), side):
+    for start in watched(range(0, len(queries), side), "ranking", "blocks"):
         others = [start, *(other for other in range(0, len(index), side) if other != start)]
         for other, block in _products(_rows(queries, start, side, device, FIRST), index, others, side):
             if other == start:
@@ -88,7 +89,7 @@ def _search(x, y, k, device, side):
         raise UserError(f"{k[0]} nearest neighbours cannot be searched for; give 1 or more")
     side = side or block_side(device)
     found = _tables(len(x), min(k[0], len(y)), "cpu"), _tables(len(y), min(k[1], len(x)), device)
-    for start in range(0, len(x), side):
+    for start in watched(range(0, len(x), side), "nearest neighbours", "blocks"):
         rows = [table[start : start + side].to(device) for table in found[0]]
         a = _rows(x, start, side, device, FIRST)
         for other, block in _products(a, y, range(0, len(y), side), side):

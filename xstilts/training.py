@@ -18,6 +18,8 @@ import torch
 from datasets import concatenate_datasets
 from torch.utils.data import SequentialSampler
 from transformers import Trainer
+from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
+from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import EvalLoopOutput, EvalPrediction
 
 from xstilts.callbacks import StopOnNonFiniteLoss, StopWhenTold, TellEpoch
@@ -29,6 +31,7 @@ from xstilts.layer_rates import rate_factors, split_by_rate
 from xstilts.metrics import score_by_language
 from xstilts.micro_batches import cut, dealing_lengths
 from xstilts.order import EpochSampler, TrainingRows
+from xstilts.progress import TellProgress
 from xstilts.resuming import best_of, load_progress, save_progress
 from xstilts.step_checkpoints import partial_folder, write_step
 from xstilts.tracking import keep_logs_inside
@@ -72,8 +75,11 @@ class StiltsTrainer(Trainer):
             eval_dataset=dev[1] if dev else None,
             compute_metrics=(lambda output: self.score(*dev, output.predictions)) if dev else None,
             compute_loss_func=self.compute_loss,  # tells the Trainer to count the step's labels and not to rescale
-            callbacks=[StopOnNonFiniteLoss(), *callbacks, TellEpoch(self), StopWhenTold(self)],
+            callbacks=[TellProgress(), StopOnNonFiniteLoss(), *callbacks, TellEpoch(self), StopWhenTold(self)],
         )
+        self.remove_callback(
+            PrinterCallback if args.disable_tqdm else DEFAULT_PROGRESS_CALLBACK
+        )  # TellProgress does it
         keep_logs_inside(self)
 
     def init_hf_repo(self, token=None, private=None):
