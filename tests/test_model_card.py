@@ -259,6 +259,7 @@ EVIL = [
     "a\nb\n# heading",
     "--- evil: true",
     "**bold** `c`",
+    "\x1b[31m\u202ex",
 ]
 
 
