@@ -53,6 +53,7 @@ def api(monkeypatch):
             self.calls.append(
                 ("upload", repo_id, sorted(filter_repo_objects(paths, ignore_patterns=ignore_patterns)), options)
             )
+            return SimpleNamespace(done=lambda: True)
 
     Api.calls = []
     monkeypatch.setattr(hub, "HfApi", Api)
@@ -82,6 +83,19 @@ def test_a_finished_checkpoint_goes_to_the_hub(encoder, few_rows, tmp_path, api,
     ]
     assert options["delete_patterns"] == [*OUTDATED]
     assert f"{place} is on the hub: {repo}" in capsys.readouterr().out
+
+
+def test_pushes_during_the_training_end_with_the_finished_checkpoint(encoder, few_rows, tmp_path, api):
+    train(encoder, few_rows, tmp_path / "run", "--push_to_hub", "--num_train_epochs", "2")
+    *during, (_, repo, last, options) = [call for call in api.calls if call[0] == "upload"]
+    assert len(during) == 2
+    for _, there, files, _ in during:
+        assert there == repo
+        assert "model.safetensors" in files
+        assert "run.json" not in files
+        assert not [name for name in files if "optimizer" in name or name.startswith(("_", "checkpoint-"))]
+    assert {"README.md", "run.json"} <= set(last)
+    assert "training_args.bin" in options["delete_patterns"]
 
 
 def test_optimizer_states_claims_and_logs_stay_here():
