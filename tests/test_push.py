@@ -233,11 +233,8 @@ def test_offline_it_is_said_that_nobody_knows(monkeypatch, capsys):
 
     monkeypatch.setattr(hub, "hf_hub_download", offline)
     assert local_copy("me/model") == "me/model"
-    assert capsys.readouterr().out == "", "there is nothing of it here; the error comes when it is read"
-    local_copy.cache_clear()
-    monkeypatch.setattr(hub, "try_to_load_from_cache", lambda repo, name: "x" if name == "config.json" else None)
     assert local_copy("me/model") == "me/model"
-    assert "the hub cannot be asked whether it has a run.json" in capsys.readouterr().out
+    assert capsys.readouterr().out.count("the hub cannot be asked whether it has a run.json") == 1
 
 
 def test_half_of_a_shared_checkpoint_is_none(repository, monkeypatch):

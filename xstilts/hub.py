@@ -39,9 +39,7 @@ def push(folder, training_args, message):
             repo_id=repo, folder_path=folder, commit_message=message, revision=training_args.hub_revision,
             ignore_patterns=[*LEFT], delete_patterns=[*OUTDATED],
         )  # fmt: skip
-    except (
-        Exception
-    ) as error:  # of the network, of the hub, of a name that it refuses: many libraries', and the run is whole
+    except Exception as error:  # of the network, the hub, a name that it refuses: many libraries', and the run is whole
         raise UserError(
             f"{folder} is finished, and --push_to_hub failed ({first_line(error)}); to push it later: "
             f"{push_command(folder, repo, training_args.hub_private_repo)}"
@@ -76,18 +74,10 @@ def local_copy(path):
     try:
         hf_hub_download(path, "run.json")
     except LocalEntryNotFoundError:  # offline, and never asked before
-        if isinstance(try_to_load_from_cache(path, "config.json"), str):
-            say(
-                f"{path}: the hub cannot be asked whether it has a run.json; it is read as a model without known phases"
-            )
+        say(f"{path}: the hub cannot be asked whether it has a run.json; it is read as a model without known phases")
         return path
-    except (
-        EntryNotFoundError,
-        HfHubHTTPError,
-        OSError,
-        ValueError,
-    ):  # no such file; or no such model, which is said later
-        return path
+    except (EntryNotFoundError, HfHubHTTPError, OSError, ValueError):
+        return path  # without such a file; or no model, which is said when it is read
     try:
         folder = snapshot_download(path, ignore_patterns=[*OUTDATED])
     except Exception as error:  # of the network, of the hub: many libraries'
