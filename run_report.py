@@ -3,6 +3,7 @@
     python run_report.py runs --output_dir report
     python run_report.py runs other/groups/runs --questions distance,complexity
     python run_report.py runs --commands > again.sh                   # what makes them again
+    python run_report.py runs --model_cards                           # scores of all languages into the checkpoints' cards
     python run_report.py --study configs/studies/layers.yaml          # the runs of one study, what is missing named
 
 Reads   run.json files (and ratios.npz beside them, where ten seeds allow tests over examples), nothing else; a directory
@@ -23,6 +24,7 @@ from xstilts.errors import UserError, run_script, say
 from xstilts.language_facts import DISTANCES, FACTS, read_facts
 from xstilts.layer_report import layer_blocks
 from xstilts.marks import csv_cell
+from xstilts.model_card import write_cards
 from xstilts.page import Figure, Section, write_report
 from xstilts.published_results import published_for
 from xstilts.question_complexity import complexity
@@ -78,6 +80,8 @@ def main(argv=None):
     if args.commands:
         print("\n".join(printed_commands(read_runs([*args.runs, *map(Path, planned)]))))
         return
+    if args.model_cards:
+        return write_cards(read_runs([*args.runs, *map(Path, planned)]))
     output_dir = args.output_dir or Path(study.report_dir if study else "report")
     questions = chosen_questions(args, study)
     facts = read_facts(args.language_facts or (study.language_facts if study else FACTS))
@@ -130,6 +134,7 @@ def arguments(argv):
         "--distance", help=f"which distance the plots show, of {', '.join(DISTANCES)}; default: the first known"
     )
     parser.add_argument("--commands", action="store_true", help="print the commands that make the runs again, and stop")
+    parser.add_argument("--model_cards", action="store_true", help="write scores into checkpoints' README.md, and stop")
     parser.add_argument("--mixed_data", action="store_true", help="scores of different test sets in one column, marked")
     args = parser.parse_args(argv)
     if not args.runs and not args.study:

@@ -99,6 +99,26 @@ def world(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def few_rows(tmp_path_factory):
+    """A folder with a few made-up rows of HellaSwag, MultiNLI, XNLI and Tatoeba, where a test needs some run and no scores."""
+    folder, labels = tmp_path_factory.mktemp("rows"), ("entailment", "neutral", "contradiction")
+    pairs = [(f"a {thing} in the {place}", f"the {thing}", labels[i % 3])
+             for i, (thing, place) in enumerate((thing, place) for thing in THINGS for place in PLACES)]  # fmt: skip
+    for name in ("train", "dev_matched"):
+        write_multinli(folder / "mnli" / f"multinli_1.0_{name}.jsonl", pairs)
+    for name in ("dev-en", "test-en", "test-de"):
+        write_tsv(folder / "xnli" / f"{name}.tsv", pairs)
+    for name in ("train", "val"):
+        rows = [{"ctx_a": a, "ctx_b": "it", "endings": ["is", "was", "has", b], "label": i % 4, "split_type": "indomain"}
+                for i, (a, b, _) in enumerate(pairs)]  # fmt: skip
+        write_json_lines(folder / "hellaswag" / f"hellaswag_{name}.jsonl", rows)
+    for side, texts in (("deu", [b for _, b, _ in pairs]), ("eng", [a for a, _, _ in pairs])):
+        (folder / "tatoeba").mkdir(exist_ok=True)
+        (folder / "tatoeba" / f"tatoeba.deu-eng.{side}").write_text("".join(f"{text}\n" for text in texts), "utf-8")
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
 def server(tmp_path_factory):
     """Starts scripts in processes of their own, see tests/faults.py."""
     from faults import Server

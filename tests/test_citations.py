@@ -1,4 +1,4 @@
-"""configs/datasets.yaml: what it says of whose rows, for every task, in BibTeX that parses."""
+"""Whose work it is: configs/datasets.yaml for every task, in BibTeX that parses; the project's own licence and citation."""
 
 import re
 
@@ -77,3 +77,23 @@ def test_a_file_of_another_shape_is_one_line(tmp_path, monkeypatch, text, wrong)
     assert wrong in str(error.value)
     assert str(citations.PATH) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+# ---- the project itself ---------------------------------------------------------------------------------------------
+
+
+def test_the_project_has_a_licence_and_says_how_it_is_cited():
+    licence = (ROOT / "LICENSE").read_text("utf-8")
+    assert "Apache License" in licence.split("\n")[0]
+    assert "END OF TERMS AND CONDITIONS" in licence
+    cff = read_yaml(ROOT / "CITATION.cff")
+    assert {"cff-version", "message", "title", "authors", "license", "references"} <= cff.keys()
+    assert (cff["cff-version"], cff["license"]) == ("1.2.0", "Apache-2.0")
+    assert all("name" in author for author in cff["authors"]), "an entity"
+    for work, name in zip(cff["references"], ("paper", "xtreme", "xtreme-r"), strict=True):
+        entry = " ".join(dataset_facts(name)["citation"].split())
+        assert {"type", "title", "authors", "year"} <= work.keys()
+        assert work["title"].lower() in re.sub("[{}]", "", entry).lower()
+        names = [f"{author['family-names']}, {author['given-names']}" for author in work["authors"]]
+        assert " and ".join(names) in entry
+        assert f"year = {{{work['year']}}}" in entry

@@ -12,9 +12,11 @@ from transformers import HfArgumentParser
 
 from xstilts.errors import UserError
 from xstilts.help_text import help_page
+from xstilts.hub import local_copy
 from xstilts.progress import calm_libraries
 from xstilts.run_files import read_run
 from xstilts.shapes import Each, Maybe, misfit
+from xstilts.tracking import as_one_word, check_reports, split_reports
 from xstilts.yaml_files import read_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -57,11 +59,8 @@ def parse(dataclasses, config, argv=None, sections=()):
     several = [SEVERAL] if config == "intermediate" else []
     sections = sections or ([chosen.task] if chosen.task in task_files() else several)
     parser.defaults = config_options(chosen.config or CONFIGS / f"{config}.yaml", sections, chosen.recipe, parser)
-    line = [
-        *inherited_seed(chosen.model_name_or_path),
-        *words_of(parser.defaults),
-        *(sys.argv[1:] if argv is None else argv),
-    ]
+    start, given = local_copy(chosen.model_name_or_path), sys.argv[1:] if argv is None else argv
+    line = as_one_word([*inherited_seed(start), *words_of(parser.defaults), *given])
     try:
         *parsed, unknown = parser.parse_args_into_dataclasses(
             line, look_for_args_file=False, return_remaining_strings=True
@@ -77,6 +76,10 @@ def parse(dataclasses, config, argv=None, sections=()):
         if getattr(part, "output_dir", None) == "trainer_output":  # what TrainingArguments makes of no --output_dir
             part.output_dir = None
         hide_token(part)
+        if hasattr(part, "report_to"):
+            split_reports(part)
+        if start is not None and hasattr(part, "model_name_or_path"):
+            part.model_name_or_path = start
     return parsed
 
 
@@ -188,3 +191,4 @@ def check_training_arguments(training_args):
             f"{training_args.n_gpu} GPUs are visible to one process; use `accelerate launch --multi_gpu` for all of them, or "
             "CUDA_VISIBLE_DEVICES=0 for one"
         )
+    check_reports(training_args)

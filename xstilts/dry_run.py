@@ -31,7 +31,10 @@ FORWARD = (
     1 / 3
 )  # what an evaluation takes of a training step on as many tokens: a forward pass is half of a backward pass
 # Arguments that follow from others, or that the library fills in.
-DERIVED = "accelerator_config dataloader_pin_memory debug do_eval greater_is_better hub_token mixed_precision output_dir".split()
+DERIVED = (
+    "accelerator_config dataloader_pin_memory debug do_eval greater_is_better hub_model_id hub_token mixed_precision output_dir "
+    "run_name"
+).split()
 
 
 def plan_training(run, trainer, sets, argv=None):

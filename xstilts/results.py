@@ -19,9 +19,11 @@ from xstilts.claims import Claim, claim, described
 from xstilts.commands import command_of
 from xstilts.degenerate import reasons, tasks_at_chance
 from xstilts.errors import UserError, say
+from xstilts.hub import push, settle
 from xstilts.identity import differences, identity_of, plain
 from xstilts.json_files import read_json, write_json
 from xstilts.lineage import lineage_text
+from xstilts.model_card import write_card
 from xstilts.processes import by_main
 from xstilts.provenance import provenance
 from xstilts.sealed import contents, flush
@@ -33,7 +35,8 @@ PACKAGES = "torch transformers datasets evaluate accelerate peft seqeval sentenc
 
 RUNNING = "_running.json"  # the claim of a run that is at work; what begins with _ is not pushed to the hub
 
-# What a run writes for others to read; sizes and digests of these files stand in its run.json.
+# What a run writes for others to read; sizes and digests of these files stand in its run.json. The model card, README.md, is not
+# among them: people add to it, and no phase reads it.
 WRITTEN = (
     "config.json *.safetensors *.safetensors.index.json tokenizer* special_tokens_map.json *.model vocab.* merges.txt heads/* "
     "*.npz predictions/**/* examples/**/*"
@@ -68,6 +71,7 @@ class Run:
     def __post_init__(self):
         # Fixed here: the Trainer changes its arguments while it works.
         self.output_dir = Path(self.training_args.output_dir)
+        settle(self.training_args, self.phase)
         precision = self.training_args.mixed_precision  # of `accelerate config` too, which sets no argument
         self.arguments = plain(
             masked_values({**vars(self.args), **self.training_args.to_dict(), "mixed_precision": precision})
@@ -201,10 +205,14 @@ class Run:
             say(f"warning: {warning}")
         flush(self.output_dir, content["files"])
         self.claim.check()
+        if record:
+            write_card(self.output_dir, content)
         write_json(self.output_dir / "run.json", content)
         remove_all(self.output_dir)
         self.claim.release()
         say(f"{lineage_text(lineage)}: {_summary(content)}, {self.output_dir / 'run.json'}")
+        if self.training_args.push_to_hub:
+            push(self.output_dir, self.training_args, lineage_text(lineage))
 
 
 def save_examples(path, task, rows, predictions, confidence):

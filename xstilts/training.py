@@ -26,6 +26,7 @@ from xstilts.callbacks import StopOnNonFiniteLoss, StopWhenTold, TellEpoch
 from xstilts.complexity import CodeLength
 from xstilts.errors import UserError
 from xstilts.evaluation import kept_outputs
+from xstilts.hub import no_repo
 from xstilts.layer_rates import rate_factors, split_by_rate
 from xstilts.metrics import score_by_language
 from xstilts.micro_batches import cut, dealing_lengths
@@ -33,6 +34,7 @@ from xstilts.order import EpochSampler, TrainingRows
 from xstilts.progress import TellProgress
 from xstilts.resuming import best_of, load_progress, save_progress
 from xstilts.step_checkpoints import partial_folder, write_step
+from xstilts.tracking import keep_logs_inside
 
 
 class StiltsTrainer(Trainer):
@@ -78,6 +80,14 @@ class StiltsTrainer(Trainer):
         self.remove_callback(
             PrinterCallback if args.disable_tqdm else DEFAULT_PROGRESS_CALLBACK
         )  # TellProgress does it
+        keep_logs_inside(self)
+
+    def init_hf_repo(self, token=None, private=None):
+        """The Trainer's. Raises UserError, before anything is trained, where the hub makes no repository."""
+        try:
+            super().init_hf_repo(token, private)
+        except Exception as error:  # of the network or the hub: many libraries'
+            raise no_repo(self.args, error) from error
 
     def training_rows(self, features):
         """What the training order draws from."""

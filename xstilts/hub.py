@@ -1,0 +1,88 @@
+"""Checkpoints on the Hugging Face hub: a finished one goes there with run.json, and one from there keeps its lineage."""
+
+import os
+import re
+import shlex
+from functools import cache
+
+from huggingface_hub import HfApi, hf_hub_download, snapshot_download, try_to_load_from_cache
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+
+from xstilts.errors import UserError, first_line, say
+from xstilts.tracking import name_of
+
+# Of a finished run's directory: claims, logs and what killed processes left; what only an unfinished one needs.
+LEFT = ("_*", ".*", "checkpoint-*", "started.json", "training_args.bin")
+# What pushes during the training have put there.
+OUTDATED = ("last-checkpoint/*", "started.json", "training_args.bin")
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", flags=re.ASCII)
+
+
+def settle(training_args, phase):
+    """Fill in what a run is called where it is reported, and on the hub. Raises UserError where there is nothing to push."""
+    name = name_of(training_args.output_dir)
+    training_args.run_name = training_args.run_name or name
+    if training_args.push_to_hub:
+        if phase not in ("intermediate", "target"):
+            raise UserError("--push_to_hub is for checkpoints: run_intermediate.py and run_target.py make some")
+        training_args.hub_model_id = training_args.hub_model_id or name
+
+
+def push(folder, training_args, message):
+    """Upload the checkpoint of a finished run, its card and run.json to `--hub_model_id`. Raises UserError, with the command that
+    does it later, for whatever the hub or the way to it does."""
+    repo = training_args.hub_model_id
+    try:
+        api = HfApi()
+        repo = api.create_repo(repo, private=training_args.hub_private_repo, exist_ok=True).repo_id
+        api.upload_folder(
+            repo_id=repo, folder_path=folder, commit_message=message, revision=training_args.hub_revision,
+            ignore_patterns=[*LEFT], delete_patterns=[*OUTDATED],
+        )  # fmt: skip
+    except Exception as error:  # of the network, the hub, a name that it refuses: many libraries', and the run is whole
+        raise UserError(
+            f"{folder} is finished, and --push_to_hub failed ({first_line(error)}); to push it later: "
+            f"{push_command(folder, repo, training_args.hub_private_repo)}"
+        ) from error
+    say(f"{folder} is on the hub: {repo}")
+
+
+def push_command(folder, repo, private=False):
+    """What one types to push a finished run."""
+    words = ["hf", "upload", repo, str(folder), ".", *(["--private"] if private else [])]
+    return shlex.join([*words, *(word for pattern in LEFT for word in ("--exclude", pattern))])
+
+
+def no_repo(training_args, error):
+    """The UserError for a repository that cannot be made before the training."""
+    return UserError(
+        f"--push_to_hub: no repository {training_args.hub_model_id} can be made on the hub ({first_line(error)}); log in with "
+        "`hf auth login` or $HF_TOKEN, or leave the option out and push the finished run with `hf upload`"
+    )
+
+
+@cache
+def local_copy(path):
+    """Where a checkpoint lies: `path` itself, or for an id of the hub whose repository holds a run.json the directory with its
+    files, which are fetched: a checkpoint that was shared is read as one that was made here, lineage, heads and hashes of
+    training rows included. Without a run.json it stays an id, somebody else's model."""
+    if path is None or os.path.exists(path) or not HUB_ID.fullmatch(path):
+        return path
+    known = try_to_load_from_cache(path, "run.json")
+    if known is not None and not isinstance(known, str):  # the hub said before that there is none
+        return path
+    try:
+        hf_hub_download(path, "run.json")
+    except LocalEntryNotFoundError:  # offline, and never asked before
+        say(f"{path}: the hub cannot be asked whether it has a run.json; it is read as a model without known phases")
+        return path
+    except (EntryNotFoundError, HfHubHTTPError, OSError, ValueError):
+        return path  # without such a file; or no model, which is said when it is read
+    try:
+        folder = snapshot_download(path, ignore_patterns=[*OUTDATED])
+    except Exception as error:  # of the network, of the hub: many libraries'
+        raise UserError(
+            f"--model_name_or_path {path} has a run.json, and the rest of it cannot be had ({first_line(error)})"
+        ) from error
+    say(f"{path}: its run.json says how it was trained; it lies in {folder}")
+    return folder
