@@ -330,6 +330,9 @@ def test_the_base_model_is_followed_to_the_hub(tmp_path):
     base = "FacebookAI/xlm-roberta-large"
     write_json(tmp_path / "first" / "run.json", training(base))
     assert base_on_hub(tmp_path, training(base)) == base
+    fetched = {"id": base, "revision": "0" * 40, "licence": "mit", "files": {}}
+    write_json(tmp_path / "_models" / base / "fetched.json", fetched)
+    assert base_on_hub(tmp_path, training(tmp_path / "_models" / base)) == base
     assert base_on_hub(tmp_path, training(tmp_path / "first", 2)) == base
     assert base_on_hub(tmp_path, training(tmp_path / "gone", 2)) is None
     assert base_on_hub(tmp_path, training(base, 2)) is None, (
@@ -343,16 +346,12 @@ def test_the_base_model_is_followed_to_the_hub(tmp_path):
 
 def test_licence_base_and_datasets_are_those_of_the_hub(tmp_path):
     write_json(tmp_path / "config.json", {"architectures": ["XLMRobertaForTokenClassification"]})
-    files = [
-        "nyu-mll/glue/mnli (train)",
-        "_hub/google/xquad/xquad.de (validation)",
-        "mine/train.tsv",
-        "allenai/x (test)",
-    ]
-    data = [{"task": "mine", "split": "train", "language": "en", "rows": 2, "files": files}]
+    data = [{"task": "mine", "split": "train", "language": "en", "rows": 2, "files": ["mine/train.tsv"]}]
+    hub = {"config": None, "split": "train", "revision": "0" * 40}
+    data += [data[0] | {"hub": {**hub, "id": name}} for name in ("nyu-mll/glue", "allenai/x")]
     run = training("FacebookAI/xlm-roberta-base", data=data)
     found = front_matter(tmp_path, run, [])
-    assert found["datasets"] == ["allenai/x", "google/xquad", "nyu-mll/glue"]
+    assert found["datasets"] == ["allenai/x", "nyu-mll/glue"]
     assert (found["base_model"], found["license"]) == ("FacebookAI/xlm-roberta-base", "mit")
     assert found["pipeline_tag"] == "token-classification"
     assert "license" not in front_matter(tmp_path, training("me/encoder"), [])

@@ -13,6 +13,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from xstilts.card_sections import HEADS, body_of, facts_behind, head_of
 from xstilts.errors import UserError, say
+from xstilts.fetched_models import fetched_model
 from xstilts.json_files import read_json
 from xstilts.marks import of_data
 from xstilts.run_files import read_run
@@ -22,7 +23,6 @@ TRAININGS = ("intermediate", "target")
 MARK = re.compile(r"<!-- x-stilts ([0-9a-f]{16}): .* -->\n")
 LANGUAGE = re.compile("[a-z]{2,3}")  # ISO 639, which the hub asks for
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-ON_HUB = re.compile(r"(?:_hub/)?([\w.-]+/[\w.-]+)(?:/[^()]*)? \(\w+\)")  # where rows came from, as `sources` says it
 METRICS = ("accuracy", "f1")  # that the hub knows by these names
 LICENCES = {  # of base models, by their cards on the hub
     "FacebookAI/xlm-roberta-base": "mit", "FacebookAI/xlm-roberta-large": "mit", "facebook/xlm-roberta-xl": "mit",
@@ -124,8 +124,9 @@ def base_on_hub(folder, run):
         if not isinstance(path, str) or path in seen:
             return None
         seen.add(path)
-        if HUB_ID.fullmatch(path) and not os.path.exists(path) and len(run["lineage"]) == 2:
-            return path
+        if len(run["lineage"]) == 2:
+            fetched = fetched_model(path) or {}
+            return fetched.get("id", path if HUB_ID.fullmatch(path) and not os.path.exists(path) else None)
         try:
             run = read_run(os.path.join(path, "run.json"))
         except (UserError, OSError):
@@ -135,8 +136,7 @@ def base_on_hub(folder, run):
 
 def _datasets(run):
     """Ids of the hub's datasets that rows of this run came from."""
-    files = [name for record in run.get("data", ()) for name in record.get("files", ()) if isinstance(name, str)]
-    return sorted({found[1] for name in files if (found := ON_HUB.fullmatch(name))})
+    return sorted({record["hub"]["id"] for record in run.get("data", ()) if record.get("hub")})
 
 
 def _results(run, evaluations, pipeline):
