@@ -117,7 +117,7 @@ def main(argv=None):
     table.map(csv_cell).to_csv(output_dir / f"{SCORES}.csv", index=False)
     title = "Zero-shot cross-lingual transfer" + (f": {Path(args.study).stem}" if study else "")
     write_report(output_dir, title, sections)
-    say(f"{len(places)} runs, {output_dir / 'report.html'}")
+    say(f"{len(places)} evaluations and retrievals, {output_dir / 'report.html'}")
 
 
 def arguments(argv):

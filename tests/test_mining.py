@@ -112,7 +112,7 @@ def test_every_layout_gives_the_same_collection(layout, tmp_path, capsys):
     assert all(file.startswith("bucc2018/") for record in collection.records for file in record["files"])
     assert sorted(missing) == ["fr", "ru", "zh"]
     said = capsys.readouterr().out
-    assert "bucc2018 dev 'de': 2 gold pairs, 1,038 are published" in said
+    assert "bucc2018 dev 'de' has 2 gold pairs here; 1,038 are published" in said
     assert "bucc2018 test 'de': --neighborhood 4, but one side has 3 sentences; all of them count" in said
     assert "--duplicates" not in said
 

@@ -73,6 +73,10 @@ def claim(path):
         if alive is False:
             _remove(path, other)
         elif seen is None or other != seen[0]:
+            if other and seen is None:
+                say(
+                    f"{path}: {described(other)}, which cannot be asked; waiting up to {PATIENCE:.0f} s for a sign of it"
+                )
             seen = other, time.monotonic()
         elif time.monotonic() - seen[1] > PATIENCE:
             say(f"{path}: {described(other)} has not been heard of for {PATIENCE:.0f} s; its claim is void")
@@ -187,6 +191,6 @@ def _remove(path, holder):
     with contextlib.suppress(FileNotFoundError):
         os.rename(path, away)
         if holder and (_read(away) or holder)["token"] != holder["token"]:  # somebody was quicker, and made a new one
-            with contextlib.suppress(FileExistsError):
+            with contextlib.suppress(OSError):  # where there are no links its holder notices the loss (`Claim.check`)
                 os.link(away, path)
         away.unlink()

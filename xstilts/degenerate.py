@@ -38,6 +38,13 @@ def reasons(run):
     return [*chance, *found, *(f"{task} dev {score} not finite" for task, score in _not_finite(run))]
 
 
+def advice(reason):
+    """What to try, for one of `reasons` of a training."""
+    if reason.endswith(("at chance", "flat")):
+        return "reports mark it; more rows or steps, or another --learning_rate or --seed may help"
+    return "reports mark it; a lower --learning_rate or a longer warm-up may help"
+
+
 def tasks_at_chance(run):
     """Names of the tasks of a training that ended at chance on their selection sets, where the run says what chance is."""
     if run.get("phase") not in ("intermediate", "target"):

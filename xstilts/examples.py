@@ -96,7 +96,7 @@ def _raw_rows(task, split, language, data_dir):
 
 def _check_size(task, split, language, rows, published):
     if published not in (None, rows):
-        say(f"{task.name} {split} '{language}': {rows:,} rows, {published:,} are published")
+        say(f"note: {task.name} {split} '{language}' has {rows:,} rows here; {published:,} are published")
 
 
 def _shares(total, sizes):

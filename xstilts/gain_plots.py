@@ -104,7 +104,7 @@ def _explain_marks(figure, cells, missing):
     from matplotlib.patches import Patch
 
     marks = [
-        Line2D([], [], linestyle="none", color="black", marker=f"${mark}$", markersize=5, label=name)
+        Line2D([], [], linestyle="none", color="black", marker=f"${mark}$", markersize=5, markeredgewidth=0, label=name)
         for key, (mark, name) in MARKS.items()
         if any(cell[key] for cell in cells.values())
     ]

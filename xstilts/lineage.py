@@ -43,8 +43,9 @@ def check_files(path, record):
     absent = {name for name in optional if not os.path.exists(os.path.join(path, name))}
     if reason := damage(path, {name: each for name, each in record.get("files", {}).items() if name not in absent}):
         raise UserError(
-            f"{path} is damaged or was changed after its run ended ({reason}); copy or train it again, or, if it was changed on "
-            "purpose, copy the model alone, without run.json and started.json: it is somebody else's model then"
+            f"{path} is damaged or was changed after its run ended ({reason}); copy it again, or run it again with "
+            "--overwrite_output_dir; or, if it was changed on purpose, copy the model alone, without run.json and started.json: "
+            "it is somebody else's model then"
         )
 
 

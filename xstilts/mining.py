@@ -132,7 +132,9 @@ def _record(task, split, language, found, files, hub):
     """What run.json says of a language's corpora; its rows are the gold pairs."""
     published = task.sizes.get(f"{split}-{language}")
     if published not in (None, len(found.gold)):
-        say(f"{task.name} {split} '{language}': {len(found.gold):,} gold pairs, {published:,} are published")
+        say(
+            f"note: {task.name} {split} '{language}' has {len(found.gold):,} gold pairs here; {published:,} are published"
+        )
     content = [*found.ids, *found.sentences, found.gold]
     record = record_of(task.name, content, split, language, published, files, hub=hub)
     sizes = {code: len(ids) for code, ids in zip((language, ENGLISH), found.ids, strict=True)}

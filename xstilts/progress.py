@@ -25,11 +25,11 @@ def on_terminal():
 
 
 def calm_libraries():
-    """Without a terminal none of the libraries draws bars either."""
+    """Without a terminal none of the libraries draws bars either; that of loading weights looks like a training begun anew."""
+    transformers_logging.disable_progress_bar()
     if not on_terminal():
         datasets.disable_progress_bars()
         huggingface_hub.utils.disable_progress_bars()
-        transformers_logging.disable_progress_bar()
 
 
 class Progress:
@@ -136,7 +136,7 @@ def _plan_of(args, state):
     """What a training is about to do, in one line."""
     processes = f"{args.world_size} process{'es' if args.world_size > 1 else ''}"
     inputs = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-    epochs = f"{args.num_train_epochs:g} epochs, " if args.max_steps <= 0 else ""
+    epochs = f"{args.num_train_epochs:g} epoch{'s' * (args.num_train_epochs != 1)}, " if args.max_steps <= 0 else ""
     precision = "fp32" if args.mixed_precision == "no" else args.mixed_precision
     begins = f", from step {state.global_step:,} on" if state.global_step else ""
     what = f"training: {state.max_steps:,} steps of {inputs} inputs, {epochs}"

@@ -17,12 +17,12 @@ import torch
 
 from xstilts.claims import Claim, claim, described
 from xstilts.commands import command_of
-from xstilts.degenerate import reasons, tasks_at_chance
+from xstilts.degenerate import advice, reasons, tasks_at_chance
 from xstilts.errors import UserError, say
 from xstilts.hub import push, settle
 from xstilts.identity import differences, identity_of, plain
 from xstilts.json_files import read_json, write_json
-from xstilts.lineage import lineage_text
+from xstilts.lineage import check_files, lineage_text
 from xstilts.model_card import write_card
 from xstilts.processes import by_main
 from xstilts.provenance import provenance
@@ -133,6 +133,7 @@ class Run:
         """Whether run.json is there, of the same run; what a run that was stopped at its very end has left is cleared away."""
         finished = self._record("run.json", {"identity": dict})
         if finished is not None:
+            check_files(self.output_dir, finished)
             remove_all(self.output_dir)
             if (self.output_dir / RUNNING).exists() and isinstance(left := claim(self.output_dir / RUNNING), Claim):
                 left.release()
@@ -199,7 +200,7 @@ class Run:
             "identity": self.identity,
         }
         content |= {"degenerate": reasons(content), "tasks_at_chance": tasks_at_chance(content)}
-        found = [f"degenerate: {reason}" for reason in content["degenerate"]]
+        found = [f"degenerate: {reason}; {advice(reason)}" for reason in content["degenerate"]]
         found = found or [f"{task} at chance, not all of its tasks" for task in content["tasks_at_chance"]]
         for warning in [*results.get("warnings", ()), *found]:
             say(f"warning: {warning}")

@@ -54,8 +54,8 @@ def choose_states(encoder, stored, kind, args):
     layers = parse_states(args.layers, depth, kind.layer(depth))
     check_pooling(args.pooling, layers, encoder, stored)
     headline = kind.layer(depth) if kind.layer(depth) in layers else layers[-1]
-    states = f"hidden_states[{headline}]" + ("" if len(layers) == 1 else f" and {len(layers) - 1} others")
-    say(f"{args.pooling} of {states}, in an encoder of {depth} layers")
+    others = "" if len(layers) == 1 else f", and of {len(layers) - 1} other layers, which run.json has beside it"
+    say(f"vectors: {args.pooling} of hidden_states[{headline}] of an encoder of {depth} layers{others}")
     return layers, headline
 
 

@@ -60,6 +60,7 @@ class StiltsTrainer(Trainer):
     ):
         args.label_names = ["labels"]
         args.remove_unused_columns = False  # the collators pick what the model gets
+        args.dataloader_pin_memory &= args.device.type != "cpu"  # torch would warn of it again and again
         args.logging_nan_inf_filter = False  # it shows a loss of nan as 0.0
         if dev is None:
             args.eval_strategy = "no"  # this one only predicts
