@@ -29,6 +29,7 @@ from xstilts.metrics import score_by_language
 from xstilts.micro_batches import cut, dealing_lengths
 from xstilts.order import EpochSampler, TrainingRows
 from xstilts.resuming import best_of, load_progress, save_progress
+from xstilts.sharding import sharding_of, skeleton, sum_in_float32, whole
 from xstilts.step_checkpoints import partial_folder, write_step
 
 
@@ -61,6 +62,7 @@ class StiltsTrainer(Trainer):
         self.task, self.groups, self.code = task, groups, CodeLength()
         self.claim, self.averaged, self.interrupting, self.sampler = None, 1, False, None
         self.layerwise_lr_decay, self.max_tokens_per_batch = layerwise_lr_decay, max_tokens_per_batch
+        self.skeleton = skeleton(model) if sharding_of(args) else None
         super().__init__(
             model=model,
             args=args,
@@ -72,6 +74,7 @@ class StiltsTrainer(Trainer):
             compute_loss_func=self.compute_loss,  # tells the Trainer to count the step's labels and not to rescale
             callbacks=[StopOnNonFiniteLoss(), *callbacks, TellEpoch(self), StopWhenTold(self)],
         )
+        sum_in_float32(self.accelerator)
 
     def training_rows(self, features):
         """What the training order draws from."""
@@ -206,6 +209,16 @@ class StiltsTrainer(Trainer):
         """The task's scores, 0 to 100."""
         gold = [self.task.type.gold(example) for example in examples.rows]
         return score_by_language(self.task.metric, self.decode(examples, features, outputs), gold, examples.records)
+
+    def load_weights(self, checkpoint):
+        """Fill the model from a checkpoint, without training it; a sharded one is taken into its pieces first."""
+        if self.skeleton is None:
+            return self._load_from_checkpoint(checkpoint)
+        return self._prepare_for_training(self.state.max_steps, None, checkpoint)
+
+    def whole_model(self):
+        """The model with all its weights. All processes ask for it; of a sharded one (`sharding`) the first process gets it."""
+        return whole(self, self.model_wrapped, self.skeleton) if self.skeleton is not None else self.model
 
     def dev_scores(self):
         """Scores of the model as it is on the selection set, without the timings that `evaluate` adds."""
