@@ -84,14 +84,11 @@ def skeleton(model):
     return copy.deepcopy(model, empty)
 
 
-def sum_in_float32(accelerator):
-    """Have FSDP add up gradients of several processes in float32, as DDP does; accelerate takes the precision of the passes."""
-    plugin, precision = accelerator.state.fsdp_plugin, accelerator.mixed_precision
-    if plugin is not None and precision != "no":
-        from torch.distributed.fsdp import MixedPrecisionPolicy
-
-        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-        plugin.mixed_precision_policy = MixedPrecisionPolicy(dtype, reduce_dtype=torch.float32, output_dtype=torch.float32)
+def precision_of_passes(accelerator):
+    """The context in which a sharded model is called: autocast, as everywhere else. accelerate would have FSDP turn all weights and
+    what passes between layers into bf16, sums and norms too, and add up the gradients of processes in it."""
+    accelerator.state.fsdp_plugin.mixed_precision_policy = None
+    return accelerator.autocast
 
 
 def whole(trainer, model, empty):

@@ -11,6 +11,7 @@
 - A loss that is not finite stops the run.
 """
 
+from contextlib import nullcontext
 from functools import partial
 from itertools import accumulate, pairwise
 
@@ -29,7 +30,7 @@ from xstilts.metrics import score_by_language
 from xstilts.micro_batches import cut, dealing_lengths
 from xstilts.order import EpochSampler, TrainingRows
 from xstilts.resuming import best_of, load_progress, save_progress
-from xstilts.sharding import sharding_of, skeleton, sum_in_float32, whole
+from xstilts.sharding import precision_of_passes, sharding_of, skeleton, whole
 from xstilts.step_checkpoints import partial_folder, write_step
 
 
@@ -74,7 +75,7 @@ class StiltsTrainer(Trainer):
             compute_loss_func=self.compute_loss,  # tells the Trainer to count the step's labels and not to rescale
             callbacks=[StopOnNonFiniteLoss(), *callbacks, TellEpoch(self), StopWhenTold(self)],
         )
-        sum_in_float32(self.accelerator)
+        self.precision = precision_of_passes(self.accelerator) if self.is_fsdp_enabled else nullcontext
 
     def training_rows(self, features):
         """What the training order draws from."""
@@ -116,7 +117,8 @@ class StiltsTrainer(Trainer):
     def forward(self, model, inputs):
         """Model outputs for a batch without its labels."""
         own = self.task.type.forward
-        return own(model, inputs) if own else model(**inputs)
+        with self.precision():
+            return own(model, inputs) if own else model(**inputs)
 
     def create_optimizer(self, model=None):
         """The Trainer's, with learning rates by layer where they differ."""
