@@ -7,12 +7,13 @@ configs/accelerate/...`, which tells its processes in the environment, or by the
 """
 
 import copy
-import importlib.util
 import os
 from dataclasses import fields
+from importlib.util import find_spec
 
 import torch
 from accelerate.utils import DistributedType
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from xstilts.errors import UserError
 
@@ -22,7 +23,7 @@ REFUSED = {
     "--gradient_accumulation_steps",
     "cache_frozen_prefix": f"it {WHOLE}",
     "unfreeze_schedule": f"it {WHOLE}; --freeze_layers works",
-    "peft": "a merge of adapters " + WHOLE + "; LoRA saves enough memory to do without, with configs/accelerate/several_gpus.yaml",
+    "peft": f"a merge of adapters {WHOLE}; adapters need little memory: use configs/accelerate/several_gpus.yaml",
     "eval_only": "nothing is trained; use configs/accelerate/several_gpus.yaml",
 }
 
@@ -36,8 +37,8 @@ def sharding_of(training_args):
 
 
 def check_sharding(args, training_args, several=False, trains=True):
-    """Raise UserError where a sharded model was asked for and cannot be had, and for what is not offered with one. Before data are
-    read. `several`: the run is of several tasks; `trains`: the script trains anything."""
+    """Raise UserError where a sharded model was asked for and cannot be had, and for what is not offered with one; before data
+    are read. `several`: the run is of several tasks; `trains`: the script trains anything."""
     if not (kind := sharding_of(training_args)):
         return
     if not trains:
@@ -47,6 +48,13 @@ def check_sharding(args, training_args, several=False, trains=True):
     _check_devices(kind, training_args)
     if kind == "FSDP":
         _check_fsdp(training_args)
+    elif args.precision != "fp32" or training_args.mixed_precision != "no":
+        raise UserError(
+            "DeepSpeed is offered with --precision fp32 and mixed_precision: 'no' only: it would keep the weights themselves in "
+            "bf16 or fp16; FSDP keeps them in fp32 (configs/accelerate/fsdp.yaml)"
+        )
+    # With ZeRO 3 transformers would make models in pieces, and weights copied into those go nowhere.
+    unset_hf_deepspeed_config()
     defaults = {option.name: option.default for option in fields(args)}
     for name, reason in REFUSED.items():
         if getattr(args, name, None) != defaults.get(name):
@@ -54,15 +62,21 @@ def check_sharding(args, training_args, several=False, trains=True):
     if getattr(args, "selection", None) == "average_last_k":
         raise UserError(f"--selection average_last_k is not offered with {kind}: it {WHOLE}")
     if several:
-        raise UserError(f"several tasks are not offered with {kind}: not all heads are used in every step; give one --task")
+        raise UserError(
+            f"several tasks are not offered with {kind}: not all heads are used in every step; give one --task"
+        )
 
 
 def _check_devices(kind, training_args):
     """accelerate would train without sharding where it finds no GPUs, and not say so."""
     if training_args.distributed_state.distributed_type in (DistributedType.NO, DistributedType.MULTI_CPU):
-        raise UserError(f"{kind} needs GPUs and a process for each, as accelerate launch starts them; leave it out on a CPU")
-    if kind == "DeepSpeed" and not importlib.util.find_spec("deepspeed"):
-        raise UserError("DeepSpeed is not installed (pip install deepspeed); configs/accelerate/fsdp.yaml needs nothing more")
+        raise UserError(
+            f"{kind} needs GPUs and a process for each, as accelerate launch starts them; leave it out on a CPU"
+        )
+    if kind == "DeepSpeed" and not find_spec("deepspeed"):
+        raise UserError(
+            "DeepSpeed is not installed (pip install deepspeed); configs/accelerate/fsdp.yaml needs nothing more"
+        )
 
 
 def _check_fsdp(training_args):
@@ -85,16 +99,17 @@ def skeleton(model):
 
 
 def precision_of_passes(accelerator):
-    """The context in which a sharded model is called: autocast, as everywhere else. accelerate would have FSDP turn all weights and
-    what passes between layers into bf16, sums and norms too, and add up the gradients of processes in it."""
+    """The context in which a sharded model is called: autocast, as everywhere else. accelerate would have FSDP turn all weights
+    and what passes between layers into bf16, sums and norms too, and add up the gradients of processes in it."""
     accelerator.state.fsdp_plugin.mixed_precision_policy = None
     return accelerator.autocast
 
 
 def whole(trainer, model, empty):
-    """The sharded `model` of a Trainer put together on the CPU in `empty`, its `skeleton`: in the first process, None in the others.
-    All processes call it."""
+    """The sharded `model` of a Trainer put together on the CPU in `empty`, its `skeleton`: in the first process, None in the
+    others. All processes call it."""
     weights = trainer.accelerator.get_state_dict(model)
+    unset_hf_deepspeed_config()  # what is loaded from now on, by the first process alone, is whole
     if not trainer.is_world_process_zero():
         return None
     empty.load_state_dict(weights, assign=True)
