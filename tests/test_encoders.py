@@ -25,8 +25,8 @@ tokenizer_of = cache(lambda name: TOKENIZERS[name]())
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_goes_the_whole_way(family, world, tmp_path):
-    """An intermediate task of each type, two steps or more, under one encoder; what it leaves goes on to a target task and to vectors
-    of all its layers."""
+    """An intermediate task of each type, two steps or more, under one encoder; what it leaves goes on to a target task, and to
+    vectors of all its layers."""
     name, config = FAMILIES[family]
     tokenizer, base = tokenizer_of(name), tmp_path / "base"
     torch.manual_seed(0)
