@@ -43,13 +43,28 @@ def pass_for_gpus(deepspeed):
         os.environ["DS_ACCELERATOR"] = "cpu"
 
 
+def watch_precision():
+    """Returns what will hold (dtype of the weights, dtype of the outputs) of all linear layers."""
+    seen = set()
+
+    def look(module, inputs, output):
+        if isinstance(module, torch.nn.Linear):
+            seen.add((str(module.weight.dtype), str(output.dtype)))
+
+    torch.nn.modules.module.register_module_forward_hook(look)
+    return seen
+
+
 def main():
     """The script named on the command line."""
     config, script, *arguments = sys.argv[1:]
     os.environ.update(environment_of(config))
     pass_for_gpus(deepspeed="ACCELERATE_USE_DEEPSPEED" in os.environ)
-    sys.argv = [f"{script}.py", *arguments]
-    importlib.import_module(script).main()
+    sys.argv, seen = [f"{script}.py", *arguments], watch_precision()
+    try:
+        importlib.import_module(script).main()
+    finally:
+        print("linear layers:", *sorted(seen), flush=True)
 
 
 if __name__ == "__main__":
