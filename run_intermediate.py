@@ -52,6 +52,7 @@ from xstilts.prefix_cache import cache_prefix, check_prefix_cache
 from xstilts.results import Run
 from xstilts.resuming import fit
 from xstilts.seen_rows import save_training_rows
+from xstilts.sharding import check_sharding
 from xstilts.similarity import encoder_changes
 from xstilts.training import StiltsTrainer, select_by
 from xstilts.unfreezing import stages_after
@@ -169,6 +170,7 @@ def main(argv=None):
     name = "+".join(task.name for task in tasks) if args.task_subset_size else args.task
     several = len(tasks) > 1 or has_text(args)
     set_steps(args, training_args, len(tasks), has_text(args))
+    check_sharding(args, training_args, several)
     check_micro_batches(args, training_args, tasks, several)
     lineage = lineage_of(args.model_name_or_path)
     check_layerwise(args, training_args)
@@ -219,13 +221,14 @@ def main(argv=None):
     scores = trainer.dev_scores()
 
     # 6. Save what the next phase needs, then what the report needs.
+    model = trainer.whole_model()
     if trainer.is_world_process_zero():
         record = {"phase": "intermediate", "task": name, "tasks": [task.name for task in tasks]}
         record |= {"trained_on": name if several else tasks[0].trained_on}
         record |= {"languages": sorted({language for part in parts for language in part.labelled_languages})}
         record |= {"selected_in": sorted({language for part in parts for language in part.selection_languages})}
         record |= {"seed": training_args.seed, "head": "fresh", "frozen": trained["frozen"], "factors": factors}
-        record["fingerprint"] = save_parts(trainer.model, parts, tokenizer, run.output_dir)
+        record["fingerprint"] = save_parts(model, parts, tokenizer, run.output_dir)
         results = {"metric": headline_of(parts), "dev_scores": scores, **trainer.training_record()}
         moved = encoder_changes(stored_encoder(args.model_name_or_path), run.output_dir)
         warnings = stages_after(args.unfreeze_schedule, results["selected_step"])

@@ -51,6 +51,7 @@ from xstilts.retrieval import (
     untrained_for,
 )
 from xstilts.seen_rows import load_seen, seen_in_collection, warn_of_seen
+from xstilts.sharding import check_sharding
 from xstilts.similarity import cka_by_layer, load_compared, sides_compared
 from xstilts.task import RetrievalTask, Task
 from xstilts.transfer import check_transfer, load_for_retrieval, transfer_record
@@ -118,6 +119,7 @@ def main(argv=None):
     started_at = time.time()
     args, training_args = parse((RetrievalArguments, TrainingArguments), "retrieval", argv)
     check_training_arguments(training_args)
+    check_sharding(args, training_args, trains=False)
     trust(args.model_name_or_path, args.trust_remote_code)
     task = load_task(args.task, (Task, RetrievalTask))
     kind = type_of(task)

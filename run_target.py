@@ -39,6 +39,7 @@ from xstilts.results import Run
 from xstilts.resuming import fit
 from xstilts.seen_rows import save_training_rows
 from xstilts.selection import average_last, check_selection, chosen_in, load_dev, training_task
+from xstilts.sharding import check_sharding
 from xstilts.similarity import encoder_changes
 from xstilts.training import StiltsTrainer, select_by
 from xstilts.transfer import check_transfer, load_for_target, starting_encoder, transfer_record
@@ -140,6 +141,7 @@ def main(argv=None):
     check_layerwise(args, training_args)
     check_transfer(args, lineage)
     check_dual_encoder(task, training_args.per_device_train_batch_size, args)
+    check_sharding(args, training_args)
     check_micro_batches(args, training_args, [task])
     tokenizer = load_tokenizer(args.model_name_or_path)
     factors = training_factors(args, variants=task.variants)
@@ -187,6 +189,7 @@ def main(argv=None):
     scores = trainer.dev_scores()
 
     # 6. Save what the next phase needs, then what the report needs.
+    model = trainer.whole_model()
     if trainer.is_world_process_zero():
         record = {
             "phase": "target", "task": task.name, "trained_on": task.trained_on, "languages": train.languages,
@@ -195,7 +198,7 @@ def main(argv=None):
             "benchmark": args.benchmark if args.benchmark in task.variants else None, "frozen": trained["frozen"],
             "factors": factors, **transfer_record(args),
         }  # fmt: skip
-        record["fingerprint"] = save_checkpoint(trainer.model, tokenizer, run.output_dir)
+        record["fingerprint"] = save_checkpoint(model, tokenizer, run.output_dir)
         save_training_rows(run.output_dir, args.model_name_or_path, record["fingerprint"], [(task, train)])
         results = {"metric": task.metric.headline, "dev_scores": scores, **trainer.training_record()}
         warnings = departures(task, lineage) + stages_after(args.unfreeze_schedule, results["selected_step"])

@@ -49,6 +49,7 @@ from xstilts.placeholders import Placeholders
 from xstilts.precision import set_precision, trained_precision
 from xstilts.results import Run, save_examples
 from xstilts.seen_rows import count_seen, load_seen, warn_of_seen
+from xstilts.sharding import check_sharding
 from xstilts.templates import pair_of
 from xstilts.training import StiltsTrainer
 from xstilts.xtreme import benchmark_averages
@@ -95,6 +96,7 @@ def main(argv=None):
     started_at = time.time()
     args, training_args = parse((EvalArguments, TrainingArguments), "eval", argv)
     check_training_arguments(training_args)
+    check_sharding(args, training_args, trains=False)
     trust(args.model_name_or_path, args.trust_remote_code)
     lineage = lineage_of(args.model_name_or_path)
     task = labels_at(args.model_name_or_path, task_of_benchmark(load_task(args.task), args.benchmark, lineage))

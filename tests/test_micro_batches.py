@@ -133,7 +133,7 @@ def test_grouping_by_length_fills_steps_with_rows_of_like_length():
 
 
 def checked(task="mnli", limit=512, several=False, **options):
-    defaults = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 4, "fsdp": "", "deepspeed": None}
+    defaults = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 4}
     training_args = SimpleNamespace(**{**defaults, "train_sampling_strategy": "random", **options})
     check_micro_batches(SimpleNamespace(max_tokens_per_batch=limit), training_args, [load_task(task)], several)
     return training_args.per_device_train_batch_size, training_args.gradient_accumulation_steps
@@ -150,7 +150,6 @@ def test_a_step_becomes_one_batch_of_the_trainers():
         ({"limit": 0}, "--max_tokens_per_batch 0 must be 1 or more"),
         ({"task": "lareqa"}, "--max_tokens_per_batch is not offered for lareqa"),
         ({"task": "lareqa", "limit": None, "train_sampling_strategy": "group_by_length"}, "not offered for lareqa"),
-        ({"fsdp": "full_shard"}, "not offered with --fsdp or --deepspeed"),
         ({"limit": None, "several": True, "train_sampling_strategy": "group_by_length"}, "is for one task"),
     ],
 )

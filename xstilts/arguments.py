@@ -188,7 +188,8 @@ def check_training_arguments(training_args):
         )
     if training_args.n_gpu > 1:
         raise UserError(
-            f"{training_args.n_gpu} GPUs are visible to one process; use `accelerate launch --multi_gpu` for all of them, or "
+            f"{training_args.n_gpu} GPUs are visible to one process, which would copy the model to each of them (DataParallel); "
+            "use `accelerate launch --config_file configs/accelerate/several_gpus.yaml` for all of them, or "
             "CUDA_VISIBLE_DEVICES=0 for one"
         )
     check_reports(training_args)

@@ -37,11 +37,6 @@ def check_micro_batches(args, training_args, tasks, several=False):
         return
     if limit < 1:
         raise UserError(f"--max_tokens_per_batch {limit} must be 1 or more (tokens of a micro-batch, padding included)")
-    if training_args.fsdp or training_args.deepspeed:
-        raise UserError(
-            "--max_tokens_per_batch is not offered with --fsdp or --deepspeed: processes would have different numbers of "
-            "micro-batches; use --per_device_train_batch_size and --gradient_accumulation_steps"
-        )
     training_args.per_device_train_batch_size *= training_args.gradient_accumulation_steps
     training_args.gradient_accumulation_steps = 1
 

@@ -29,7 +29,7 @@ def fit(trainer, claim=None, averaged=1):
         say(f"{checkpoint} is the end of training; nothing left to train")
         trainer.state = state
         best = best_of(trainer) if trainer.args.load_best_model_at_end and state.best_global_step else None
-        trainer._load_from_checkpoint(best or checkpoint)
+        trainer.load_weights(best or checkpoint)
         return
     if checkpoint:
         say(f"going on from {checkpoint}")

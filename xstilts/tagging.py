@@ -48,12 +48,14 @@ def word_pieces(sentences, tokenizer):
 
     All but the first of a sentence are tokenised with a space before them, so that vocabularies in which the space belongs to
     the piece (BPE of ModernBERT, Gemma) see the words as in running text. A word that has no pieces (empty, zero-width or
-    no-break space) becomes one unknown token: it must be predicted like any other.
+    no-break space) becomes one unknown token, or the mask in a vocabulary of bytes, which has none: it must be predicted like any
+    other.
     """
     spaced = [[f" {word}" if place else word for place, word in enumerate(words)] for words in sentences]
     words = [*dict.fromkeys(chain.from_iterable(spaced))]
     ids = tokenizer(words, add_special_tokens=False)["input_ids"] if words else []
-    known = {word: pieces or [tokenizer.unk_token_id] for word, pieces in zip(words, ids, strict=True)}
+    unknown = tokenizer.mask_token_id if tokenizer.unk_token_id is None else tokenizer.unk_token_id
+    known = {word: pieces or [unknown] for word, pieces in zip(words, ids, strict=True)}
     return [[known[word] for word in each] for each in spaced]
 
 

@@ -11,6 +11,7 @@
 - A loss that is not finite stops the run.
 """
 
+from contextlib import nullcontext
 from functools import partial
 from itertools import accumulate, pairwise
 
@@ -33,6 +34,7 @@ from xstilts.micro_batches import cut, dealing_lengths
 from xstilts.order import EpochSampler, TrainingRows
 from xstilts.progress import TellProgress
 from xstilts.resuming import best_of, load_progress, save_progress
+from xstilts.sharding import precision_of_passes, sharding_of, skeleton, whole
 from xstilts.step_checkpoints import partial_folder, write_step
 from xstilts.tracking import keep_logs_inside
 
@@ -67,6 +69,7 @@ class StiltsTrainer(Trainer):
         self.task, self.groups, self.code = task, groups, CodeLength()
         self.claim, self.averaged, self.interrupting, self.sampler = None, 1, False, None
         self.layerwise_lr_decay, self.max_tokens_per_batch = layerwise_lr_decay, max_tokens_per_batch
+        self.skeleton = skeleton(model) if sharding_of(args) else None
         super().__init__(
             model=model,
             args=args,
@@ -78,10 +81,10 @@ class StiltsTrainer(Trainer):
             compute_loss_func=self.compute_loss,  # tells the Trainer to count the step's labels and not to rescale
             callbacks=[TellProgress(), StopOnNonFiniteLoss(), *callbacks, TellEpoch(self), StopWhenTold(self)],
         )
-        self.remove_callback(
-            PrinterCallback if args.disable_tqdm else DEFAULT_PROGRESS_CALLBACK
-        )  # TellProgress does it
+        # TellProgress is in their place.
+        self.remove_callback(PrinterCallback if args.disable_tqdm else DEFAULT_PROGRESS_CALLBACK)
         keep_logs_inside(self)
+        self.precision = precision_of_passes(self.accelerator) if self.is_fsdp_enabled else nullcontext
 
     def init_hf_repo(self, token=None, private=None):
         """The Trainer's. Raises UserError, before anything is trained, where the hub makes no repository."""
@@ -130,7 +133,8 @@ class StiltsTrainer(Trainer):
     def forward(self, model, inputs):
         """Model outputs for a batch without its labels."""
         own = self.task.type.forward
-        return own(model, inputs) if own else model(**inputs)
+        with self.precision():
+            return own(model, inputs) if own else model(**inputs)
 
     def create_optimizer(self, model=None):
         """The Trainer's, with learning rates by layer where they differ."""
@@ -223,6 +227,16 @@ class StiltsTrainer(Trainer):
         """The task's scores, 0 to 100."""
         gold = [self.task.type.gold(example) for example in examples.rows]
         return score_by_language(self.task.metric, self.decode(examples, features, outputs), gold, examples.records)
+
+    def load_weights(self, checkpoint):
+        """Fill the model from a checkpoint, without training it; a sharded one is taken into its pieces first."""
+        if self.skeleton is None:
+            return self._load_from_checkpoint(checkpoint)
+        return self._prepare_for_training(self.state.max_steps, None, checkpoint)
+
+    def whole_model(self):
+        """The model with all its weights. All processes ask for it; of a sharded one (`sharding`) the first process gets it."""
+        return whole(self, self.model_wrapped, self.skeleton) if self.skeleton is not None else self.model
 
     def dev_scores(self):
         """Scores of the model as it is on the selection set, without the timings that `evaluate` adds."""

@@ -1,0 +1,118 @@
+"""Models in pieces: under FSDP and DeepSpeed ZeRO every process of a training holds a part of each tensor (of its gradients, and
+of what the optimizer keeps of it), and sees a tensor whole for a moment only. Models too large for one GPU are trained so.
+
+Losses, norms and steps are those of one process (tests/test_launchers.py). What looks at whole tensors between two steps, or
+gives processes different work, is not offered; all of that stands here. Both are asked for by `accelerate launch --config_file
+configs/accelerate/...`, which tells its processes in the environment, or by the Trainer's own --fsdp and --deepspeed.
+"""
+
+import copy
+import os
+from dataclasses import fields
+from importlib.util import find_spec
+
+import torch
+from accelerate.utils import DistributedType
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+
+from xstilts.errors import UserError
+
+WHOLE = "looks at whole tensors, and each process has a part of them"
+REFUSED = {
+    "max_tokens_per_batch": "processes would have different numbers of micro-batches; use --per_device_train_batch_size and "
+    "--gradient_accumulation_steps",
+    "cache_frozen_prefix": f"it {WHOLE}",
+    "unfreeze_schedule": f"it {WHOLE}; --freeze_layers works",
+    "peft": f"a merge of adapters {WHOLE}; adapters need little memory: use configs/accelerate/several_gpus.yaml",
+    "eval_only": "nothing is trained; use configs/accelerate/several_gpus.yaml",
+}
+
+
+def sharding_of(training_args):
+    """What shards the model, as it was asked for: "FSDP", "DeepSpeed", or None."""
+    for name, option in (("FSDP", training_args.fsdp), ("DeepSpeed", training_args.deepspeed)):
+        if option or os.environ.get(f"ACCELERATE_USE_{name.upper()}", "false").lower() == "true":
+            return name
+    return None
+
+
+def check_sharding(args, training_args, several=False, trains=True):
+    """Raise UserError where a sharded model was asked for and cannot be had, and for what is not offered with one; before data
+    are read. `several`: the run is of several tasks; `trains`: the script trains anything."""
+    if not (kind := sharding_of(training_args)):
+        return
+    if not trains:
+        raise UserError(
+            f"{kind} is for training; each GPU holds a whole model here: use configs/accelerate/several_gpus.yaml, or one GPU"
+        )
+    _check_devices(kind, training_args)
+    if kind == "FSDP":
+        _check_fsdp(training_args)
+    elif args.precision != "fp32" or training_args.mixed_precision != "no":
+        raise UserError(
+            "DeepSpeed is offered with --precision fp32 and mixed_precision: 'no' only: it would keep the weights themselves in "
+            "bf16 or fp16; FSDP keeps them in fp32 (configs/accelerate/fsdp.yaml)"
+        )
+    # With ZeRO 3 transformers would make models in pieces, and weights copied into those go nowhere.
+    unset_hf_deepspeed_config()
+    defaults = {option.name: option.default for option in fields(args)}
+    for name, reason in REFUSED.items():
+        if getattr(args, name, None) != defaults.get(name):
+            raise UserError(f"--{name} is not offered with {kind}: {reason}")
+    if getattr(args, "selection", None) == "average_last_k":
+        raise UserError(f"--selection average_last_k is not offered with {kind}: it {WHOLE}")
+    if several:
+        raise UserError(
+            f"several tasks are not offered with {kind}: not all heads are used in every step; give one --task"
+        )
+
+
+def _check_devices(kind, training_args):
+    """accelerate would train without sharding where it finds no GPUs, and not say so."""
+    if training_args.distributed_state.distributed_type in (DistributedType.NO, DistributedType.MULTI_CPU):
+        raise UserError(
+            f"{kind} needs GPUs and a process for each, as accelerate launch starts them; leave it out on a CPU"
+        )
+    if kind == "DeepSpeed" and not find_spec("deepspeed"):
+        raise UserError(
+            "DeepSpeed is not installed (pip install deepspeed); configs/accelerate/fsdp.yaml needs nothing more"
+        )
+
+
+def _check_fsdp(training_args):
+    own = training_args.fsdp_plugin_args or {}
+    version = own.get("fsdp_version", os.environ.get("FSDP_VERSION", 1))
+    if int(version) != 2:
+        raise UserError(f"FSDP {version} is not offered; set fsdp_version: 2 in the config of accelerate")
+    sparing = own.get("cpu_ram_efficient_loading", os.environ.get("FSDP_CPU_RAM_EFFICIENT_LOADING", "false"))
+    if str(sparing).lower() == "true":
+        raise UserError(
+            "fsdp_cpu_ram_efficient_loading: true is not offered, the encoder would be carried over in one process only; set it "
+            "to false in the config of accelerate"
+        )
+
+
+def skeleton(model):
+    """A copy of a model without memory for its parameters, for `whole`."""
+    empty = {id(each): torch.nn.Parameter(torch.empty_like(each, device="meta")) for each in model.parameters()}
+    return copy.deepcopy(model, empty)
+
+
+def precision_of_passes(accelerator):
+    """The context in which a sharded model is called: autocast, as everywhere else. accelerate would have FSDP turn all weights
+    and what passes between layers into bf16, sums and norms too, and add up the gradients of processes in it."""
+    accelerator.state.fsdp_plugin.mixed_precision_policy = None
+    return accelerator.autocast
+
+
+def whole(trainer, model, empty):
+    """The sharded `model` of a Trainer put together on the CPU in `empty`, its `skeleton`: in the first process, None in the
+    others. All processes call it."""
+    weights = trainer.accelerator.get_state_dict(model)
+    unset_hf_deepspeed_config()  # what is loaded from now on, by the first process alone, is whole
+    if not trainer.is_world_process_zero():
+        return None
+    empty.load_state_dict(weights, assign=True)
+    if hasattr(empty, "tie_weights"):
+        empty.tie_weights()
+    return empty
