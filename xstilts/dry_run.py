@@ -23,6 +23,7 @@ from xstilts.identity import plain
 from xstilts.lineage import lineage_text
 from xstilts.micro_batches import input_lengths
 from xstilts.progress import duration
+from xstilts.sharding import sharding_of
 
 SECONDS = 20  # for the steps that are tried
 STEPS = 10  # of them at most
@@ -52,7 +53,7 @@ def plan_training(run, trainer, sets, argv=None):
     )
     epoch = max(1, math.ceil(len(loader) / args.gradient_accumulation_steps))
     steps = args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * epoch)
-    activations, seconds, tried = (None, None, 0) if _is_sharded(args) else _try_steps(trainer, loader)
+    activations, seconds, tried = (None, None, 0) if sharding_of(args) else _try_steps(trainer, loader)
     evaluations = _times(args.eval_strategy, args.eval_steps, steps, epoch)
     say(f"\nsteps   {steps:,} of {inputs} inputs, {epoch:,} an epoch")
     say(f"memory  {_memory(model, activations, args)}")
@@ -141,10 +142,6 @@ def _value(value):
 
 
 # ---- what it would take ---------------------------------------------------------------------------------------------
-
-
-def _is_sharded(args):
-    return bool(args.fsdp or args.deepspeed)
 
 
 def _try_steps(trainer, loader):
