@@ -4,17 +4,17 @@ import json
 import os
 import pty
 import re
-import subprocess
 import sys
 import termios
+import time
 from dataclasses import fields
-from pathlib import Path
 from types import SimpleNamespace
 
+import datasets
 import pytest
 import torch
-from conftest import ROOT
 from transformers import TrainerControl, TrainerState
+from transformers.utils import logging as transformers_logging
 
 import run_intermediate
 import run_retrieval
@@ -199,30 +199,15 @@ def test_a_log_gets_a_line_a_minute_and_no_bar(monkeypatch, capsys):
     ]  # fmt: skip
 
 
-WATCH = """
-import sys, time
-sys.path.insert(0, {root!r})
-from xstilts import progress
-progress.DELAY = 0
-for _ in progress.watched(range(3), "embedding", "texts"):
-    time.sleep(0.15)
-print("done")
-"""
-
-
-def test_a_terminal_gets_a_bar_that_goes_away():
+def test_a_terminal_gets_a_bar_that_goes_away(monkeypatch):
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 80))
-    done = subprocess.run(
-        [sys.executable, "-c", WATCH.format(root=str(ROOT))],
-        stdout=subprocess.PIPE,
-        stderr=theirs,
-        text=True,
-        check=True,
-    )
-    shown = os.read(ours, 100_000).decode()
-    os.close(theirs)
-    assert done.stdout == "done\n"
+    monkeypatch.setattr(progress, "DELAY", 0)
+    with os.fdopen(theirs, "w") as terminal, monkeypatch.context() as patched:
+        patched.setattr(sys, "stderr", terminal)
+        for _ in progress.watched(range(3), "embedding", "texts"):
+            time.sleep(0.15)
+        shown = os.read(ours, 100_000).decode()
     assert "embedding:  33%" in shown
     assert "texts/s" in shown
     assert shown.endswith("\r")
@@ -266,18 +251,14 @@ def test_what_is_no_loss_is_not_told(monkeypatch, capsys):
     assert told(progress.TellProgress(), {"train_runtime": 3.0}, 100, monkeypatch, capsys)[1:] == [""]
 
 
-def test_a_log_of_a_run_has_no_bars_and_no_dictionaries(encoder, world, tmp_path):
-    options = command("xnli", encoder, world, tmp_path / "out", "--logging_steps", "1")
-    done = subprocess.run(
-        [sys.executable, ROOT / "run_target.py", *options],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=Path(tmp_path),
-    )
-    assert done.stderr == ""
-    assert "{" not in done.stdout
-    assert "tensors of the encoder carried over; fresh: classifier" in done.stdout
-    assert "training: 6 steps of 32 inputs, 3 epochs, 1 process on cpu, fp32" in done.stdout
-    assert re.search(r"step 3 of 6: loss \S+, learning rate \S+; \d+ s left", done.stdout)
-    assert re.search(r"step 6 of 6: selection set, accuracy \S+, loss \S+\n", done.stdout)
+def test_a_log_of_a_run_has_no_bars_and_no_dictionaries(encoder, world, tmp_path, capfd):
+    transformers_logging.enable_progress_bar()
+    datasets.enable_progress_bars()
+    run_target.main(command("xnli", encoder, world, tmp_path / "out", "--logging_steps", "1"))
+    shown = capfd.readouterr()
+    assert shown.err == ""
+    assert "{" not in shown.out
+    assert "tensors of the encoder carried over; fresh: classifier" in shown.out
+    assert "training: 6 steps of 32 inputs, 3 epochs, 1 process on cpu, fp32" in shown.out
+    assert re.search(r"step 3 of 6: loss \S+, learning rate \S+; \d+ s left", shown.out)
+    assert re.search(r"step 6 of 6: selection set, accuracy \S+, loss \S+\n", shown.out)

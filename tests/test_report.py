@@ -537,7 +537,7 @@ def test_one_seed_of_a_study_that_is_partly_there(tmp_path, write, capsys):
     lay_out(runs, tmp_path / "runs")
     (tmp_path / "link").symlink_to(tmp_path / "runs")
     run_report.main([str(tmp_path / "link"), "--study", study])  # the same runs by another name
-    assert capsys.readouterr().out.startswith("3 runs, ")
+    assert capsys.readouterr().out.startswith("3 evaluations and retrievals, ")
     text = text_of(tmp_path / "report")
     missing = re.search(r"\*\*11 of 18 runs of the study are missing\*\*: (.*)\.", text)[1]
     assert "mnli/pawsx/seed1" in missing
