@@ -194,8 +194,6 @@ def test_a_log_gets_a_line_a_minute_and_no_bar(monkeypatch, capsys):
         clock.now += 50
     shown = capsys.readouterr()
     assert shown.err == ""
-    assert datasets.are_progress_bars_disabled()
-    assert hub_utils.are_progress_bars_disabled()
     assert shown.out.split("\n") == [
         "embedding: 2 of 10 texts, 7 min left", "embedding: 4 of 10 texts, 5 min left", "embedding: 6 of 10 texts, 3 min left",
         "embedding: 8 of 10 texts, 2 min left", "embedding: 10 of 10 texts, 0 s left", "",
@@ -254,10 +252,18 @@ def test_what_is_no_loss_is_not_told(monkeypatch, capsys):
     assert told(progress.TellProgress(), {"train_runtime": 3.0}, 100, monkeypatch, capsys)[1:] == [""]
 
 
-def test_a_log_of_a_run_has_no_bars_and_no_dictionaries(encoder, world, tmp_path, capfd):
-    transformers_logging.enable_progress_bar()
+@pytest.mark.parametrize("watched", [True, False])
+def test_downloads_have_bars_on_a_terminal_only(watched, monkeypatch):
+    monkeypatch.setattr(progress, "on_terminal", lambda: watched)
     datasets.enable_progress_bars()
     hub_utils.enable_progress_bars()
+    progress.calm_libraries()
+    assert hub_utils.are_progress_bars_disabled() is datasets.are_progress_bars_disabled() is not watched
+    assert not transformers_logging.is_progress_bar_enabled()
+
+
+def test_a_log_of_a_run_has_no_bars_and_no_dictionaries(encoder, world, tmp_path, capfd):
+    transformers_logging.enable_progress_bar()
     run_target.main(command("xnli", encoder, world, tmp_path / "out", "--logging_steps", "1"))
     shown = capfd.readouterr()
     assert shown.err == ""

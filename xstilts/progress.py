@@ -8,6 +8,7 @@ import sys
 import time
 
 import datasets
+import huggingface_hub.constants
 import huggingface_hub.utils
 from tqdm import tqdm
 from transformers import TrainerCallback
@@ -25,11 +26,14 @@ def on_terminal():
 
 
 def calm_libraries():
-    """Without a terminal none of the libraries draws bars either; that of loading weights looks like a training begun anew."""
-    transformers_logging.disable_progress_bar()
+    """Without a terminal none of the libraries draws bars either; on one those of downloads stay. That of loading weights looks
+    like a training begun anew."""
+    transformers_logging.disable_progress_bar()  # the hub's with it
     if not on_terminal():
         datasets.disable_progress_bars()
         huggingface_hub.utils.disable_progress_bars()
+    elif not huggingface_hub.constants.HF_HUB_DISABLE_PROGRESS_BARS:
+        huggingface_hub.utils.enable_progress_bars()
 
 
 class Progress:
