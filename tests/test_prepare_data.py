@@ -15,7 +15,7 @@ from conftest import save_tiny_encoder
 from datasets import Dataset, Features
 from datasets.arrow_writer import ArrowWriter
 from datasets.exceptions import DatasetNotFoundError
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from huggingface_hub.hf_api import DatasetInfo, ModelInfo
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -410,6 +410,7 @@ def answered(code, kind=HfHubHTTPError):
         (answered(429), "the hub could not be reached", 4),
         (ConnectionError("no route\nto host"), "the hub could not be reached (no route)", 4),
         (DatasetNotFoundError("doesn't exist"), "it is not on the hub (any more)", 1),
+        (LocalEntryNotFoundError("check your connection"), "the hub could not be reached (check your connection)", 4),
         (ValueError("Couldn't find cache for facebook/xnli for config 'de'"), "the hub could not be reached", 4),
         (OfflineModeIsEnabled("offline"), "HF_HUB_OFFLINE is set, so the hub is not asked", 1),
         (TypeError("odd"), "TypeError: odd", 1),
@@ -437,8 +438,17 @@ def test_a_hub_out_of_reach_is_not_waited_for_again_and_again(hub, tmp_path):
     assert [hub.asked.count(asked) for asked in dict.fromkeys(hub.asked)] == [4, *[1] * (len({*hub.asked}) - 1)]
 
 
-def test_a_full_disk_ends_it_and_the_next_call_goes_on(hub, tmp_path):
-    hub.errors["facebook/xnli", "de", "test"] = OSError(errno.ENOSPC, "No space left on device")
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        OSError("Not enough disk space. Needed: 3 GB (download: 1 GB, generated: 2 GB)"),
+    ],
+    ids=str,
+)
+def test_a_full_disk_ends_it_and_the_next_call_goes_on(error, hub, tmp_path):
+    hub.errors["facebook/xnli", "de", "test"] = error
     with pytest.raises(UserError, match=r"facebook/xnli/de \(test\): the disk is full; make room"):
         prepare(tmp_path, XNLI)
     hub.errors.clear()
