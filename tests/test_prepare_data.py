@@ -7,12 +7,13 @@ import shutil
 import socket
 import threading
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from conftest import save_tiny_encoder
-from datasets import Dataset, Features
+from datasets import Dataset, Features, Value
 from datasets.arrow_writer import ArrowWriter
 from datasets.exceptions import DatasetNotFoundError
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
@@ -33,6 +34,7 @@ from xstilts.errors import UserError
 from xstilts.fetched_models import model_files
 from xstilts.hub_rows import Piece
 from xstilts.json_files import read_json, write_json
+from xstilts.languages import load_training
 from xstilts.lineage import default_output_dir, lineage_of
 from xstilts.mining import load as load_mining
 from xstilts.raw_rows import MissingData
@@ -518,18 +520,54 @@ def test_the_table_and_its_state_on_disk(hub, tmp_path, capsys):
     assert prepare(tmp_path, "--check") == 1
 
 
-def test_a_task_of_ones_own_that_is_on_the_hub_only(hub, tmp_path, monkeypatch, capsys):
-    """Copied from another, with no file declared."""
+def on_the_hub_only(monkeypatch):
+    """A task of one's own without official files."""
     own = load_task("mnli")
     own = replace(own, name="own", source=replace(own.source, hub="me/own", config=None, files={}), sizes={})
-    hub.rows["me/own", None, "train"] = xnli_rows("mnli", 9, 3)
     monkeypatch.setattr(prepare_data, "load_task", lambda name, kind=None: own)
+    return own
+
+
+def test_a_task_of_ones_own_that_is_on_the_hub_only(hub, tmp_path, monkeypatch, capsys):
+    """Copied from another, with no file declared."""
+    own = on_the_hub_only(monkeypatch)
+    hub.rows["me/own", None, "train"] = xnli_rows("mnli", 9, 3)
     assert prepare(tmp_path, "--tasks own") == 1
     assert "own validation [en]: the hub's dataset has no such configuration or split" in capsys.readouterr().out
     assert len(load_rows(own.source, "train", "en", str(tmp_path))[0]) == 9
     with pytest.raises(MissingData, match=r"no file is declared \(validation rows in 'en'\), nor the hub's rows in"):
         load_rows(own.source, "validation", "en", str(tmp_path))
     assert languages_in(own.source, "train", str(tmp_path)) == ["en"]
+
+
+@pytest.mark.parametrize("has_folder", [False, True])
+def test_another_language_of_a_task_that_is_on_the_hub_only(has_folder, hub, tmp_path, monkeypatch):
+    """No place can be named for translated rows, so none is."""
+    own = on_the_hub_only(monkeypatch)
+    data_dir = str(tmp_path) if has_folder else None
+    with pytest.raises(UserError, match=r"own has no training rows in 'de'; it has [a-z]*$"):
+        load_training(own, "de", data_dir)
+
+
+def test_columns_that_nobody_reads_may_hold_anything(hub, tmp_path, monkeypatch):
+    own, rows = on_the_hub_only(monkeypatch), xnli_rows("mnli", 9, 3)
+    rows = rows.add_column("when", [datetime(2020, 1, 1)] * 9).add_column("what", [b"x"] * 9)
+    hub.rows["me/own", None, "train"] = hub.rows["me/own", None, "validation_matched"] = rows
+    assert prepare(tmp_path, "--tasks own") == 0
+    kept, there = (load_raw(own.source, "train", "en", place).rows for place in (str(tmp_path), None))
+    assert list(kept) == list(there)
+
+
+def test_labels_as_large_strings_are_text(hub, tmp_path, monkeypatch):
+    """As other libraries than `datasets` write parquet."""
+    own, large = on_the_hub_only(monkeypatch), Value("large_string")
+    rows = [{"premise": "a", "hypothesis": "b", "label": label, "idx": 0} for label in ("neutral", "entailment")]
+    found = Dataset.from_list(rows, features=Features({**own.source.features, "premise": large, "label": large}))
+    hub.rows["me/own", None, "train"] = hub.rows["me/own", None, "validation_matched"] = found
+    assert prepare(tmp_path, "--tasks own") == 0
+    kept, there = (load_raw(own.source, "train", "en", place).rows for place in (str(tmp_path), None))
+    assert kept["label"] == there["label"] == [1, 0]
+    assert kept.features == there.features
 
 
 # ---- what tasks need ------------------------------------------------------------------------------------------------
