@@ -695,6 +695,24 @@ def test_a_damaged_model_is_named_and_fetched_again(hub, published, tmp_path, ca
     assert (path / "config.json").read_bytes() == (published / "config.json").read_bytes()
 
 
+def test_an_interrupted_model_goes_on_where_it_was(hub, published, tmp_path, monkeypatch, capsys):
+    """What the hub's library has of a large file stays; it returns without an error where a folder is not empty."""
+    path, whole = tmp_path / "data" / "_models" / "Some" / "tiny-encoder", hub.snapshot_download
+
+    def broken_off(name, revision, local_dir, allow_patterns):
+        left = Path(local_dir, ".cache", "huggingface", "download", "x.incomplete")
+        left.parent.mkdir(parents=True)
+        left.write_bytes(b"half")
+
+    monkeypatch.setattr(prepare_data, "snapshot_download", broken_off)
+    assert prepare(tmp_path / "data", "--models Some/tiny-encoder") == 1
+    assert "did not arrive whole" in capsys.readouterr().out
+    assert list(path.rglob("*.incomplete"))
+    monkeypatch.setattr(prepare_data, "snapshot_download", whole)
+    assert prepare(tmp_path / "data", "--models Some/tiny-encoder") == 0
+    assert not (path / ".cache").exists()
+
+
 def test_a_model_that_cannot_be_had(hub, tmp_path, capsys):
     hub.errors["Meta/closed"] = answered(403, GatedRepoError)
     assert prepare(tmp_path / "data", "--models Meta/closed") == 1
