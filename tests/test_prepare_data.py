@@ -753,6 +753,15 @@ def test_the_licences_page(hub, published, tmp_path):
     assert page.count("phang-etal-2020-english") == 1
 
 
+@pytest.mark.parametrize("tables", ["text", [None], {"splits": {"train": {"num_bytes": 1}}}], ids=str)
+def test_a_card_that_nobody_can_read_has_no_sizes(tables, hub, tmp_path, monkeypatch, capsys):
+    """Rows do not depend on what somebody wrote by hand."""
+    info = DatasetInfo(id="nyu-mll/glue", sha=SHA, cardData={"dataset_info": tables})
+    monkeypatch.setattr(hub, "dataset_info", lambda name, revision=None: info)
+    assert prepare(tmp_path, "--tasks mnli") == 0
+    assert "2 of 2 pieces are to be fetched, 0 are there\n" in capsys.readouterr().out
+
+
 def test_a_small_disk_is_said_beforehand(hub, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(prepare_data, "room_at", lambda place: 1_000)
     prepare(tmp_path, XNLI)
