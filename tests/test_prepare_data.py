@@ -683,6 +683,20 @@ def test_models_lie_beside_the_data(hub, published, tmp_path, capsys, no_network
     assert "there already" in capsys.readouterr().out
 
 
+def test_a_file_of_a_model_that_is_too_short_is_not_kept(hub, published, tmp_path, monkeypatch):
+    """The hub's library does not look at a file again that it has noted down as whole."""
+    path, whole = tmp_path / "data" / "_models" / "Some" / "tiny-encoder", hub.snapshot_download
+
+    def too_short(*place, **options):
+        whole(*place, **options)
+        (path / "model.safetensors").write_bytes(b"short")
+
+    monkeypatch.setattr(prepare_data, "snapshot_download", too_short)
+    assert prepare(tmp_path / "data", "--models Some/tiny-encoder") == 1
+    monkeypatch.setattr(prepare_data, "snapshot_download", whole)
+    assert prepare(tmp_path / "data", "--models Some/tiny-encoder") == 0
+
+
 def test_a_damaged_model_is_named_and_fetched_again(hub, published, tmp_path, capsys):
     prepare(tmp_path / "data", "--models Some/tiny-encoder")
     path = tmp_path / "data" / "_models" / "Some" / "tiny-encoder"

@@ -87,6 +87,7 @@ def fetch_model(name, data_dir, about, download):
     for each in chosen:
         size = os.path.getsize(folder / each) if (folder / each).is_file() else None
         if size is None or files[each] not in (None, size):
+            (folder / each).unlink(missing_ok=True)  # the library would take it for whole
             raise UserError(
                 f"{folder / each} did not arrive whole ({size} of {files[each]} bytes); give the same command again"
             )
