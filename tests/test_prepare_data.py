@@ -354,6 +354,14 @@ def test_a_changed_record_is_noticed(hub, tmp_path):
     assert prepare(tmp_path, XNLI) == 0
 
 
+def test_damage_to_other_rows_than_those_asked_for_is_no_reason_to_stop(hub, tmp_path):
+    prepare(tmp_path, XNLI)
+    record = Piece("facebook/xnli", "de", "test", None).path(tmp_path).with_suffix(".json")
+    record.write_text("{", encoding="utf-8")
+    assert prepare(tmp_path, "--tasks mnli") == 0
+    assert "facebook/xnli" in (tmp_path / "LICENCES.md").read_text("utf-8")
+
+
 def test_another_revision_is_not_taken_for_the_declared_one(hub, tmp_path):
     prepare(tmp_path, XNLI)
     path = Piece("facebook/xnli", "de", "test", None).path(tmp_path).with_suffix(".json")
