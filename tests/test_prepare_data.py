@@ -3,6 +3,7 @@
 import errno
 import os
 import random
+import re
 import shutil
 import socket
 import threading
@@ -654,6 +655,16 @@ def test_every_task_without_rows_on_the_hub_has_its_instructions():
             assert why
             assert address.startswith("https://")
             assert how
+
+
+def test_instructions_are_those_of_the_split(hub, tmp_path, capsys):
+    """LAReQA's training rows are SQuAD's, and XNLI's translated ones are another archive."""
+    hub.errors = dict.fromkeys(("facebook/xnli", "rajpurkar/squad"), DatasetNotFoundError("gone"))
+    assert prepare(tmp_path, "--tasks lareqa xnli --languages de") == 1
+    shown = capsys.readouterr().out
+    assert re.search(r"lareqa train \[en\]: it is not .*\n.*SQuAD-explorer.*goes to DIR/squad/train-v1.1.json", shown)
+    assert re.search(r"lareqa test \[en de\]: the hub's .*\n.*xquad-r of the repository; goes to DIR/lareqa/", shown)
+    assert re.search(r"xnli train \[de\]: .*\n.*XNLI-MT-1.0.zip.*goes to DIR/xnli/XNLI-MT-1.0/", shown)
 
 
 # ---- models ---------------------------------------------------------------------------------------------------------
