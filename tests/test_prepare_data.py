@@ -755,6 +755,12 @@ def test_a_model_that_cannot_be_had(hub, tmp_path, capsys):
     assert "model Meta/closed: access is given on request" in capsys.readouterr().out
 
 
+def test_models_do_not_wait_for_a_hub_out_of_reach_again_and_again(hub, tmp_path, capsys):
+    hub.errors = dict.fromkeys(("some/one", "some/other"), ConnectionError("no route"))
+    assert prepare(tmp_path, "--models some/one some/other") == 1
+    assert capsys.readouterr().out.count("no route; again in") == 3
+
+
 def test_the_files_of_a_model_that_are_read():
     names = "config.json generation_config.json model-00001-of-00002.safetensors model-00002-of-00002.safetensors"
     names += (
