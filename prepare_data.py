@@ -39,7 +39,7 @@ from xstilts.data_folder import (
 from xstilts.errors import UserError, run_script, say
 from xstilts.fetched_models import fetch_model, folder_of, model_state
 from xstilts.fetching import estimate, fetch_all, megabytes, plan_of, quiet_unless_terminal
-from xstilts.hub_errors import patiently, reason_of
+from xstilts.hub_errors import WAITS, patiently, reason_of
 from xstilts.hub_rows import HUB
 from xstilts.licences_page import write_licences
 from xstilts.task import RetrievalTask, Task
@@ -212,7 +212,7 @@ def room_at(place):
 
 def fetch_models(names, folder):
     """Fetch the models that are not there; returns {id: why} of those that could not be had."""
-    problems = {}
+    problems, waits = {}, WAITS
     for number, name in enumerate(names, start=1):
         place, state = f"[model {number}/{len(names)}] {name}", model_state(name, folder)
         if state == "whole":
@@ -220,11 +220,13 @@ def fetch_models(names, folder):
             continue
         say(f"{place}: {'fetching' if state == 'absent' else f'{state}; it is fetched again'}")
         try:
-            record = patiently(lambda: fetch_model(name, folder, model_info, snapshot_download), name)  # noqa: B023
+            record = patiently(lambda: fetch_model(name, folder, model_info, snapshot_download), name, waits)  # noqa: B023
         except Exception as error:  # whatever libraries make of a hub: the rest goes on
-            problems[name] = reason_of(error)[1]
+            kind, problems[name] = reason_of(error)
+            waits = () if kind == "network" else WAITS
             say(f"{place}: could not be had: {problems[name]}")
         else:
+            waits = WAITS
             say(f"{place}: {megabytes(sum(size for size, _ in record['files'].values()))} MB")
     return problems
 

@@ -3,19 +3,21 @@
 import errno
 import os
 import random
+import re
 import shutil
 import socket
 import threading
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from conftest import save_tiny_encoder
-from datasets import Dataset, Features
+from datasets import Dataset, Features, Value
 from datasets.arrow_writer import ArrowWriter
 from datasets.exceptions import DatasetNotFoundError
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from huggingface_hub.hf_api import DatasetInfo, ModelInfo
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,6 +35,7 @@ from xstilts.errors import UserError
 from xstilts.fetched_models import model_files
 from xstilts.hub_rows import Piece
 from xstilts.json_files import read_json, write_json
+from xstilts.languages import load_training
 from xstilts.lineage import default_output_dir, lineage_of
 from xstilts.mining import load as load_mining
 from xstilts.raw_rows import MissingData
@@ -352,6 +355,14 @@ def test_a_changed_record_is_noticed(hub, tmp_path):
     assert prepare(tmp_path, XNLI) == 0
 
 
+def test_damage_to_other_rows_than_those_asked_for_is_no_reason_to_stop(hub, tmp_path):
+    prepare(tmp_path, XNLI)
+    record = Piece("facebook/xnli", "de", "test", None).path(tmp_path).with_suffix(".json")
+    record.write_text("{", encoding="utf-8")
+    assert prepare(tmp_path, "--tasks mnli") == 0
+    assert "facebook/xnli" in (tmp_path / "LICENCES.md").read_text("utf-8")
+
+
 def test_another_revision_is_not_taken_for_the_declared_one(hub, tmp_path):
     prepare(tmp_path, XNLI)
     path = Piece("facebook/xnli", "de", "test", None).path(tmp_path).with_suffix(".json")
@@ -410,6 +421,7 @@ def answered(code, kind=HfHubHTTPError):
         (answered(429), "the hub could not be reached", 4),
         (ConnectionError("no route\nto host"), "the hub could not be reached (no route)", 4),
         (DatasetNotFoundError("doesn't exist"), "it is not on the hub (any more)", 1),
+        (LocalEntryNotFoundError("check your connection"), "the hub could not be reached (check your connection)", 4),
         (ValueError("Couldn't find cache for facebook/xnli for config 'de'"), "the hub could not be reached", 4),
         (OfflineModeIsEnabled("offline"), "HF_HUB_OFFLINE is set, so the hub is not asked", 1),
         (TypeError("odd"), "TypeError: odd", 1),
@@ -437,8 +449,17 @@ def test_a_hub_out_of_reach_is_not_waited_for_again_and_again(hub, tmp_path):
     assert [hub.asked.count(asked) for asked in dict.fromkeys(hub.asked)] == [4, *[1] * (len({*hub.asked}) - 1)]
 
 
-def test_a_full_disk_ends_it_and_the_next_call_goes_on(hub, tmp_path):
-    hub.errors["facebook/xnli", "de", "test"] = OSError(errno.ENOSPC, "No space left on device")
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        OSError("Not enough disk space. Needed: 3 GB (download: 1 GB, generated: 2 GB)"),
+    ],
+    ids=str,
+)
+def test_a_full_disk_ends_it_and_the_next_call_goes_on(error, hub, tmp_path):
+    hub.errors["facebook/xnli", "de", "test"] = error
     with pytest.raises(UserError, match=r"facebook/xnli/de \(test\): the disk is full; make room"):
         prepare(tmp_path, XNLI)
     hub.errors.clear()
@@ -508,18 +529,54 @@ def test_the_table_and_its_state_on_disk(hub, tmp_path, capsys):
     assert prepare(tmp_path, "--check") == 1
 
 
-def test_a_task_of_ones_own_that_is_on_the_hub_only(hub, tmp_path, monkeypatch, capsys):
-    """Copied from another, with no file declared."""
+def on_the_hub_only(monkeypatch):
+    """A task of one's own without official files."""
     own = load_task("mnli")
     own = replace(own, name="own", source=replace(own.source, hub="me/own", config=None, files={}), sizes={})
-    hub.rows["me/own", None, "train"] = xnli_rows("mnli", 9, 3)
     monkeypatch.setattr(prepare_data, "load_task", lambda name, kind=None: own)
+    return own
+
+
+def test_a_task_of_ones_own_that_is_on_the_hub_only(hub, tmp_path, monkeypatch, capsys):
+    """Copied from another, with no file declared."""
+    own = on_the_hub_only(monkeypatch)
+    hub.rows["me/own", None, "train"] = xnli_rows("mnli", 9, 3)
     assert prepare(tmp_path, "--tasks own") == 1
     assert "own validation [en]: the hub's dataset has no such configuration or split" in capsys.readouterr().out
     assert len(load_rows(own.source, "train", "en", str(tmp_path))[0]) == 9
     with pytest.raises(MissingData, match=r"no file is declared \(validation rows in 'en'\), nor the hub's rows in"):
         load_rows(own.source, "validation", "en", str(tmp_path))
     assert languages_in(own.source, "train", str(tmp_path)) == ["en"]
+
+
+@pytest.mark.parametrize("has_folder", [False, True])
+def test_another_language_of_a_task_that_is_on_the_hub_only(has_folder, hub, tmp_path, monkeypatch):
+    """No place can be named for translated rows, so none is."""
+    own = on_the_hub_only(monkeypatch)
+    data_dir = str(tmp_path) if has_folder else None
+    with pytest.raises(UserError, match=r"own has no training rows in 'de'; it has [a-z]*$"):
+        load_training(own, "de", data_dir)
+
+
+def test_columns_that_nobody_reads_may_hold_anything(hub, tmp_path, monkeypatch):
+    own, rows = on_the_hub_only(monkeypatch), xnli_rows("mnli", 9, 3)
+    rows = rows.add_column("when", [datetime(2020, 1, 1)] * 9).add_column("what", [b"x"] * 9)
+    hub.rows["me/own", None, "train"] = hub.rows["me/own", None, "validation_matched"] = rows
+    assert prepare(tmp_path, "--tasks own") == 0
+    kept, there = (load_raw(own.source, "train", "en", place).rows for place in (str(tmp_path), None))
+    assert list(kept) == list(there)
+
+
+def test_labels_as_large_strings_are_text(hub, tmp_path, monkeypatch):
+    """As other libraries than `datasets` write parquet."""
+    own, large = on_the_hub_only(monkeypatch), Value("large_string")
+    rows = [{"premise": "a", "hypothesis": "b", "label": label, "idx": 0} for label in ("neutral", "entailment")]
+    found = Dataset.from_list(rows, features=Features({**own.source.features, "premise": large, "label": large}))
+    hub.rows["me/own", None, "train"] = hub.rows["me/own", None, "validation_matched"] = found
+    assert prepare(tmp_path, "--tasks own") == 0
+    kept, there = (load_raw(own.source, "train", "en", place).rows for place in (str(tmp_path), None))
+    assert kept["label"] == there["label"] == [1, 0]
+    assert kept.features == there.features
 
 
 # ---- what tasks need ------------------------------------------------------------------------------------------------
@@ -600,6 +657,16 @@ def test_every_task_without_rows_on_the_hub_has_its_instructions():
             assert how
 
 
+def test_instructions_are_those_of_the_split(hub, tmp_path, capsys):
+    """LAReQA's training rows are SQuAD's, and XNLI's translated ones are another archive."""
+    hub.errors = dict.fromkeys(("facebook/xnli", "rajpurkar/squad"), DatasetNotFoundError("gone"))
+    assert prepare(tmp_path, "--tasks lareqa xnli --languages de") == 1
+    shown = capsys.readouterr().out
+    assert re.search(r"lareqa train \[en\]: it is not .*\n.*SQuAD-explorer.*goes to DIR/squad/train-v1.1.json", shown)
+    assert re.search(r"lareqa test \[en de\]: the hub's .*\n.*xquad-r of the repository; goes to DIR/lareqa/", shown)
+    assert re.search(r"xnli train \[de\]: .*\n.*XNLI-MT-1.0.zip.*goes to DIR/xnli/XNLI-MT-1.0/", shown)
+
+
 # ---- models ---------------------------------------------------------------------------------------------------------
 
 
@@ -635,6 +702,20 @@ def test_models_lie_beside_the_data(hub, published, tmp_path, capsys, no_network
     assert "there already" in capsys.readouterr().out
 
 
+def test_a_file_of_a_model_that_is_too_short_is_not_kept(hub, published, tmp_path, monkeypatch):
+    """The hub's library does not look at a file again that it has noted down as whole."""
+    path, whole = tmp_path / "data" / "_models" / "Some" / "tiny-encoder", hub.snapshot_download
+
+    def too_short(*place, **options):
+        whole(*place, **options)
+        (path / "model.safetensors").write_bytes(b"short")
+
+    monkeypatch.setattr(prepare_data, "snapshot_download", too_short)
+    assert prepare(tmp_path / "data", "--models Some/tiny-encoder") == 1
+    monkeypatch.setattr(prepare_data, "snapshot_download", whole)
+    assert prepare(tmp_path / "data", "--models Some/tiny-encoder") == 0
+
+
 def test_a_damaged_model_is_named_and_fetched_again(hub, published, tmp_path, capsys):
     prepare(tmp_path / "data", "--models Some/tiny-encoder")
     path = tmp_path / "data" / "_models" / "Some" / "tiny-encoder"
@@ -647,6 +728,24 @@ def test_a_damaged_model_is_named_and_fetched_again(hub, published, tmp_path, ca
     assert (path / "config.json").read_bytes() == (published / "config.json").read_bytes()
 
 
+def test_an_interrupted_model_goes_on_where_it_was(hub, published, tmp_path, monkeypatch, capsys):
+    """What the hub's library has of a large file stays; it returns without an error where a folder is not empty."""
+    path, whole = tmp_path / "data" / "_models" / "Some" / "tiny-encoder", hub.snapshot_download
+
+    def broken_off(name, revision, local_dir, allow_patterns):
+        left = Path(local_dir, ".cache", "huggingface", "download", "x.incomplete")
+        left.parent.mkdir(parents=True)
+        left.write_bytes(b"half")
+
+    monkeypatch.setattr(prepare_data, "snapshot_download", broken_off)
+    assert prepare(tmp_path / "data", "--models Some/tiny-encoder") == 1
+    assert "did not arrive whole" in capsys.readouterr().out
+    assert list(path.rglob("*.incomplete"))
+    monkeypatch.setattr(prepare_data, "snapshot_download", whole)
+    assert prepare(tmp_path / "data", "--models Some/tiny-encoder") == 0
+    assert not (path / ".cache").exists()
+
+
 def test_a_model_that_cannot_be_had(hub, tmp_path, capsys):
     hub.errors["Meta/closed"] = answered(403, GatedRepoError)
     assert prepare(tmp_path / "data", "--models Meta/closed") == 1
@@ -654,6 +753,12 @@ def test_a_model_that_cannot_be_had(hub, tmp_path, capsys):
     capsys.readouterr()
     assert prepare(tmp_path / "data", "--check") == 1
     assert "model Meta/closed: access is given on request" in capsys.readouterr().out
+
+
+def test_models_do_not_wait_for_a_hub_out_of_reach_again_and_again(hub, tmp_path, capsys):
+    hub.errors = dict.fromkeys(("some/one", "some/other"), ConnectionError("no route"))
+    assert prepare(tmp_path, "--models some/one some/other") == 1
+    assert capsys.readouterr().out.count("no route; again in") == 3
 
 
 def test_the_files_of_a_model_that_are_read():
@@ -685,6 +790,15 @@ def test_the_licences_page(hub, published, tmp_path):
     assert "williams-etal-2018" in page or "williams2018" in page.lower()
     assert f"| [Some/tiny-encoder](https://huggingface.co/Some/tiny-encoder) | mit | {MODEL_SHA[:12]} |" in page
     assert page.count("phang-etal-2020-english") == 1
+
+
+@pytest.mark.parametrize("tables", ["text", [None], {"splits": {"train": {"num_bytes": 1}}}], ids=str)
+def test_a_card_that_nobody_can_read_has_no_sizes(tables, hub, tmp_path, monkeypatch, capsys):
+    """Rows do not depend on what somebody wrote by hand."""
+    info = DatasetInfo(id="nyu-mll/glue", sha=SHA, cardData={"dataset_info": tables})
+    monkeypatch.setattr(hub, "dataset_info", lambda name, revision=None: info)
+    assert prepare(tmp_path, "--tasks mnli") == 0
+    assert "2 of 2 pieces are to be fetched, 0 are there\n" in capsys.readouterr().out
 
 
 def test_a_small_disk_is_said_beforehand(hub, tmp_path, monkeypatch, capsys):

@@ -11,9 +11,10 @@ ENTRY = {"why": IfThere(str), "url": str, "how": IfThere(str)}
 NOT_THERE = ("by hand", "unknown")  # kinds of hub_errors.REASONS that an entry's `why` explains
 
 
-def advice(task, kind):
+def advice(task, kind, split=None):
     """(why a task's rows are not on the hub, None where `kind` says it; the page where they are; what to do there, or None)."""
-    entry = _entries().get(task, {})
+    entries = _entries()
+    entry = entries.get(f"{task} {split}", entries.get(task, {}))
     facts = dataset_facts(task) or {"url": "the publisher's page"}
     why = entry.get("why") if kind in NOT_THERE else None
     return why, entry.get("url", facts["url"]), entry.get("how")

@@ -121,7 +121,7 @@ def is_missing(state):
 def table(states, models, advice):
     """Lines for the screen: what is there, by task and split; what is not, and why; models.
 
-    advice   (task, kind) -> (why it is not on the hub or None, address, what to do there)
+    advice   (task, kind, split) -> (why it is not on the hub or None, address, what to do there)
     """
     had = [state for state in states if "rows" in state]
     lacks = [state for state in states if is_missing(state)]
@@ -175,7 +175,7 @@ def _lacking(states, advice):
     states = sorted(states, key=_group)
     for (label, split, _), found in groupby(states, _group):
         group = [*found]
-        why, address, how = advice(group[0]["task"], group[0]["kind"])
+        why, address, how = advice(group[0]["task"], group[0]["kind"], split)
         languages = " ".join(state["language"] for state in group)
         lines.append(f"  {label} {split} [{languages}]: {why or group[0]['reason']}")
         if places := [f"DIR/{place}" for place in dict.fromkeys(state["place"] for state in group) if place]:

@@ -273,7 +273,8 @@ def fingerprint(rows):
     return _short(digest)
 
 
-_json = json.JSONEncoder(sort_keys=True, ensure_ascii=False).encode
+# Columns of the hub that no task reads may hold times or bytes; they count as Python writes them.
+_json = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=str).encode
 
 
 def _bytes(row):

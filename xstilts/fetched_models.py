@@ -84,13 +84,14 @@ def fetch_model(name, data_dir, about, download):
     chosen = model_files(files)
     _remove_damaged(folder)
     download(name, revision=info.sha, local_dir=folder, allow_patterns=chosen)
-    shutil.rmtree(folder / ".cache", ignore_errors=True)  # what tells the library where an interruption was
     for each in chosen:
         size = os.path.getsize(folder / each) if (folder / each).is_file() else None
         if size is None or files[each] not in (None, size):
+            (folder / each).unlink(missing_ok=True)  # the library would take it for whole
             raise UserError(
                 f"{folder / each} did not arrive whole ({size} of {files[each]} bytes); give the same command again"
             )
+    shutil.rmtree(folder / ".cache", ignore_errors=True)  # what told the library where an interruption was
     record = {"id": name, "revision": info.sha, "licence": _licence(info), "files": contents(folder, chosen)}
     write_json(folder / ABOUT, record)
     return record

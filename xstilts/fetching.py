@@ -1,5 +1,6 @@
 """Fetching the hub's rows into a folder: one piece after another, each there whole or not at all, and what could not be had."""
 
+import contextlib
 import os
 import sys
 import time
@@ -151,9 +152,11 @@ def facts_of(name, revision):
     info = HfApi().dataset_info(name, revision=revision)
     tables = (info.card_data.to_dict() if info.card_data else {}).get("dataset_info") or []
     sizes = {}
-    for table in [tables] if isinstance(tables, dict) else tables:
-        for split in table.get("splits") or ():
-            sizes[table.get("config_name", "default"), split.get("name")] = split.get("num_bytes") or 0
+    # People write cards by hand, and sizes are for the estimate alone.
+    with contextlib.suppress(AttributeError, TypeError):
+        for table in [tables] if isinstance(tables, dict) else tables:
+            for split in table.get("splits") or ():
+                sizes[table.get("config_name", "default"), split.get("name")] = split.get("num_bytes") or 0
     return {"sha": info.sha, "bytes": sizes}
 
 

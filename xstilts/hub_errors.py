@@ -9,6 +9,7 @@ from xstilts.secrecy import masked
 
 LONGEST = 120  # characters of what a library says
 WAITS = (2, 8, 30)  # seconds before it is tried again
+FULL = (errno.ENOSPC, errno.EDQUOT)  # the disk, or a user's share of it
 BUSY = (429, 500, 502, 503, 504)  # what a server answers with that may have time later
 TRANSPORT = {"TransportError", "ConnectionError", "TimeoutError", "OfflineModeIsEnabled"}  # of any library's classes
 
@@ -42,7 +43,11 @@ def kind_of(error):
         not codes.isdisjoint(BUSY) or "Couldn't find cache for" in text
     ):  # where `datasets` looks if the hub does not answer
         return "network"
-    if names & {"RepositoryNotFoundError", "RevisionNotFoundError", "DatasetNotFoundError", "EntryNotFoundError"}:
+    if names & {"RepositoryNotFoundError", "RevisionNotFoundError", "DatasetNotFoundError"}:
+        return "gone"
+    if "LocalEntryNotFoundError" in names:  # the cache lacks a file, and the hub does not answer
+        return "network"
+    if "EntryNotFoundError" in names:
         return "gone"
     return "network" if names & TRANSPORT else "error"
 
@@ -66,7 +71,7 @@ def patiently(call, what, waits=WAITS):
         try:
             return call()
         except Exception as error:
-            if any(getattr(one, "errno", None) == errno.ENOSPC for one in _chain(error)):
+            if _is_full(error):
                 raise UserError(
                     f"{what}: the disk is full; make room (HF_HOME says where the hub's own cache lies), and give the same "
                     "command again: it goes on"
@@ -75,6 +80,12 @@ def patiently(call, what, waits=WAITS):
                 raise
             say(f"{what}: {first_line(error)}; again in {wait} s")
             time.sleep(wait)
+
+
+def _is_full(error):
+    """Whether there is no room for what is fetched; `datasets` looks beforehand, and says so without a number."""
+    errors = _chain(error)
+    return any(getattr(one, "errno", None) in FULL or "Not enough disk space" in str(one) for one in errors)
 
 
 def _chain(error):

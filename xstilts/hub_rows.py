@@ -80,10 +80,9 @@ def hub_rows(source, split, language):
     where the rows are not what is declared."""
     piece = piece_of(source, split, language)
     if piece is None:
-        raise MissingData(
-            f"the hub has {source.hub} in English only; translated rows go to DIR/{patterns(source, split, language)[0]} and "
-            "are found with --data_dir DIR"
-        )
+        place = next(iter(patterns(source, split, language)), None)  # none for rows that are on the hub only
+        way = f"; translated rows go to DIR/{place} and are found with --data_dir DIR" if place else ""
+        raise MissingData(f"the hub has {source.hub} in English only{way}")
     try:
         rows = fetch(piece)
     except (ConnectionError, OSError) as error:
@@ -233,7 +232,7 @@ def _numbered(column, found, declared, piece):
     names, there = _single(declared), _single(found)
     if names == there or not isinstance(names, list):
         return found
-    if there == "string":
+    if there in ("string", "large_string"):
         return declared
     raise UserError(
         f"{piece} numbers the labels of '{column}' as {there}, not as {names}; pin an older revision in the task's file"

@@ -41,10 +41,10 @@ def load_training(task, languages=ENGLISH, data_dir=None, max_samples=None):
             if languages != "all":
                 known = ", ".join(training_languages(task, data_dir))
                 sources = [part.source for part in teachers(task, language)[-1].parts or teachers(task, language)[-1:]]
-                places = " and ".join(f"DIR/{patterns(source, 'train', language)[0]}" for source in sources)
+                places = [f"DIR/{place}" for source in sources for place in patterns(source, "train", language)[:1]]
+                others = f". Others go to {' and '.join(places)} below --data_dir DIR" if places else ""
                 raise UserError(
-                    f"--languages: {task.name} has no training rows in '{language}'; it has {known}. Others go to {places} "
-                    "below --data_dir DIR"
+                    f"--languages: {task.name} has no training rows in '{language}'; it has {known}{others}"
                 ) from error
             say(f"{task.name}: no training rows in '{language}' ({error})")
     if not found:

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from xstilts.citations import dataset_facts
+from xstilts.errors import UserError
 from xstilts.hub_rows import Piece, kept_record
 
 UNKNOWN = "unknown: ask the publisher"
@@ -47,9 +48,12 @@ def _place(state, data_dir):
     if state["piece"] is None:
         return f"`{state['files'][0].split(os.sep)[0]}/`"
     piece = Piece(*state["piece"])
-    if not piece.is_kept(data_dir):  # somebody removed it since
+    try:
+        record = kept_record(piece, data_dir) if piece.is_kept(data_dir) else None
+    except UserError:  # rows of another call's tasks that were damaged since; the page does not depend on them
+        record = None
+    if record is None:
         return piece.id
-    record = kept_record(piece, data_dir)
     return f"{record['id']} at {(record['revision'] or 'an unknown commit')[:12]}"
 
 
