@@ -38,10 +38,11 @@ from xstilts.data_folder import (
 )
 from xstilts.errors import UserError, run_script, say
 from xstilts.fetched_models import fetch_model, folder_of, model_state
-from xstilts.fetching import estimate, fetch_all, megabytes, plan_of, quiet_unless_terminal
+from xstilts.fetching import estimate, fetch_all, megabytes, plan_of
 from xstilts.hub_errors import WAITS, patiently, reason_of
 from xstilts.hub_rows import HUB
 from xstilts.licences_page import write_licences
+from xstilts.progress import calm_libraries
 from xstilts.task import RetrievalTask, Task
 from xstilts.wanted_rows import languages_of_tasks, wanted_rows
 from xstilts.xtreme import BENCHMARKS, tasks_of
@@ -167,7 +168,7 @@ def checked(wanted, models, folder):
 def fetched(wanted, models, folder):
     """The same after what is not there was fetched."""
     plan = plan_of(wanted, folder)
-    quiet_unless_terminal()
+    calm_libraries()
     say_size(plan, folder)
     problems, why = fetch_all(plan, folder), fetch_models(models, folder)
     records = [model_record(name, folder, model_state(name, folder), why.get(name)) for name in models]
@@ -197,17 +198,28 @@ def say_size(plan, folder):
     of_unknown = f", and {unknown} of a size that the hub does not say" if unknown and known else ""
     size = f": {megabytes(known)} MB{of_unknown}" if known else ""
     say(f"{len(absent)} of {len(plan.pieces)} pieces are to be fetched, {there} are there{size}")
-    cache = datasets.config.HF_DATASETS_CACHE
-    for place, need in ((folder, known), (cache, 2 * known)):
+    needs, cache = {disk_of(folder): [folder, known]}, datasets.config.HF_DATASETS_CACHE
+    needs.setdefault(disk_of(cache), [cache, 0])[1] += 2 * known  # what is downloaded, and what the library makes of it
+    for place, need in needs.values():
         free = room_at(place)
         if need > free:
-            say(f"warning: {place} has {megabytes(free)} MB left, about {megabytes(need)} MB are needed there")
+            say(f"warning: {place} has {megabytes(free)} MB left, about {megabytes(need)} MB are needed on that disk")
+
+
+def disk_of(place):
+    """What tells one disk from another."""
+    return existing(place).stat().st_dev
 
 
 def room_at(place):
     """Bytes that are free on the disk of a folder, which need not be there yet."""
+    return shutil.disk_usage(existing(place)).free
+
+
+def existing(place):
+    """A folder, or the nearest one above it that is there."""
     path = Path(place).resolve()
-    return shutil.disk_usage(next(each for each in (path, *path.parents) if each.exists())).free
+    return next(each for each in (path, *path.parents) if each.exists())
 
 
 def fetch_models(names, folder):

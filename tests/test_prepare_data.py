@@ -801,12 +801,15 @@ def test_a_card_that_nobody_can_read_has_no_sizes(tables, hub, tmp_path, monkeyp
     assert "2 of 2 pieces are to be fetched, 0 are there\n" in capsys.readouterr().out
 
 
-def test_a_small_disk_is_said_beforehand(hub, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(("one", "needed"), [(True, "24.0"), (False, "8.0")])
+def test_a_small_disk_is_said_beforehand(one, needed, hub, tmp_path, monkeypatch, capsys):
+    """The folder and the library's cache may lie on one disk."""
     monkeypatch.setattr(prepare_data, "room_at", lambda place: 1_000)
+    monkeypatch.setattr(prepare_data, "disk_of", lambda place: one or place)
     prepare(tmp_path, XNLI)
     shown = capsys.readouterr().out
     assert "10 of 10 pieces are to be fetched, 0 are there: 8.0 MB, and 2 of a size that the hub does not say" in shown
-    assert f"warning: {tmp_path} has 0.0 MB left, about 8.0 MB are needed there" in shown
+    assert f"warning: {tmp_path} has 0.0 MB left, about {needed} MB are needed on that disk" in shown
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(

@@ -16,6 +16,7 @@ from xstilts.arrow_files import BATCH, batches_of, passing, rows_of, write
 from xstilts.errors import UserError, say
 from xstilts.feature_cache import kept_features
 from xstilts.offsets import MISPLACED, RENUMBERED, check_misplaced, in_place
+from xstilts.progress import Progress
 from xstilts.readers import Dropped
 from xstilts.sources import load_raw
 
@@ -141,7 +142,7 @@ def _examples(task, split, language, raw, published, wanted):
 def _converted(task, split, raw, where, irregular, counts):
     """The examples of raw rows, one after another; counts rows that are `seen`, and by reason what is irregular in them."""
     training, ids = split == "train" or bool(task.held_out_by and split == "validation"), Counter()
-    for row in rows_of(raw.rows):
+    for row in watched_rows(raw.rows, f"reading {task.name} {split}"):
         counts["seen"] += 1
         example, wrong = _example(task, row, counts["seen"], split, raw.files)
         irregular[wrong] += 1
@@ -152,6 +153,15 @@ def _converted(task, split, raw, where, irregular, counts):
             example, renumbered = _with_own_id(example, ids, training, where)
             counts[RENUMBERED] += renumbered
         yield example
+
+
+def watched_rows(rows, what):
+    """The rows of a dataset, with a `Progress`."""
+    with Progress(len(rows), what) as progress:
+        for number, row in enumerate(rows_of(rows), start=1):
+            yield row
+            if number % BATCH == 0:
+                progress.update(BATCH)
 
 
 def _with_own_id(example, ids, training, where):

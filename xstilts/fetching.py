@@ -2,15 +2,12 @@
 
 import contextlib
 import os
-import sys
 import time
 from dataclasses import dataclass, field
 from functools import cache
 
-import datasets
 from datasets import ClassLabel
 from huggingface_hub import HfApi
-from huggingface_hub.utils import disable_progress_bars
 
 from xstilts.arrow_files import rows_of
 from xstilts.errors import UserError, say
@@ -19,6 +16,7 @@ from xstilts.hub_errors import WAITS, kind_of, patiently, reason_of
 from xstilts.hub_rows import commit_of, damage_of, declared_columns, fetch, kept_record, piece_of, record_path
 from xstilts.json_files import write_json
 from xstilts.official_files import files_there
+from xstilts.progress import duration
 from xstilts.sealed import file_digest, flush, writing
 
 
@@ -91,7 +89,7 @@ def fetch_all(plan, data_dir):
             plan.states[piece], gone = "whole", time.monotonic() - began
             left = gone / fetched * (len(plan.absent))
             about = f"{record['rows']:,} rows, {megabytes(record['bytes'])} MB"
-            say(f"{place}: {about}; {_clock(gone)} gone, about {_clock(left)} left")
+            say(f"{place}: {about}; {duration(gone)} gone, about {duration(left)} left")
             continue
         say(f"{place}: could not be had: {problems[piece][1]}")
     return problems
@@ -176,18 +174,6 @@ def estimate(plan):
                 plan.sizes[piece] = sum(parts)
 
 
-def quiet_unless_terminal():
-    """No bars of other libraries where nobody watches them."""
-    if not sys.stdout.isatty():
-        datasets.disable_progress_bars()
-        disable_progress_bars()
-
-
 def megabytes(count):
     """Bytes as the tables show them."""
     return f"{count / 1e6:,.1f}"
-
-
-def _clock(seconds):
-    minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}" if minutes >= 60 else f"{minutes}:{seconds:02}"

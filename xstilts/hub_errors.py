@@ -21,7 +21,6 @@ REASONS = {
     "script": "its publisher has a loading script only, which `datasets` no longer runs",
     "offline": "HF_HUB_OFFLINE is set, so the hub is not asked",
     "network": "the hub could not be reached",
-    "no labels": "its labels are hidden",
 }
 
 
