@@ -21,9 +21,9 @@ import run_intermediate
 import run_retrieval
 import run_target
 import run_zeroshot_eval
-from xstilts import progress
+from xstilts import dry_run, progress
 from xstilts.arguments import REFUSED
-from xstilts.dry_run import Kept
+from xstilts.dry_run import Kept, _times
 from xstilts.errors import UserError
 
 SCRIPTS = (run_intermediate, run_target, run_zeroshot_eval, run_retrieval)
@@ -172,10 +172,59 @@ def test_what_is_kept_for_the_way_back_is_counted_once_and_without_weights():
     layer = torch.nn.Linear(8, 4)
     kept = Kept(layer)
     with kept.watching(enabled=True):
-        kept.restart()
         hidden = layer(torch.ones(16, 8))  # keeps its input: 16 x 8 floats
         torch.tanh(hidden).sum().backward()  # keeps its output: 16 x 4
     assert kept.most == 4 * 16 * (8 + 4)
+
+
+def test_what_the_way_back_has_let_go_of_no_longer_counts():
+    layer = torch.nn.Linear(8, 4)
+    kept = Kept(layer)
+    with kept.watching(enabled=True):
+        for rows in (16, 2, 8):  # micro-batches of a step, one after another
+            torch.tanh(layer(torch.ones(rows, 8))).sum().backward()
+    assert kept.most == 4 * 16 * (8 + 4)
+    assert kept.now == 0
+
+
+def test_micro_batches_of_a_step_take_less_memory(encoder, world, tmp_path, capsys):
+    kept = []
+    for more in ((), ("--max_tokens_per_batch", "100")):
+        run_target.main([*command("xnli", encoder, world, tmp_path / "out", *more), "--dry_run"])
+        kept.append(float(re.search(r"activations ([\d.]+) MB", capsys.readouterr().out)[1]))
+    assert kept[1] < kept[0] / 2
+
+
+@pytest.mark.parametrize(
+    ("strategy", "every", "times"),
+    [("no", None, 0), ("epoch", None, 3), ("steps", 500, 1), ("steps", 10, 3), ("steps", 7, 4), ("steps", 0.4, 3)],
+)
+def test_the_last_step_is_evaluated_and_saved_too(strategy, every, times):
+    assert _times(strategy, every, steps=25, epoch=10) == times
+
+
+def test_checkpoints_with_adapters_are_small(encoder, world, tmp_path, capsys):
+    run_target.main([*command("xnli", encoder, world, tmp_path / "out", "--peft", "lora"), "--dry_run"])
+    text = capsys.readouterr().out
+    weights, optimizer = (float(re.search(rf"{what} ([\d.]+) MB", text)[1]) for what in ("weights", "optimizer"))
+    most = re.search(r"up to ([\d.]+) MB, with (\d) checkpoints", text)
+    assert float(most[1]) == pytest.approx(weights + int(most[2]) * 1.5 * optimizer, abs=0.2)
+
+
+def test_all_processes_of_a_dry_run_do_what_the_first_one_does(encoder, world, tmp_path, capsys, monkeypatch):
+    decided = []
+    monkeypatch.setattr(dry_run, "by_main", lambda function: decided.append(function()) or len(decided) < 3)
+    run_target.main([*command("xnli", encoder, world, tmp_path / "out", "--max_train_samples", "400"), "--dry_run"])
+    assert "1 steps took" in capsys.readouterr().out  # and the first one, which does not count
+    assert decided == [True, True, True]
+
+
+def test_processes_of_a_dry_run_embed_into_the_same_files(encoder, world, tmp_path):
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    options = evaluation("tatoeba", encoder, world, tmp_path / "retrieval")
+    done = subprocess.run([*launch, ROOT / "run_retrieval.py", *options], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("texts   48 to embed") == 1
 
 
 # ---- progress -------------------------------------------------------------------------------------------------------
