@@ -14,6 +14,7 @@ import run_intermediate
 import run_retrieval
 import run_zeroshot_eval
 from xstilts import hub
+from xstilts.checkpoint import load_encoder
 from xstilts.errors import UserError
 from xstilts.hub import LEFT, OUTDATED, local_copy, push_command
 from xstilts.identity import NOT_IDENTITY
@@ -98,6 +99,15 @@ def test_pushes_during_the_training_end_with_the_finished_checkpoint(encoder, fe
     assert "training_args.bin" in options["delete_patterns"]
 
 
+def test_pushes_during_a_training_of_adapters_leave_the_merged_model_alone(encoder, few_rows, tmp_path, api):
+    train(encoder, few_rows, tmp_path / "run", "--push_to_hub", "--peft", "lora")
+    during, last = [call for call in api.calls if call[0] == "upload"]
+    assert "adapter_config.json" in during[2]
+    assert not [name for name in last[2] if name.startswith("adapter_")]
+    assert "adapter_*" in last[3]["delete_patterns"]
+    assert load_encoder(tmp_path / "run").config.num_hidden_layers == 2
+
+
 def test_optimizer_states_claims_and_logs_stay_here():
     paths = [
         "_running.json",
@@ -135,6 +145,7 @@ def test_whatever_the_way_to_the_hub_raises_is_one_line(tmp_path, api, error):
 def test_the_command_pushes_the_same_files():
     words = shlex.split(push_command("runs/my run", "me/it", True))
     assert words[:6] == ["hf", "upload", "me/it", "runs/my run", ".", "--private"]
+    assert shlex.split(push_command("run", "me/it", revision="v2"))[5:7] == ["--revision", "v2"]
     assert words[6:] == [word for pattern in LEFT for word in ("--exclude", pattern)]
 
 
