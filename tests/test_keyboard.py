@@ -66,6 +66,8 @@ def test_help_has_our_options_first_and_nothing_that_is_refused(script, capsys):
     assert len(found["of the Trainer, all others"]) > 50
     assert {option for options in found.values() for option in options}.isdisjoint(REFUSED)
     assert text.count("\n") < 350
+    assert "  --no_" not in text
+    assert re.search(r"--skip_memory_metrics .*?\(default: True\)", text, flags=re.DOTALL)
     assert script.__doc__.split("\n")[0] in text
 
 
