@@ -82,6 +82,7 @@ def _row(run, language, own):
     examples = f"{count:,}" if whole in (count, None) else f"{count:,} of {whole:,}"
     unknown = any(record.get("has_head") for record in run["lineage"])
     zero_shot = "yes" if language in run.get("zero_shot_languages", ()) else "unknown" if unknown else "no"
+    zero_shot = "" if language in run.get("in_no_average", ()) else zero_shot  # pairs of languages
     return [
         language, number(own.get(run.get("metric"))), between, examples, zero_shot, "unknown" if seen is None else seen
     ]  # fmt: skip
@@ -97,9 +98,9 @@ def _benchmark_languages(run):
 
 def _means(run):
     """The means over what is there, and the benchmarks' averages, over complete sets alone."""
-    averages, scores = run.get("averages") or {}, run.get("scores") or {}
+    averages, scores = run.get("averages") or {}, {*(run.get("scores") or {})} - {*run.get("in_no_average", ())}
     zero_shot = [code for code in run.get("zero_shot_languages", ()) if code in scores]
-    parts = [f"Mean of these {len(scores)} languages: {number(averages.get('all'))}"]
+    parts = [f"Mean of these {len(scores)} languages: {number(averages.get('all'))}"] if scores else []
     if zero_shot:
         parts.append(f"of the {len(zero_shot)} zero-shot ones: {number(averages.get('zero_shot'))}")
     parts += [f"{name}'s average: {_average(name, run)}" for name in BENCHMARKS if run["task"] in BENCHMARKS[name]]
