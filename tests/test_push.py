@@ -1,5 +1,6 @@
 """What leaves the machine and comes back: finished checkpoints on the hub, their lineage, and logs. The hub is a stub."""
 
+import os
 import shlex
 import shutil
 import sys
@@ -9,11 +10,13 @@ from types import SimpleNamespace
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
 from huggingface_hub.utils import filter_repo_objects, validate_repo_id
+from transformers import TrainingArguments
 
 import run_intermediate
 import run_retrieval
 import run_zeroshot_eval
 from xstilts import hub
+from xstilts.arguments import parse
 from xstilts.checkpoint import load_encoder
 from xstilts.errors import UserError
 from xstilts.hub import LEFT, OUTDATED, local_copy, push_command
@@ -207,6 +210,19 @@ def test_a_shared_checkpoint_keeps_its_lineage(repository, few_rows, tmp_path, c
     assert run["command"][run["command"].index("--model_name_or_path") + 1] == "me/model"
     assert f"me/model: its run.json says how it was trained; it lies in {repository.place}" in capsys.readouterr().out
     assert repository.asked == [("me/model", "run.json")], "asked once"
+
+
+@pytest.mark.parametrize("given", ["--model-name-or-path me/model", "--config {config}", "--model_name_or_path me/model"])
+def test_a_shared_checkpoint_is_found_however_it_is_named_and_with_the_token(repository, tmp_path, monkeypatch, given):
+    (tmp_path / "own.yaml").write_text("defaults: {model_name_or_path: me/model}\n", "utf-8")
+    monkeypatch.setenv("HF_TOKEN", "")
+    download, tokens = hub.hf_hub_download, []
+    monkeypatch.setattr(hub, "hf_hub_download", lambda *of: tokens.append(os.environ["HF_TOKEN"]) or download(*of))
+    line = f"--task tatoeba {given.format(config=tmp_path / 'own.yaml')} --hub_token secret --use_cpu"
+    args, training_args = parse((run_retrieval.RetrievalArguments, TrainingArguments), "retrieval", line.split())
+    assert args.model_name_or_path == str(repository.place)
+    assert training_args.seed == 7
+    assert tokens == ["secret"]
 
 
 def test_a_shared_checkpoint_that_was_changed_starts_nothing(repository, few_rows, tmp_path):
