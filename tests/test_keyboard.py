@@ -7,6 +7,7 @@ import re
 import sys
 import termios
 import time
+from contextlib import nullcontext
 from dataclasses import fields
 from types import SimpleNamespace
 
@@ -25,6 +26,7 @@ from xstilts import dry_run, progress
 from xstilts.arguments import REFUSED
 from xstilts.dry_run import Kept, _times
 from xstilts.errors import UserError
+from xstilts.resuming import fit
 
 SCRIPTS = (run_intermediate, run_target, run_zeroshot_eval, run_retrieval)
 SMALL = (
@@ -155,6 +157,7 @@ def test_a_dry_run_of_several_tasks(encoder, world, tmp_path, capsys):
     for name in ("mnli train", "squad train", "mnli validation", "squad validation"):
         assert number(text, f"\n{name}") > 0
     assert "MultitaskModel" in text
+    assert " of 16 to 32 inputs, " in text
     assert not (tmp_path / "out").exists()
 
 
@@ -223,12 +226,10 @@ def test_all_processes_of_a_dry_run_do_what_the_first_one_does(encoder, world, t
     assert decided == [True, True, True]
 
 
-def test_processes_of_a_dry_run_embed_into_the_same_files(encoder, world, tmp_path):
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    options = evaluation("tatoeba", encoder, world, tmp_path / "retrieval")
-    done = subprocess.run([*launch, ROOT / "run_retrieval.py", *options], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("texts   48 to embed") == 1
+def test_processes_of_a_dry_run_embed_into_the_same_files(encoder, world, tmp_path, server):
+    code, printed = server.run("run_retrieval", evaluation("tatoeba", encoder, world, tmp_path / "retrieval"), ranks=2)
+    assert code == 0, printed
+    assert "texts   48 to embed" in printed
 
 
 # ---- progress -------------------------------------------------------------------------------------------------------
@@ -299,6 +300,29 @@ def test_scores_of_the_selection_set_are_told(monkeypatch, capsys):
     logs = {"eval_accuracy": 81.25, "eval_loss": 0.25, "eval_runtime": 3.0, "epoch": 2}
     *_, line, _ = told(progress.TellProgress(), logs, 100, monkeypatch, capsys)
     assert line == "step 100 of 100: selection set, accuracy 81.25, loss 0.25"
+    logs = {"eval_mnli_loss": 0.25, "eval_average": 50.0}
+    *_, line, _ = told(progress.TellProgress(), logs, 100, monkeypatch, capsys, metric_for_best_model="average")
+    assert line == "step 100 of 100: selection set, average 50"
+
+
+@pytest.mark.parametrize("error", [None, UserError("x"), KeyboardInterrupt()])
+def test_no_bar_is_left_of_a_training_that_broke_off(error):
+    teller = progress.TellProgress()
+
+    def train(resume_from_checkpoint):
+        teller.bar = bar
+        if error:
+            raise error
+
+    bar, closed = SimpleNamespace(close=lambda: closed.append(True)), []
+    handler = SimpleNamespace(callbacks=[teller])
+    trainer = SimpleNamespace(
+        args=SimpleNamespace(output_dir="gone", world_size=1), train=train, callback_handler=handler
+    )
+    with pytest.raises(type(error)) if error else nullcontext():
+        fit(trainer)
+    assert closed == [True]
+    assert teller.bar is None
 
 
 def test_what_is_no_loss_is_not_told(monkeypatch, capsys):

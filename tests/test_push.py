@@ -212,7 +212,9 @@ def test_a_shared_checkpoint_keeps_its_lineage(repository, few_rows, tmp_path, c
     assert repository.asked == [("me/model", "run.json")], "asked once"
 
 
-@pytest.mark.parametrize("given", ["--model-name-or-path me/model", "--config {config}", "--model_name_or_path me/model"])
+@pytest.mark.parametrize(
+    "given", ["--model-name-or-path me/model", "--config {config}", "--model_name_or_path me/model"]
+)
 def test_a_shared_checkpoint_is_found_however_it_is_named_and_with_the_token(repository, tmp_path, monkeypatch, given):
     (tmp_path / "own.yaml").write_text("defaults: {model_name_or_path: me/model}\n", "utf-8")
     monkeypatch.setenv("HF_TOKEN", "")

@@ -26,7 +26,7 @@ from xstilts.identity import plain
 from xstilts.lineage import lineage_text
 from xstilts.micro_batches import input_lengths
 from xstilts.processes import by_main
-from xstilts.progress import duration
+from xstilts.progress import duration, inputs_of_step
 from xstilts.sharding import sharding_of
 
 SECONDS = 20  # for the steps that are tried
@@ -51,10 +51,7 @@ def plan_training(run, trainer, sets, argv=None):
     args, model = trainer.args, trainer.model
     _say_beginning(run, sets, argv)
     say(f"\nmodel ({type(model).__name__})\n{render(table(model))}")
-    loader, inputs = (
-        trainer.get_train_dataloader(),
-        args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
-    )
+    loader = trainer.get_train_dataloader()
     epoch = max(1, math.ceil(len(loader) / args.gradient_accumulation_steps))
     steps = args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * epoch)
     activations, seconds, tried = (None, None, 0) if sharding_of(args) else _try_steps(trainer, loader)
@@ -64,7 +61,7 @@ def plan_training(run, trainer, sets, argv=None):
     )
     if args.load_best_model_at_end:  # each may be the best so far, which is saved
         saves = max(saves, evaluations)
-    say(f"\nsteps   {steps:,} of {inputs} inputs, {epoch:,} an epoch")
+    say(f"\nsteps   {steps:,} of {inputs_of_step(args, loader)} inputs, {epoch:,} an epoch")
     say(f"memory  {_memory(model, activations, args)}")
     say(f"time    {_training_time(sets, seconds, tried, steps, epoch, evaluations, args)}")
     say(f"disk    {_training_disk(model, args, saves)}")
