@@ -252,6 +252,22 @@ def test_pairs_of_languages_count_in_no_mean_and_are_no_zero_shot_languages():
     assert _summary(only) == "accuracy of en-de, which count in no average"
 
 
+def test_of_mining_the_pairs_of_the_test_set_are_counted(tmp_path):
+    languages = XTREME["bucc2018"].languages
+    sizes = [("dev", 10), ("test", 100)]
+    data = [{"task": "bucc2018", "split": split, "language": code, "rows": rows, "published_rows": rows}
+            for code in languages for split, rows in sizes]  # fmt: skip
+    scores = {code: {"f1": 50.0} for code in languages}
+    run = evaluation(phase="retrieval", task="bucc2018", metric="f1", data=data, scores=scores)
+    assert "| de | 50.0 | – | 100 |" in blocks_of(run)
+    assert "xtreme's average: 50.0." in blocks_of(run)
+    del data[1]
+    assert "| de | 50.0 | – | unknown |" in blocks_of(run)
+    write_json(tmp_path / "config.json", {"architectures": ["XLMRobertaForSequenceClassification"]})
+    shown = front_matter(tmp_path, {**run, "phase": "target", "lineage_text": "x"}, [run])["eval_results"]
+    assert {result.task_type for result in shown if result.dataset_config} == {"sentence-similarity"}
+
+
 def test_what_was_selected_on_reported_rows_is_marked():
     run = evaluation()
     run["lineage"][-1]["selection"] = "oracle"
