@@ -151,6 +151,12 @@ def test_a_dry_run_says_what_is_there(target, encoder, world, capsys):
         run_target.main([*command("udpos", encoder, world, target, "--learning_rate", "1e-3"), "--dry_run"])
 
 
+def test_a_dry_run_finds_a_stage_that_is_never_reached(encoder, world, tmp_path):
+    options = command("xnli", encoder, world, tmp_path / "out", "--unfreeze_schedule", "0:0;6:none")
+    with pytest.raises(UserError, match="step 6 is never reached, training has 6 steps"):
+        run_target.main([*options, "--dry_run"])
+
+
 def test_a_dry_run_of_several_tasks(encoder, world, tmp_path, capsys):
     run_intermediate.main([*command("mnli+squad", encoder, world, tmp_path / "out"), "--dry_run", "--doc_stride", "4"])
     text = capsys.readouterr().out

@@ -18,6 +18,7 @@ from itertools import chain
 
 import torch
 from accelerate import PartialState
+from transformers import TrainerState
 
 from xstilts.errors import say
 from xstilts.evaluation import kept_outputs
@@ -28,6 +29,7 @@ from xstilts.micro_batches import input_lengths
 from xstilts.processes import by_main
 from xstilts.progress import duration, inputs_of_step
 from xstilts.sharding import sharding_of
+from xstilts.unfreezing import GradualUnfreezing
 
 SECONDS = 20  # for the steps that are tried
 STEPS = 10  # of them at most
@@ -54,6 +56,9 @@ def plan_training(run, trainer, sets, argv=None):
     loader = trainer.get_train_dataloader()
     epoch = max(1, math.ceil(len(loader) / args.gradient_accumulation_steps))
     steps = args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * epoch)
+    for callback in trainer.callback_handler.callbacks:
+        if isinstance(callback, GradualUnfreezing):  # whether all of its stages are reached
+            callback.on_train_begin(args, TrainerState(max_steps=steps), trainer.control)
     activations, seconds, tried = (None, None, 0) if sharding_of(args) else _try_steps(trainer, loader)
     evaluations, saves = (
         _times(strategy, every, steps, epoch)
