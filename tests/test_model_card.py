@@ -268,6 +268,11 @@ def test_of_mining_the_pairs_of_the_test_set_are_counted(tmp_path):
     assert {result.task_type for result in shown if result.dataset_config} == {"sentence-similarity"}
 
 
+def test_chance_is_called_what_it_is_for_every_type_of_task():
+    trained = {**evaluation(), "phase": "target", "dev_scores": {"accuracy": 50.0}, "chance": 33.3}
+    assert " The same answer for every example gives 33.3." in score_blocks(trained, [])[0]
+
+
 def test_what_was_selected_on_reported_rows_is_marked():
     run = evaluation()
     run["lineage"][-1]["selection"] = "oracle"

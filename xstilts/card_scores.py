@@ -46,7 +46,7 @@ def _of_selection(run):
     about = f"On the selection set, 0 to 100. Kept is {rule}; it is step {run.get('selected_step')} of {run.get('steps')}, seed "
     about += f"{run.get('seed')}."
     if run.get("chance") is not None:
-        about += f" The most frequent label alone gives {number(run['chance'])}."
+        about += f" The same answer for every example gives {number(run['chance'])}."
     return [about, table(["task", "score", "value"], rows)] if rows else []
 
 
