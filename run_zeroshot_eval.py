@@ -195,6 +195,7 @@ def summary(task, scores, lineage):
         "source_language": source,
         "gaps": gaps,
         "zero_shot_languages": zero_shot,
+        "in_no_average": sorted(scores.keys() - single.keys()),
         "warnings": departures(task, lineage),
     }
 

@@ -5,7 +5,9 @@ import dataclasses
 import importlib
 import itertools
 import json
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -227,3 +229,16 @@ def test_the_documented_fixture_is_one(place, tmp_path):
     test_tasks.test_the_official_file_gives_the_same_rows_as_the_hub(task, lines, tmp_path / "files")
     test_tasks.test_examples_have_the_columns_and_labels_that_are_declared(task, lines)
     test_tasks.test_a_perfect_prediction_scores_100(task, lines)
+
+
+@pytest.mark.parametrize(("code", "ends"), [(0, 0), (2, 2), (75, 75)])
+def test_a_job_ends_as_its_processes_do_and_is_put_back_after_75(tmp_path, code, ends):
+    text = (ROOT / "docs" / "clusters.md").read_text("utf-8")
+    job = re.search(r"```bash\n(#!/bin/bash\n#SBATCH.*?)```", text, flags=re.DOTALL)[1]
+    for name, line in (("srun", f"exit {code}"), ("scontrol", 'echo "$@"')):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{line}\n", "utf-8")
+        (tmp_path / name).chmod(0o755)
+    known = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_NODELIST": "a", "SLURM_JOB_ID": "7"}
+    done = subprocess.run(["bash", "-c", job], env=known, capture_output=True, text=True)
+    assert done.returncode == ends
+    assert done.stdout == ("requeue 7\n" if code == 75 else "")

@@ -7,6 +7,7 @@ import re
 import sys
 import termios
 import time
+from contextlib import nullcontext
 from dataclasses import fields
 from types import SimpleNamespace
 
@@ -21,10 +22,11 @@ import run_intermediate
 import run_retrieval
 import run_target
 import run_zeroshot_eval
-from xstilts import progress
+from xstilts import dry_run, progress
 from xstilts.arguments import REFUSED
-from xstilts.dry_run import Kept
+from xstilts.dry_run import Kept, _times
 from xstilts.errors import UserError
+from xstilts.resuming import fit
 
 SCRIPTS = (run_intermediate, run_target, run_zeroshot_eval, run_retrieval)
 SMALL = (
@@ -66,6 +68,8 @@ def test_help_has_our_options_first_and_nothing_that_is_refused(script, capsys):
     assert len(found["of the Trainer, all others"]) > 50
     assert {option for options in found.values() for option in options}.isdisjoint(REFUSED)
     assert text.count("\n") < 350
+    assert "  --no_" not in text
+    assert re.search(r"--skip_memory_metrics .*?\(default: True\)", text, flags=re.DOTALL)
     assert script.__doc__.split("\n")[0] in text
 
 
@@ -147,12 +151,19 @@ def test_a_dry_run_says_what_is_there(target, encoder, world, capsys):
         run_target.main([*command("udpos", encoder, world, target, "--learning_rate", "1e-3"), "--dry_run"])
 
 
+def test_a_dry_run_finds_a_stage_that_is_never_reached(encoder, world, tmp_path):
+    options = command("xnli", encoder, world, tmp_path / "out", "--unfreeze_schedule", "0:0;6:none")
+    with pytest.raises(UserError, match="step 6 is never reached, training has 6 steps"):
+        run_target.main([*options, "--dry_run"])
+
+
 def test_a_dry_run_of_several_tasks(encoder, world, tmp_path, capsys):
     run_intermediate.main([*command("mnli+squad", encoder, world, tmp_path / "out"), "--dry_run", "--doc_stride", "4"])
     text = capsys.readouterr().out
     for name in ("mnli train", "squad train", "mnli validation", "squad validation"):
         assert number(text, f"\n{name}") > 0
     assert "MultitaskModel" in text
+    assert " of 16 to 32 inputs, " in text
     assert not (tmp_path / "out").exists()
 
 
@@ -172,10 +183,59 @@ def test_what_is_kept_for_the_way_back_is_counted_once_and_without_weights():
     layer = torch.nn.Linear(8, 4)
     kept = Kept(layer)
     with kept.watching(enabled=True):
-        kept.restart()
         hidden = layer(torch.ones(16, 8))  # keeps its input: 16 x 8 floats
         torch.tanh(hidden).sum().backward()  # keeps its output: 16 x 4
     assert kept.most == 4 * 16 * (8 + 4)
+
+
+def test_what_the_way_back_has_let_go_of_no_longer_counts():
+    layer = torch.nn.Linear(8, 4)
+    kept = Kept(layer)
+    with kept.watching(enabled=True):
+        for rows in (16, 2, 8):  # micro-batches of a step, one after another
+            torch.tanh(layer(torch.ones(rows, 8))).sum().backward()
+    assert kept.most == 4 * 16 * (8 + 4)
+    assert kept.now == 0
+
+
+def test_micro_batches_of_a_step_take_less_memory(encoder, world, tmp_path, capsys):
+    kept = []
+    for more in ((), ("--max_tokens_per_batch", "100")):
+        run_target.main([*command("xnli", encoder, world, tmp_path / "out", *more), "--dry_run"])
+        kept.append(float(re.search(r"activations ([\d.]+) MB", capsys.readouterr().out)[1]))
+    assert kept[1] < kept[0] / 2
+
+
+@pytest.mark.parametrize(
+    ("strategy", "every", "times"),
+    [("no", None, 0), ("epoch", None, 3), ("steps", 500, 1), ("steps", 10, 3), ("steps", 7, 4), ("steps", 0.4, 3)],
+)
+def test_the_last_step_is_evaluated_and_saved_too(strategy, every, times):
+    assert _times(strategy, every, steps=25, epoch=10) == times
+
+
+@pytest.mark.parametrize(("adapters", "most"), [(False, 4 + 3 * (4 + 2)), (True, 4 + 3 * (1 + 2))])
+def test_checkpoints_with_adapters_are_small(adapters, most):
+    model = torch.nn.ParameterList([torch.zeros(750_000), torch.zeros(250_000)])  # 4 MB
+    model[0].requires_grad = False
+    if adapters:
+        model.merge_and_unload = None
+    args = SimpleNamespace(save_total_limit=2, load_best_model_at_end=True)
+    assert f"up to {most:.1f} MB, with 3 checkpoints" in dry_run._training_disk(model, args, 10)
+
+
+def test_all_processes_of_a_dry_run_do_what_the_first_one_does(encoder, world, tmp_path, capsys, monkeypatch):
+    decided = []
+    monkeypatch.setattr(dry_run, "by_main", lambda function: decided.append(function()) or len(decided) < 3)
+    run_target.main([*command("xnli", encoder, world, tmp_path / "out", "--max_train_samples", "400"), "--dry_run"])
+    assert "1 steps took" in capsys.readouterr().out  # and the first one, which does not count
+    assert decided == [True, True, True]
+
+
+def test_processes_of_a_dry_run_embed_into_the_same_files(encoder, world, tmp_path, server):
+    code, printed = server.run("run_retrieval", evaluation("tatoeba", encoder, world, tmp_path / "retrieval"), ranks=2)
+    assert code == 0, printed
+    assert "texts   48 to embed" in printed
 
 
 # ---- progress -------------------------------------------------------------------------------------------------------
@@ -246,6 +306,29 @@ def test_scores_of_the_selection_set_are_told(monkeypatch, capsys):
     logs = {"eval_accuracy": 81.25, "eval_loss": 0.25, "eval_runtime": 3.0, "epoch": 2}
     *_, line, _ = told(progress.TellProgress(), logs, 100, monkeypatch, capsys)
     assert line == "step 100 of 100: selection set, accuracy 81.25, loss 0.25"
+    logs = {"eval_mnli_loss": 0.25, "eval_average": 50.0}
+    *_, line, _ = told(progress.TellProgress(), logs, 100, monkeypatch, capsys, metric_for_best_model="average")
+    assert line == "step 100 of 100: selection set, average 50"
+
+
+@pytest.mark.parametrize("error", [None, UserError("x"), KeyboardInterrupt()])
+def test_no_bar_is_left_of_a_training_that_broke_off(error):
+    teller = progress.TellProgress()
+
+    def train(resume_from_checkpoint):
+        teller.bar = bar
+        if error:
+            raise error
+
+    bar, closed = SimpleNamespace(close=lambda: closed.append(True)), []
+    handler = SimpleNamespace(callbacks=[teller])
+    trainer = SimpleNamespace(
+        args=SimpleNamespace(output_dir="gone", world_size=1), train=train, callback_handler=handler
+    )
+    with pytest.raises(type(error)) if error else nullcontext():
+        fit(trainer)
+    assert closed == [True]
+    assert teller.bar is None
 
 
 def test_what_is_no_loss_is_not_told(monkeypatch, capsys):

@@ -20,6 +20,7 @@ from xstilts.errors import UserError
 from xstilts.json_files import read_json, write_json
 from xstilts.lineage import lineage_of
 from xstilts.model_card import CARD, base_on_hub, front_matter, is_changed, write_card, write_cards
+from xstilts.results import _summary
 from xstilts.xtreme import XTREME
 
 SMALL = (
@@ -238,6 +239,38 @@ def test_a_language_without_a_score_has_the_reason_and_an_unknown_past_no_zero_s
     run["lineage"][0]["has_head"], run["zero_shot_languages"] = True, []
     assert "| unknown | unknown |" in blocks_of(run)
     assert "| yes |" not in blocks_of(run)
+
+
+def test_pairs_of_languages_count_in_no_mean_and_are_no_zero_shot_languages():
+    run = evaluation(in_no_average=["en-de"])
+    run["scores"]["en-de"] = {"accuracy": 1.0, "examples": 5}
+    assert "Mean of these 15 languages: 77.0;" in blocks_of(run)
+    assert "| en-de | 1.0 | – | 5 | – | unknown |" in blocks_of(run)
+    averages = {"averages": {"all": 77.0}, "metric": "accuracy", "in_no_average": ["en-de"]}
+    assert _summary({**averages, "scores": run["scores"]}) == "accuracy 77.0, mean of 15 languages"
+    only = {**averages, "averages": {"all": None}, "scores": {"en-de": {}}}
+    assert _summary(only) == "accuracy of en-de, which count in no average"
+
+
+def test_of_mining_the_pairs_of_the_test_set_are_counted(tmp_path):
+    languages = XTREME["bucc2018"].languages
+    sizes = [("dev", 10), ("test", 100)]
+    data = [{"task": "bucc2018", "split": split, "language": code, "rows": rows, "published_rows": rows}
+            for code in languages for split, rows in sizes]  # fmt: skip
+    scores = {code: {"f1": 50.0} for code in languages}
+    run = evaluation(phase="retrieval", task="bucc2018", metric="f1", data=data, scores=scores)
+    assert "| de | 50.0 | – | 100 |" in blocks_of(run)
+    assert "xtreme's average: 50.0." in blocks_of(run)
+    del data[1]
+    assert "| de | 50.0 | – | unknown |" in blocks_of(run)
+    write_json(tmp_path / "config.json", {"architectures": ["XLMRobertaForSequenceClassification"]})
+    shown = front_matter(tmp_path, {**run, "phase": "target", "lineage_text": "x"}, [run])["eval_results"]
+    assert {result.task_type for result in shown if result.dataset_config} == {"sentence-similarity"}
+
+
+def test_chance_is_called_what_it_is_for_every_type_of_task():
+    trained = {**evaluation(), "phase": "target", "dev_scores": {"accuracy": 50.0}, "chance": 33.3}
+    assert " The same answer for every example gives 33.3." in score_blocks(trained, [])[0]
 
 
 def test_what_was_selected_on_reported_rows_is_marked():

@@ -1,5 +1,6 @@
 """What leaves the machine and comes back: finished checkpoints on the hub, their lineage, and logs. The hub is a stub."""
 
+import os
 import shlex
 import shutil
 import sys
@@ -9,11 +10,14 @@ from types import SimpleNamespace
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
 from huggingface_hub.utils import filter_repo_objects, validate_repo_id
+from transformers import TrainingArguments
 
 import run_intermediate
 import run_retrieval
 import run_zeroshot_eval
 from xstilts import hub
+from xstilts.arguments import parse
+from xstilts.checkpoint import load_encoder
 from xstilts.errors import UserError
 from xstilts.hub import LEFT, OUTDATED, local_copy, push_command
 from xstilts.identity import NOT_IDENTITY
@@ -98,6 +102,15 @@ def test_pushes_during_the_training_end_with_the_finished_checkpoint(encoder, fe
     assert "training_args.bin" in options["delete_patterns"]
 
 
+def test_pushes_during_a_training_of_adapters_leave_the_merged_model_alone(encoder, few_rows, tmp_path, api):
+    train(encoder, few_rows, tmp_path / "run", "--push_to_hub", "--peft", "lora")
+    during, last = [call for call in api.calls if call[0] == "upload"]
+    assert "adapter_config.json" in during[2]
+    assert not [name for name in last[2] if name.startswith("adapter_")]
+    assert "adapter_*" in last[3]["delete_patterns"]
+    assert load_encoder(tmp_path / "run").config.num_hidden_layers == 2
+
+
 def test_optimizer_states_claims_and_logs_stay_here():
     paths = [
         "_running.json",
@@ -135,6 +148,7 @@ def test_whatever_the_way_to_the_hub_raises_is_one_line(tmp_path, api, error):
 def test_the_command_pushes_the_same_files():
     words = shlex.split(push_command("runs/my run", "me/it", True))
     assert words[:6] == ["hf", "upload", "me/it", "runs/my run", ".", "--private"]
+    assert shlex.split(push_command("run", "me/it", revision="v2"))[5:7] == ["--revision", "v2"]
     assert words[6:] == [word for pattern in LEFT for word in ("--exclude", pattern)]
 
 
@@ -196,6 +210,21 @@ def test_a_shared_checkpoint_keeps_its_lineage(repository, few_rows, tmp_path, c
     assert run["command"][run["command"].index("--model_name_or_path") + 1] == "me/model"
     assert f"me/model: its run.json says how it was trained; it lies in {repository.place}" in capsys.readouterr().out
     assert repository.asked == [("me/model", "run.json")], "asked once"
+
+
+@pytest.mark.parametrize(
+    "given", ["--model-name-or-path me/model", "--config {config}", "--model_name_or_path me/model"]
+)
+def test_a_shared_checkpoint_is_found_however_it_is_named_and_with_the_token(repository, tmp_path, monkeypatch, given):
+    (tmp_path / "own.yaml").write_text("defaults: {model_name_or_path: me/model}\n", "utf-8")
+    monkeypatch.setenv("HF_TOKEN", "")
+    download, tokens = hub.hf_hub_download, []
+    monkeypatch.setattr(hub, "hf_hub_download", lambda *of: tokens.append(os.environ["HF_TOKEN"]) or download(*of))
+    line = f"--task tatoeba {given.format(config=tmp_path / 'own.yaml')} --hub_token secret --use_cpu"
+    args, training_args = parse((run_retrieval.RetrievalArguments, TrainingArguments), "retrieval", line.split())
+    assert args.model_name_or_path == str(repository.place)
+    assert training_args.seed == 7
+    assert tokens == ["secret"]
 
 
 def test_a_shared_checkpoint_that_was_changed_starts_nothing(repository, few_rows, tmp_path):

@@ -50,8 +50,8 @@ def parse(dataclasses, config, argv=None, sections=()):
     """
     parser = _Parser(dataclasses, allow_abbrev=False)
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    for option in ("--task", "--config", "--recipe", "--model_name_or_path"):
-        first.add_argument(option)
+    for option in ("--task", "--config", "--recipe", "--model_name_or_path", "--hub_token"):
+        first.add_argument(*dict.fromkeys([option, option.replace("_", "-")]))
     try:
         chosen, _ = first.parse_known_args(argv)
     except argparse.ArgumentError as error:
@@ -59,7 +59,9 @@ def parse(dataclasses, config, argv=None, sections=()):
     several = [SEVERAL] if config == "intermediate" else []
     sections = sections or ([chosen.task] if chosen.task in task_files() else several)
     parser.defaults = config_options(chosen.config or CONFIGS / f"{config}.yaml", sections, chosen.recipe, parser)
-    start, given = local_copy(chosen.model_name_or_path), sys.argv[1:] if argv is None else argv
+    hide_token(chosen)  # a private checkpoint is asked for now
+    start = local_copy(chosen.model_name_or_path or parser.defaults.get("model_name_or_path"))
+    given = sys.argv[1:] if argv is None else argv
     line = as_one_word([*inherited_seed(start), *words_of(parser.defaults), *given])
     try:
         *parsed, unknown = parser.parse_args_into_dataclasses(

@@ -46,7 +46,7 @@ def _of_selection(run):
     about = f"On the selection set, 0 to 100. Kept is {rule}; it is step {run.get('selected_step')} of {run.get('steps')}, seed "
     about += f"{run.get('seed')}."
     if run.get("chance") is not None:
-        about += f" The most frequent label alone gives {number(run['chance'])}."
+        about += f" The same answer for every example gives {number(run['chance'])}."
     return [about, table(["task", "score", "value"], rows)] if rows else []
 
 
@@ -78,10 +78,11 @@ def _of_evaluation(run):
 def _row(run, language, own):
     interval, seen = own.get("interval"), own.get("seen_in_training")
     between = " to ".join(map(number, interval)) if isinstance(interval, list) else ""
-    count, whole = own.get("examples", 0), _published(run, language)
-    examples = f"{count:,}" if whole in (count, None) else f"{count:,} of {whole:,}"
+    count, whole = _read(run, language), _published(run, language)
+    examples = "unknown" if count is None else f"{count:,}" if whole in (count, None) else f"{count:,} of {whole:,}"
     unknown = any(record.get("has_head") for record in run["lineage"])
     zero_shot = "yes" if language in run.get("zero_shot_languages", ()) else "unknown" if unknown else "no"
+    zero_shot = "" if language in run.get("in_no_average", ()) else zero_shot  # pairs of languages
     return [
         language, number(own.get(run.get("metric"))), between, examples, zero_shot, "unknown" if seen is None else seen
     ]  # fmt: skip
@@ -97,9 +98,9 @@ def _benchmark_languages(run):
 
 def _means(run):
     """The means over what is there, and the benchmarks' averages, over complete sets alone."""
-    averages, scores = run.get("averages") or {}, run.get("scores") or {}
+    averages, scores = run.get("averages") or {}, {*(run.get("scores") or {})} - {*run.get("in_no_average", ())}
     zero_shot = [code for code in run.get("zero_shot_languages", ()) if code in scores]
-    parts = [f"Mean of these {len(scores)} languages: {number(averages.get('all'))}"]
+    parts = [f"Mean of these {len(scores)} languages: {number(averages.get('all'))}"] if scores else []
     if zero_shot:
         parts.append(f"of the {len(zero_shot)} zero-shot ones: {number(averages.get('zero_shot'))}")
     parts += [f"{name}'s average: {_average(name, run)}" for name in BENCHMARKS if run["task"] in BENCHMARKS[name]]
@@ -116,15 +117,27 @@ def _average(name, run):
     kept = {code: scores[code] for code in own.languages}
     if any(not isinstance(each.get(metric), float | int) for each in kept.values() for metric in own.metrics):
         return "missing"
-    if any(_published(run, code) not in (each.get("examples"), None) for code, each in kept.items()):
+    if any(_published(run, code) not in (_read(run, code), None) for code in kept):
         return "missing, as not all of the published rows were read"
     return number(benchmark_averages(run["task"], kept)[name])
 
 
+def _read(run, language):
+    """How many examples of a language were scored: where the scores do not say, as in mining, the rows of its set."""
+    own = run["scores"][language].get("examples")
+    return _count(run, language, "rows") if own is None else own
+
+
 def _published(run, language):
     """How many rows a language's set has by its publisher, None where that is not known."""
-    own = [record.get("published_rows") for record in run.get("data", ()) if record["language"] == language]
-    return next((count for count in own if isinstance(count, int)), None)
+    return _count(run, language, "published_rows")
+
+
+def _count(run, language, column):
+    """What the records of a language in the split that was scored say; None where they say nothing."""
+    split = run.get("split", "test")
+    records = [each for each in run.get("data", ()) if (each["language"], each.get("split")) == (language, split)]
+    return next((each[column] for each in records if isinstance(each.get(column), int)), None)
 
 
 def number(value):

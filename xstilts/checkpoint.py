@@ -8,6 +8,7 @@ weights are copied in.
 import glob
 import hashlib
 import os
+from pathlib import Path
 
 import torch
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoModelForMultipleChoice, AutoTokenizer
@@ -19,6 +20,7 @@ from xstilts.sealed import writing
 
 MINIMAL_LENGTH = 8  # the special tokens of a pair, and a piece or two of each text
 TOKENIZER_FILES = ("tokenizer.json", "*.model", "vocab.*")
+ADAPTERS = ("adapter_config.json", "adapter_model.safetensors")  # peft's
 
 
 def load_tokenizer(path):
@@ -160,6 +162,9 @@ def save_checkpoint(model, tokenizer, output_dir):
     """Write a plain Hugging Face model (adapters merged) and its tokenizer; returns the fingerprint of the weights."""
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
+        # Pushes during the training leave them there, and beside them the merged model would not be read.
+        for name in ADAPTERS:
+            Path(output_dir, name).unlink(missing_ok=True)
     write_model(model, tokenizer, output_dir)
     return model_fingerprint(output_dir)
 

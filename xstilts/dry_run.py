@@ -11,10 +11,14 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
+from contextlib import nullcontext
 from dataclasses import MISSING, fields, replace
 from itertools import chain
 
 import torch
+from accelerate import PartialState
+from transformers import TrainerState
 
 from xstilts.errors import say
 from xstilts.evaluation import kept_outputs
@@ -22,8 +26,10 @@ from xstilts.freezing import render, table
 from xstilts.identity import plain
 from xstilts.lineage import lineage_text
 from xstilts.micro_batches import input_lengths
-from xstilts.progress import duration
+from xstilts.processes import by_main
+from xstilts.progress import duration, inputs_of_step
 from xstilts.sharding import sharding_of
+from xstilts.unfreezing import GradualUnfreezing
 
 SECONDS = 20  # for the steps that are tried
 STEPS = 10  # of them at most
@@ -47,18 +53,23 @@ def plan_training(run, trainer, sets, argv=None):
     args, model = trainer.args, trainer.model
     _say_beginning(run, sets, argv)
     say(f"\nmodel ({type(model).__name__})\n{render(table(model))}")
-    loader, inputs = (
-        trainer.get_train_dataloader(),
-        args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
-    )
+    loader = trainer.get_train_dataloader()
     epoch = max(1, math.ceil(len(loader) / args.gradient_accumulation_steps))
     steps = args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * epoch)
+    for callback in trainer.callback_handler.callbacks:
+        if isinstance(callback, GradualUnfreezing):  # whether all of its stages are reached
+            callback.on_train_begin(args, TrainerState(max_steps=steps), trainer.control)
     activations, seconds, tried = (None, None, 0) if sharding_of(args) else _try_steps(trainer, loader)
-    evaluations = _times(args.eval_strategy, args.eval_steps, steps, epoch)
-    say(f"\nsteps   {steps:,} of {inputs} inputs, {epoch:,} an epoch")
+    evaluations, saves = (
+        _times(strategy, every, steps, epoch)
+        for strategy, every in ((args.eval_strategy, args.eval_steps), (args.save_strategy, args.save_steps))
+    )
+    if args.load_best_model_at_end:  # each may be the best so far, which is saved
+        saves = max(saves, evaluations)
+    say(f"\nsteps   {steps:,} of {inputs_of_step(args, loader)} inputs, {epoch:,} an epoch")
     say(f"memory  {_memory(model, activations, args)}")
     say(f"time    {_training_time(sets, seconds, tried, steps, epoch, evaluations, args)}")
-    say(f"disk    {_training_disk(model, args, _times(args.save_strategy, args.save_steps, steps, epoch))}")
+    say(f"disk    {_training_disk(model, args, saves)}")
     _say_end(run.output_dir)
 
 
@@ -99,10 +110,13 @@ def plan_retrieval(run, encoder, collections, layers, embed, argv=None):
 def _embedding_seconds(embed, side, layers):
     """How long all texts of a `task.Side` would take, by some of them."""
     some = replace(side, texts=[*side.texts[:: max(1, len(side.texts) // SAMPLE)]])
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as own:
+        folder = by_main(lambda: own)  # the processes write into the same files
         began = time.perf_counter()
         embed("sample", some, layers, folder)
-    return (time.perf_counter() - began) * len(side.texts) / len(some.texts)
+        seconds = time.perf_counter() - began
+        PartialState().wait_for_everyone()
+    return seconds * len(side.texts) / len(some.texts)
 
 
 def _say_beginning(run, sets, argv):
@@ -151,14 +165,14 @@ def _try_steps(trainer, loader):
         trainer.model.gradient_checkpointing_enable(args.gradient_checkpointing_kwargs)
     optimizer, batches = trainer.accelerator.prepare(trainer.create_optimizer()), iter(loader)
     trainer.state.epoch, kept, times = 0, Kept(model), []
-    while len(times) <= STEPS and sum(times) < SECONDS:
+    # Clocks differ: processes that took different numbers of steps would wait for each other for ever.
+    while by_main(lambda: len(times) <= STEPS and sum(times) < SECONDS):
         micro, labels = trainer.get_batch_samples(batches, args.gradient_accumulation_steps, args.device)
         if not micro:
             break
         began = time.perf_counter()
         with kept.watching(enabled=not times):
             for inputs in micro:
-                kept.restart()
                 trainer.training_step(model, inputs, labels)
         optimizer.step()
         optimizer.zero_grad()
@@ -169,27 +183,35 @@ def _try_steps(trainer, loader):
 
 
 class Kept:
-    """Counts the bytes that forward passes keep for the way back, weights not counted."""
+    """Counts the bytes that forward passes keep for the way back, weights not counted, until the way back lets go of them."""
 
     def __init__(self, model):
         self.weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-        self.seen, self.most = {}, 0
+        self.held, self.now, self.most = Counter(), 0, 0
 
     def watching(self, enabled):
         """A context in which it counts."""
-        pack = self._pack if enabled else (lambda tensor: tensor)
-        return torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
-
-    def restart(self):
-        """One more forward pass begins."""
-        self.seen = {}
+        if not enabled:
+            return nullcontext()
+        return torch.autograd.graph.saved_tensors_hooks(self._pack, lambda packed: getattr(packed, "tensor", packed))
 
     def _pack(self, tensor):
+        return tensor if tensor.untyped_storage().data_ptr() in self.weights else _Held(self, tensor)
+
+
+class _Held:
+    """A tensor that a graph keeps; tensors that share their memory count once."""
+
+    def __init__(self, kept, tensor):
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in self.weights:
-            self.seen[storage.data_ptr()] = storage.nbytes()
-            self.most = max(self.most, sum(self.seen.values()))
-        return tensor
+        self.kept, self.tensor, self.place, self.size = kept, tensor, storage.data_ptr(), storage.nbytes()
+        kept.held[self.place] += 1
+        kept.now += self.size * (kept.held[self.place] == 1)
+        kept.most = max(kept.most, kept.now)
+
+    def __del__(self):
+        self.kept.held[self.place] -= 1
+        self.kept.now -= self.size * (self.kept.held[self.place] == 0)
 
 
 def _bytes(model, trained=False):
@@ -222,20 +244,22 @@ def _training_time(sets, seconds, tried, steps, epoch, evaluations, args):
 
 
 def _training_disk(model, args, saves):
-    """The model at the end, and beside it on the way the most checkpoints: those that are kept, and one that is written."""
+    """The model at the end, and beside it on the way the most checkpoints: those that are kept, and one that is written. Of a
+    model with adapters (peft's, of one task) they hold what is trained."""
     weights, trained = _bytes(model), _bytes(model, trained=True)
-    kept = min(saves, (args.save_total_limit or saves) + 1)
-    most = weights + kept * (weights + 2 * trained)
+    limit = max(args.save_total_limit or saves, 1 + args.load_best_model_at_end)  # the best and the last one stay
+    kept = min(saves, limit + 1)
+    most = weights + kept * ((trained if hasattr(model, "merge_and_unload") else weights) + 2 * trained)
     return (
         f"{_gb(weights)} in the end; on the way up to {_gb(most)}, with {kept} checkpoints that hold the optimizer too"
     )
 
 
 def _times(strategy, every, steps, epoch):
-    """How often a strategy of the Trainer acts in so many steps."""
+    """How often a strategy of the Trainer acts in so many steps, with the last one, whatever its number."""
     strategy = getattr(strategy, "value", strategy)
     if strategy == "steps":
-        return steps // max(1, int(every if every >= 1 else every * steps))
+        return math.ceil(steps / math.ceil(every if every >= 1 else every * steps))
     return {"epoch": math.ceil(steps / epoch), "best": math.ceil(steps / epoch)}.get(strategy, 0)
 
 

@@ -41,8 +41,10 @@ def help_page(parser, own, defaults, refused):
     """
     ours = inspect.signature(own).parameters
     asked = ASKED_FOR["training" if "max_train_samples" in ours else "evaluation"]
-    actions = {action.dest: action for action in parser._actions if action.dest not in refused}
-    actions.pop("help")
+    actions = {}
+    for action in parser._actions:  # where a switch is on by default, a --no_... comes behind it
+        if action.dest not in (*refused, "help"):
+            actions.setdefault(action.dest, action)
     groups = {
         f"options of {parser.prog}": list(ours),
         "of the Trainer, those that matter most here": [name for name in asked if name in actions],

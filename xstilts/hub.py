@@ -14,7 +14,7 @@ from xstilts.tracking import name_of
 # Of a finished run's directory: claims, logs and what killed processes left; what only an unfinished one needs.
 LEFT = ("_*", ".*", "checkpoint-*", "started.json", "training_args.bin")
 # What pushes during the training have put there.
-OUTDATED = ("last-checkpoint/*", "started.json", "training_args.bin")
+OUTDATED = ("last-checkpoint/*", "started.json", "training_args.bin", "adapter_*")
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", flags=re.ASCII)
 
 
@@ -42,14 +42,15 @@ def push(folder, training_args, message):
     except Exception as error:  # of the network, the hub, a name that it refuses: many libraries', and the run is whole
         raise UserError(
             f"{folder} is finished, and --push_to_hub failed ({first_line(error)}); to push it later: "
-            f"{push_command(folder, repo, training_args.hub_private_repo)}"
+            f"{push_command(folder, repo, training_args.hub_private_repo, training_args.hub_revision)}"
         ) from error
     say(f"{folder} is on the hub: {repo}")
 
 
-def push_command(folder, repo, private=False):
+def push_command(folder, repo, private=False, revision=None):
     """What one types to push a finished run."""
     words = ["hf", "upload", repo, str(folder), ".", *(["--private"] if private else [])]
+    words += ["--revision", revision] if revision else []
     return shlex.join([*words, *(word for pattern in LEFT for word in ("--exclude", pattern))])
 
 

@@ -148,10 +148,11 @@ def _results(run, evaluations, pipeline):
         if metric not in METRICS:
             continue
         title = (facts.get(task) or {}).get("title", task)
+        kind = "sentence-similarity" if of["phase"] == "retrieval" else pipeline
         for language, own in scores.items():
             if isinstance(own.get(metric), float | int):
                 result = EvalResult(
-                    task_type=pipeline, dataset_type=task, dataset_name=f"{title} {language}".strip(),
+                    task_type=kind, dataset_type=task, dataset_name=f"{title} {language}".strip(),
                     dataset_config=language or None, dataset_split=split, metric_type=metric,
                     metric_value=round(own[metric], 2),
                 )  # fmt: skip

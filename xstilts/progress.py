@@ -98,7 +98,7 @@ class TellProgress(TrainerCallback):
     def on_train_begin(self, args, state, control, **kwargs):
         """What is done, and from where on."""
         self.began, self.first = time.monotonic(), state.global_step
-        say(_plan_of(args, state))
+        say(_plan_of(args, state, kwargs.get("train_dataloader")))
         hidden = args.disable_tqdm or not (is_main_process() and on_terminal())
         self.bar = tqdm(total=state.max_steps, initial=self.first, unit=" steps", disable=hidden, dynamic_ncols=True)
 
@@ -119,13 +119,18 @@ class TellProgress(TrainerCallback):
         }
         found = [f"{word} {float(logs[name]):.4g}" for name, word in names.items() if name in logs]
         if found:
-            of = "selection set, " if "eval_loss" in logs else ""
+            of = "selection set, " if any(name.startswith("eval_") for name in logs) else ""
             line = f"step {state.global_step:,} of {state.max_steps:,}: {of}{', '.join(found)}{self._left(state)}"
             say_above(self.bar, line)
 
     def on_train_end(self, args, state, control, **kwargs):
         """No bar is left."""
-        self.bar.close()
+        self.close()
+
+    def close(self):
+        """End the bar, if there is one: what is said next, of an error too, has a line of its own."""
+        if self.bar is not None:
+            self.bar.close()
         self.bar = None
 
     def _left(self, state):
@@ -136,10 +141,19 @@ class TellProgress(TrainerCallback):
         return f"; {duration(remaining(done, total, time.monotonic() - self.began))} left"
 
 
-def _plan_of(args, state):
+def inputs_of_step(args, loader=None):
+    """How many inputs an optimizer step has, in words; of several tasks each has its own number."""
+    mixture = getattr(getattr(loader, "batch_sampler", None), "mixture", None)
+    inputs = (
+        mixture.step_inputs if mixture else [args.train_batch_size * args.gradient_accumulation_steps * args.world_size]
+    )
+    return " to ".join(map(str, sorted({min(inputs), max(inputs)})))
+
+
+def _plan_of(args, state, loader=None):
     """What a training is about to do, in one line."""
     processes = f"{args.world_size} process{'es' if args.world_size > 1 else ''}"
-    inputs = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+    inputs = inputs_of_step(args, loader)
     epochs = f"{args.num_train_epochs:g} epoch{'s' * (args.num_train_epochs != 1)}, " if args.max_steps <= 0 else ""
     precision = "fp32" if args.mixed_precision == "no" else args.mixed_precision
     begins = f", from step {state.global_step:,} on" if state.global_step else ""

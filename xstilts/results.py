@@ -228,7 +228,9 @@ def _summary(run):
     """The headline of a run, for its last line on the screen."""
     metric = run["metric"]
     if "averages" in run:
-        return f"{metric} {run['averages']['all']:.1f}, mean of {len(run['scores'])} languages"
+        count = len(run["scores"].keys() - {*run.get("in_no_average", ())})
+        mean = f"{metric} {run['averages']['all']:.1f}, mean of {count} languages" if count else ""
+        return mean or f"{metric} of {' '.join(run['scores'])}, which count in no average"
     trained = sum(record["rows"] for record in run["data"] if record["split"] == "train" and record["task"] != "mlm")
     rows = f"; {trained:,} training rows" if trained else ""
     return f"{metric} {run['dev_scores'][metric]:.1f} on the selection set{rows}"

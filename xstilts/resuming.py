@@ -12,6 +12,7 @@ from transformers.trainer_callback import TrainerState
 from xstilts.errors import UserError, say
 from xstilts.preemption import between_steps
 from xstilts.processes import by_main
+from xstilts.progress import TellProgress
 from xstilts.step_checkpoints import PREFIX, STATE, damage_of, last_checkpoint
 
 
@@ -40,6 +41,10 @@ def fit(trainer, claim=None, averaged=1):
             trainer.train(resume_from_checkpoint=checkpoint)
     except UnpicklingError as error:
         raise UserError(f"{checkpoint} holds something else than states of the Trainer, which is not loaded") from error
+    finally:
+        for callback in trainer.callback_handler.callbacks:
+            if isinstance(callback, TellProgress):
+                callback.close()
 
 
 def checkpoint_to_go_on_from(trainer):

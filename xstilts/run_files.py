@@ -23,7 +23,8 @@ SHAPE = {
     "compared_with": IfThere({"model": str, "fingerprint": Maybe(str)}), "weight_change": IfThere(Each(object)),
     "command": IfThere([str]), "directory": IfThere(str), "versions": IfThere(Each(str)), "git_commit": Maybe(str),
     "hardware": IfThere({"device": str, "processes": int, "threads": int}), "files": IfThere(Each([object])),
-    "zero_shot_languages": IfThere([str]), "source_language": Maybe(str), "steps": Maybe(float), "data": IfThere([ROWS]),
+    "zero_shot_languages": IfThere([str]), "in_no_average": IfThere([str]), "source_language": Maybe(str), "steps": Maybe(float),
+    "data": IfThere([ROWS]),
 }  # fmt: skip
 
 
