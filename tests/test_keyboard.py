@@ -22,9 +22,9 @@ import run_intermediate
 import run_retrieval
 import run_target
 import run_zeroshot_eval
-from xstilts import dry_run, progress
+from xstilts import cost, progress
 from xstilts.arguments import REFUSED
-from xstilts.dry_run import Kept, _times
+from xstilts.cost import Kept, times_of
 from xstilts.errors import UserError
 from xstilts.resuming import fit
 
@@ -211,7 +211,7 @@ def test_micro_batches_of_a_step_take_less_memory(encoder, world, tmp_path, caps
     [("no", None, 0), ("epoch", None, 3), ("steps", 500, 1), ("steps", 10, 3), ("steps", 7, 4), ("steps", 0.4, 3)],
 )
 def test_the_last_step_is_evaluated_and_saved_too(strategy, every, times):
-    assert _times(strategy, every, steps=25, epoch=10) == times
+    assert times_of(strategy, every, steps=25, epoch=10) == times
 
 
 @pytest.mark.parametrize(("adapters", "most"), [(False, 4 + 3 * (4 + 2)), (True, 4 + 3 * (1 + 2))])
@@ -221,12 +221,12 @@ def test_checkpoints_with_adapters_are_small(adapters, most):
     if adapters:
         model.merge_and_unload = None
     args = SimpleNamespace(save_total_limit=2, load_best_model_at_end=True)
-    assert f"up to {most:.1f} MB, with 3 checkpoints" in dry_run._training_disk(model, args, 10)
+    assert f"up to {most:.1f} MB, with 3 checkpoints" in cost.training_disk(model, args, 10)
 
 
 def test_all_processes_of_a_dry_run_do_what_the_first_one_does(encoder, world, tmp_path, capsys, monkeypatch):
     decided = []
-    monkeypatch.setattr(dry_run, "by_main", lambda function: decided.append(function()) or len(decided) < 3)
+    monkeypatch.setattr(cost, "by_main", lambda function: decided.append(function()) or len(decided) < 3)
     run_target.main([*command("xnli", encoder, world, tmp_path / "out", "--max_train_samples", "400"), "--dry_run"])
     assert "1 steps took" in capsys.readouterr().out  # and the first one, which does not count
     assert decided == [True, True, True]
