@@ -235,7 +235,8 @@ def test_averages_of_benchmarks_are_over_complete_sets():
 
 def test_a_language_without_a_score_has_the_reason_and_an_unknown_past_no_zero_shot():
     run = evaluation(missing_languages={"qu": "no rows in /home/me/data/xnli/test-qu.tsv"})
-    assert "| qu | missing | – | – | – | no rows in test-qu.tsv |" in blocks_of(run)
+    assert "Missing, without rows or labels there: qu." in blocks_of(run)
+    assert "home" not in blocks_of(run)
     run["lineage"][0]["has_head"], run["zero_shot_languages"] = True, []
     assert "| unknown | unknown |" in blocks_of(run)
     assert "| yes |" not in blocks_of(run)

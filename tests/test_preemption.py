@@ -64,8 +64,10 @@ def test_nothing_happens_to_a_run_that_was_not_told():
         assert not now[2].should_save
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_outside_of_training_a_script_leaves_at_once(number):
+@pytest.mark.parametrize(
+    ("number", "code_of_exit"), [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGINT, -signal.SIGINT)]
+)
+def test_outside_of_training_a_script_leaves_at_once(number, code_of_exit):
     code = f"""
 import os, sys
 sys.path.insert(0, {str(ROOT)!r})
@@ -78,8 +80,27 @@ def main():
 run_script(main)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (75, "")
+    assert (done.returncode, done.stdout) == (code_of_exit, "")
     assert done.stderr.strip().endswith(f"{number.name}: stopped; give the same command again")
+
+
+def test_a_second_ctrl_c_does_not_wait_for_the_end_of_the_step():
+    code = f"""
+import os, signal, sys
+sys.path.insert(0, {str(ROOT)!r})
+from xstilts.errors import run_script
+from xstilts.preemption import between_steps, heard
+def main():
+    with between_steps():
+        os.kill(os.getpid(), signal.SIGINT)
+        print(heard(), flush=True)
+        os.kill(os.getpid(), signal.SIGINT)
+        print("waits on", flush=True)
+run_script(main)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (-signal.SIGINT, "SIGINT\n")
+    assert "Traceback" not in done.stderr
 
 
 def test_a_copy_of_the_process_ends_as_any_other():

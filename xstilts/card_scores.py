@@ -67,8 +67,9 @@ def _of_evaluation(run):
     scores = run.get("scores") or {}
     rows = [_row(run, language, own) for language, own in scores.items()]
     lost = {**(run.get("missing_languages") or {}), **(run.get("unscored_languages") or {})}
-    rows += [[code, "missing", "", "", "", without_folders(lost[code])] for code in sorted(lost.keys() - scores.keys())]
     blocks = [f"### {markdown('; '.join(about))}", table([HEADER[0], str(run.get("metric")), *HEADER[1:]], rows)]
+    if absent := sorted(lost.keys() - scores.keys()):
+        blocks.append(f"Missing, without rows or labels there: {markdown(' '.join(absent))}.")
     if lacking := _benchmark_languages(run) - scores.keys() - lost.keys():
         blocks.append(f"Missing, not evaluated: {' '.join(sorted(lacking))}.")
     odd = [*run.get("degenerate", ()), *run.get("warnings", ())]

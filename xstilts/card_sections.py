@@ -111,6 +111,9 @@ def _data(run, licence):
         groups.setdefault((record.get("task") or "", record.get("split") or ""), []).append(record)
     rows = [[name, split, *_amounts(records)] for (name, split), records in groups.items()]
     blocks = [table(["task", "rows of", "languages", "rows", "published"], rows)] if rows else []
+    counts = [(record.get("rows"), record.get("published_rows")) for record in run.get("data", ())]
+    if any(published not in (None, count) for count, published in counts):
+        blocks.append("Numbers differ from the published ones: other rows than the whole of the sets that are named.")
     known = {name: each for name, each in facts.items() if each}
     blocks += ["\n".join(f"- {markdown(name)}: {_whose(each)}" for name, each in known.items())]
     if len(run["lineage"]) > 2:
@@ -158,8 +161,8 @@ def _training(run):
     blocks = [markdown(f"{trained if counts else ''}{made}"), table(["argument", "value"], rows) if rows else ""]
     if "command" in run and run["phase"] in SCRIPTS:
         blocks += [
-            "What was given beside the defaults (`configs/`) stands in the command, in which folders have their last name only; "
-            "all arguments are in `run.json`.",
+            "What was given beside the defaults (`configs/`) is in the command; paths from the root are cut to their last name. All "
+            "arguments are in `run.json`.",
             f"```bash\n{_command(run)}\n```",
         ]
     return blocks

@@ -155,7 +155,10 @@ def check_trained_for(task, lineage, path):
     if task.retrieval:
         raise UserError(f"--task {task.name} is evaluated by run_retrieval.py, among candidates in all languages")
     if "task" in last and last["trained_on"] != task.trained_on:
-        raise UserError(f"{path} was fine-tuned on {last['task']}; run run_target.py --task {task.name} on it first")
+        first = last["phase"] == "target" and f"give a checkpoint that run_target.py --task {task.name} wrote"
+        raise UserError(
+            f"{path} was fine-tuned on {last['task']}; {first or f'run run_target.py --task {task.name} on it first'}"
+        )
 
 
 def save_checkpoint(model, tokenizer, output_dir):

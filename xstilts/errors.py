@@ -5,7 +5,7 @@ import sys
 import traceback
 from itertools import pairwise
 
-from xstilts.preemption import REQUEUE, Preempted, heard, listen
+from xstilts.preemption import Preempted, end_as_told, heard, listen
 from xstilts.secrecy import masked
 
 
@@ -62,13 +62,13 @@ def run_script(main):
         leave_together()
     except Preempted as told:
         _speak(told)
-        sys.exit(REQUEUE)
+        end_as_told()
     except (UserError, OSError, RuntimeError) as error:
         if heard() and isinstance(error, RuntimeError) and "WORLD_SIZE" in os.environ:
             _speak(
                 f"{heard()}: stopped; give the same command again"
             )  # another process was quicker, and this one missed it
-            sys.exit(REQUEUE)
+            end_as_told()
         if debug:
             print(masked(traceback.format_exc()), file=sys.stderr)
             sys.exit(1)

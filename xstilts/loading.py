@@ -111,5 +111,5 @@ def _reason(path, error):
         return f"--model_name_or_path {path}: no such checkpoint; the script that writes it comes first"
     return (
         f"no model at --model_name_or_path {path}: neither a directory with a whole checkpoint nor a model that the hub "
-        f"can deliver ({first_line(text)})"
+        f"can deliver ({first_line(text)}); without internet give a directory, as prepare_data.py --models {path} fills it"
     )

@@ -1,15 +1,17 @@
 """SIGTERM, as a cluster sends it before it takes a machine away: a checkpoint is written, and the exit code asks to be requeued.
 
-SLURM's `--signal=USR1@120` is heard too. Outside of training there is nothing to write, and the process ends at once: what it was
-about to do is done again.
+SLURM's `--signal=USR1@120` is heard too, and Ctrl-C, of which a second one does not wait for the checkpoint. Outside of training
+there is nothing to write, and the process ends at once: what it was about to do is done again.
 """
 
+import atexit
 import contextlib
 import os
 import signal
+import sys
 
 REQUEUE = 75  # EX_TEMPFAIL of sysexits.h: "the user is invited to retry"
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 
 class Preempted(BaseException):
@@ -19,12 +21,13 @@ class Preempted(BaseException):
 class _Heard:
     """The signal that this process was sent, and whether somebody looks at it between two steps."""
 
-    name, process, waits = None, None, False
+    name, process, waits, ends = None, None, False, False
 
 
 def listen():
     """Hear the signals from now on. Called once, in the main thread of a script."""
     _Heard.process = os.getpid()
+    atexit.register(_end_by_ctrl_c)  # the first to be registered is the last to be called
     for number in SIGNALS:
         signal.signal(number, _hear)
 
@@ -33,9 +36,22 @@ def _hear(number, frame):
     if os.getpid() != _Heard.process:  # a copy of the process, as loaders of data are
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
-    _Heard.name = signal.Signals(number).name
-    if not _Heard.waits:
+    again, _Heard.name = _Heard.name and number == signal.SIGINT, signal.Signals(number).name
+    if again or not _Heard.waits:
         raise Preempted(f"{_Heard.name}: stopped; give the same command again")
+
+
+def end_as_told():
+    """End the process as whoever stopped it expects: with REQUEUE, or after Ctrl-C as any program does, so that a loop of a shell
+    around it ends too; in either case after all that waits for the end (claims are given back)."""
+    _Heard.ends = True
+    sys.exit(REQUEUE)
+
+
+def _end_by_ctrl_c():
+    if _Heard.ends and _Heard.name == "SIGINT":
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def heard():

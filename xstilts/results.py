@@ -26,7 +26,7 @@ from xstilts.lineage import check_files, lineage_text
 from xstilts.model_card import write_card
 from xstilts.processes import by_main
 from xstilts.provenance import provenance
-from xstilts.sealed import contents, flush
+from xstilts.sealed import contents, flush, share
 from xstilts.secrecy import masked_values
 from xstilts.shapes import check_shape
 from xstilts.step_checkpoints import remove_all
@@ -204,6 +204,7 @@ class Run:
         found = found or [f"{task} at chance, not all of its tasks" for task in content["tasks_at_chance"]]
         for warning in [*results.get("warnings", ()), *found]:
             say(f"warning: {warning}")
+        share(self.output_dir, content["files"])
         flush(self.output_dir, content["files"])
         self.claim.check()
         if record:

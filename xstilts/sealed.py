@@ -72,6 +72,16 @@ def flush(folder, names):
             os.close(descriptor)
 
 
+def share(folder, names):
+    """Give weights the permissions that this user's new files have: safetensors writes them for their owner alone, and nobody
+    else of a group could go on from a checkpoint."""
+    mask = os.umask(0)
+    os.umask(mask)
+    for name in names:
+        if name.endswith(".safetensors"):
+            os.chmod(Path(folder, name), 0o666 & ~mask)
+
+
 def remove_left(folder, pattern):
     """Remove files and folders that killed processes have left: those that nobody has written to for a day."""
     for path in Path(folder).glob(pattern):
