@@ -161,7 +161,7 @@ def _training(run):
     blocks = [markdown(f"{trained if counts else ''}{made}"), table(["argument", "value"], rows) if rows else ""]
     if "command" in run and run["phase"] in SCRIPTS:
         blocks += [
-            "What was given beside the defaults (`configs/`) is in the command; paths from the root are cut to their last name. All "
+            "The command has what was given beside the defaults (`configs/`), of paths from the root their last name; all "
             "arguments are in `run.json`.",
             f"```bash\n{_command(run)}\n```",
         ]

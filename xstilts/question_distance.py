@@ -13,8 +13,8 @@ from xstilts.statistics import holm
 from xstilts.wording import correlation_text, estimate_text, listed
 
 ON_RHO = (
-    "Of each target, Spearman's rho over languages: positive where farther languages lose more. In brackets its 95 percent "
-    "interval, over other languages, and p before correction for the number of tests."
+    "Of each classification task, Spearman's rho over languages: positive where farther languages lose more. In brackets its "
+    "95 percent interval, over other languages, and p before correction for the number of tests."
 )
 
 
