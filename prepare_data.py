@@ -70,7 +70,7 @@ def main(argv=None):
             write_licences(folder, read_contents(folder))
 
     # 3. What is there and what is not.
-    for line in table(states, records, advice):
+    for line in table(states, records, advice, folder):
         say(line)
     missing = sum(map(is_missing, states)) + sum("reason" in record for record in records)
     asked = len(states) + len(records)

@@ -102,8 +102,6 @@ def main(argv=None):
     task = labels_at(args.model_name_or_path, task_of_benchmark(load_task(args.task), args.benchmark, lineage))
     tokenizer = load_tokenizer(args.model_name_or_path)
     check_trained_for(task, lineage, args.model_name_or_path)
-    if lineage[-1].get("phase") != "target":
-        say(f"{args.model_name_or_path} did not go through run_target.py; its own head is evaluated as it is")
     factors = [args.benchmark] if args.benchmark else []
     training_args.output_dir = training_args.output_dir or default_output_dir(
         "eval", lineage, task.name, training_args.seed, factors
@@ -116,6 +114,8 @@ def main(argv=None):
 
     # 3. Model: the checkpoint with the head it was trained with.
     model = load_model(args.model_name_or_path, task, keep_head=True)
+    if lineage[-1].get("phase") != "target":
+        say(f"{args.model_name_or_path} did not go through run_target.py; its own head is evaluated as it is")
     check_length(model, tokenizer, args.max_seq_length)
     set_precision(training_args, args.precision, model.config.model_type, trained_precision(args.model_name_or_path))
 

@@ -287,7 +287,7 @@ def test_what_was_put_by_hand_counts_from_then_on(hub, tmp_path, capsys):
     assert "ccg train [en]: CCGbank is licensed by the LDC" in shown
     assert "note: ccg test is not there in en; nothing needs it" in shown  # of an intermediate task
     assert "https://catalog.ldc.upenn.edu/LDC2005T13" in shown
-    assert "goes to DIR/ccg/*/data/AUTO/0[0-9]/*.auto" in shown
+    assert f"goes to {tmp_path}/ccg/*/data/AUTO/0[0-9]/*.auto" in shown
     for name in ("train", "dev", "test"):
         path = tmp_path / "ccg" / "mine" / f"x-{name}.auto"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -434,7 +434,7 @@ def test_each_failure_has_its_reason_and_the_rest_goes_on(error, said, tries, hu
     shown = capsys.readouterr().out
     assert f"xnli test [de]: {said}" in shown
     assert "by hand: https://github.com/facebookresearch/XNLI; " in shown
-    assert "goes to DIR/xnli/test-de.tsv" in shown
+    assert f"goes to {tmp_path}/xnli/test-de.tsv" in shown
     assert hub.asked.count(("facebook/xnli", "de", "test")) == tries
     assert Piece("facebook/xnli", "sw", "test", None).is_kept(tmp_path)
     hub.asked.clear()
@@ -662,9 +662,9 @@ def test_instructions_are_those_of_the_split(hub, tmp_path, capsys):
     hub.errors = dict.fromkeys(("facebook/xnli", "rajpurkar/squad"), DatasetNotFoundError("gone"))
     assert prepare(tmp_path, "--tasks lareqa xnli --languages de") == 1
     shown = capsys.readouterr().out
-    assert re.search(r"lareqa train \[en\]: it is not .*\n.*SQuAD-explorer.*goes to DIR/squad/train-v1.1.json", shown)
-    assert re.search(r"lareqa test \[en de\]: the hub's .*\n.*xquad-r of the repository; goes to DIR/lareqa/", shown)
-    assert re.search(r"xnli train \[de\]: .*\n.*XNLI-MT-1.0.zip.*goes to DIR/xnli/XNLI-MT-1.0/", shown)
+    assert re.search(r"lareqa train \[en\]: it is not .*\n.*SQuAD-explorer.*goes to .*/squad/train-v1.1.json", shown)
+    assert re.search(r"lareqa test \[en de\]: the hub's .*\n.*xquad-r of the repository; goes to .*/lareqa/", shown)
+    assert re.search(r"xnli train \[de\]: .*\n.*XNLI-MT-1.0.zip.*goes to .*/xnli/XNLI-MT-1.0/", shown)
 
 
 # ---- models ---------------------------------------------------------------------------------------------------------

@@ -118,13 +118,22 @@ def is_missing(state):
 # ---- the table ------------------------------------------------------------------------------------------------------
 
 
-def table(states, models, advice):
+def table(states, models, advice, folder):
     """Lines for the screen: what is there, by task and split; what is not, and why; models.
 
     advice   (task, kind, split) -> (why it is not on the hub or None, address, what to do there)
+    folder   where files that are got by hand go
     """
     had = [state for state in states if "rows" in state]
     lacks = [state for state in states if is_missing(state)]
+    lines = _there(had, models) if had or any("bytes" in record for record in models) else []
+    lines += _odd_sizes(had)
+    lines += _unpublished(state for state in states if "rows" not in state and not is_missing(state))
+    return [*lines, *_lacking(lacks, advice, folder), *_models_lacking(models, folder)]
+
+
+def _there(had, models):
+    """The table of rows and models that are there."""
     lines = ["", f"{'task':<22} {'split':<11} {'languages':>9} {'rows':>11} {'MB':>9}  from"]
     lines += [_had_line([*group]) for _, group in groupby(had, lambda each: (_label(each), each["split"]))]
     lines += [
@@ -132,11 +141,13 @@ def table(states, models, advice):
     ]
     sizes = {state["files"][0]: state["bytes"] for state in had}
     total = sum(sizes.values()) + sum(record.get("bytes", 0) for record in models)
-    lines.append(f"{'in all':<55} {megabytes(total):>9}")
-    lines += _odd_sizes(had)
-    lines += _unpublished(state for state in states if "rows" not in state and not is_missing(state))
-    lines += _lacking(lacks, advice)
-    return lines + [f"model {record['id']}: {record['reason']}" for record in models if "reason" in record]
+    return [*lines, f"{'in all':<55} {megabytes(total):>9}"]
+
+
+def _models_lacking(models, folder):
+    """A line for every model that is not there."""
+    lacking = [record for record in models if "reason" in record]
+    return [f"model {each['id']}: {each['reason']}; goes to {folder_of(each['id'], folder)}" for each in lacking]
 
 
 def _group(state):
@@ -169,7 +180,7 @@ def _unpublished(states):
         yield f"note: {label} {split} is not there in {' '.join(each['language'] for each in found)}; nothing needs it"
 
 
-def _lacking(states, advice):
+def _lacking(states, advice, folder):
     """What is not there, by task, split and reason; where it can be had, and where it goes."""
     lines = ["", "not there:"] if states else []
     states = sorted(states, key=_group)
@@ -178,7 +189,7 @@ def _lacking(states, advice):
         why, address, how = advice(group[0]["task"], group[0]["kind"], split)
         languages = " ".join(state["language"] for state in group)
         lines.append(f"  {label} {split} [{languages}]: {why or group[0]['reason']}")
-        if places := [f"DIR/{place}" for place in dict.fromkeys(state["place"] for state in group) if place]:
+        if places := [f"{folder}/{place}" for place in dict.fromkeys(state["place"] for state in group) if place]:
             more = ", and so on" if len(places) > MOST else ""
             where = f"{', '.join(places[:MOST])}{more}"
             lines.append(f"    by hand: {address}{f'; {how}' if how else ''}; goes to {where}")
