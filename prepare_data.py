@@ -44,6 +44,7 @@ from xstilts.hub_rows import HUB
 from xstilts.licences_page import write_licences
 from xstilts.progress import calm_libraries
 from xstilts.task import RetrievalTask, Task
+from xstilts.templates import ENGLISH
 from xstilts.wanted_rows import languages_of_tasks, wanted_rows
 from xstilts.xtreme import BENCHMARKS, tasks_of
 
@@ -55,7 +56,7 @@ def main(argv=None):
     # 1. Arguments: what is asked for now, or with --check alone what the folder was asked for before.
     args = parser().parse_args(argv)
     folder = str(args.output_dir)
-    request = {name: getattr(args, name) for name in ("tasks", "benchmark", "languages", "models")}
+    request = {name: getattr(args, name) for name in ("tasks", "benchmark", "languages", "train_languages", "models")}
     requests = [request] if any(request.values()) else asked_before(folder, args.check)
     wanted, models = all_wanted(requests), all_models(requests, folder)
 
@@ -91,6 +92,10 @@ def parser():
     found.add_argument(
         "--languages", type=lambda text: text.split(","), default=[], metavar="LIST",
         help="comma-separated codes: test rows in these and English only",
+    )  # fmt: skip
+    found.add_argument(
+        "--train_languages", type=lambda text: text.split(","), default=[], metavar="LIST",
+        help="training rows in these and English only, not in all that have some (XNLI's translated ones are large): en",
     )  # fmt: skip
     found.add_argument("--models", nargs="+", default=[], metavar="ID", help="models of the hub, put in DIR/_models/")
     found.add_argument("--check", action="store_true", help="compare the folder with what was asked for; no network")
@@ -133,11 +138,11 @@ def wanted_of(request):
         request["languages"],
     )
     known = languages_of_tasks(tasks, benchmark)
-    if unknown := [language for language in languages if language not in known]:
-        raise UserError(
-            f"--languages: none of the tasks has '{unknown[0]}'; they have {', '.join(sorted(known)) or 'none'}"
-        )
-    return wanted_rows(tasks, benchmark, languages)
+    asked = [code for code in (*languages, *request["train_languages"]) if code != ENGLISH]
+    if unknown := [code for code in asked if code not in known]:
+        there = ", ".join(sorted(known)) or "none"
+        raise UserError(f"--languages, --train_languages: none of the tasks has '{unknown[0]}'; they have {there}")
+    return wanted_rows(tasks, benchmark, languages, request["train_languages"])
 
 
 def tasks_asked(names, benchmark):

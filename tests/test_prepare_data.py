@@ -517,7 +517,8 @@ def test_the_table_and_its_state_on_disk(hub, tmp_path, capsys):
     assert line.split()[:4] == ["xnli", "train", "2", "40"]
     assert re.search(r"\[1/10\] nyu-mll/glue/mnli \(train\): 48 rows, 0\.0 MB; \d+ s gone, about \d+ s left", shown)
     contents = read_json(tmp_path / "_hub" / "contents.json")
-    assert contents["asked"] == [{"tasks": ["xnli"], "benchmark": "xtreme-r", "languages": ["de", "sw"], "models": []}]
+    asked = {"tasks": ["xnli"], "benchmark": "xtreme-r", "languages": ["de", "sw"], "train_languages": [], "models": []}
+    assert contents["asked"] == [asked]
     (state,) = [s for s in contents["rows"] if (s["task"], s["split"], s["language"]) == ("xnli", "test", "de")]
     assert (state["rows"], state["piece"]) == (12, ["facebook/xnli", "de", "test", None])
     record = read_json(tmp_path / "_hub" / "facebook" / "xnli" / "de" / "test.json")
@@ -582,9 +583,10 @@ def test_labels_as_large_strings_are_text(hub, tmp_path, monkeypatch):
 # ---- what tasks need ------------------------------------------------------------------------------------------------
 
 
-def needs(names, benchmark=None, languages=()):
+def needs(names, benchmark=None, languages=(), train_languages=()):
     tasks = prepare_data.tasks_asked(names, benchmark)
-    return {(each.task, each.benchmark, each.split, each.language) for each in wanted_rows(tasks, benchmark, languages)}
+    wanted = wanted_rows(tasks, benchmark, languages, train_languages)
+    return {(each.task, each.benchmark, each.split, each.language) for each in wanted}
 
 
 def test_what_tasks_need():
@@ -601,6 +603,8 @@ def test_what_tasks_need():
     assert {("siqa", None, "train", "en"), ("copa", None, "train", "en"), ("xcopa", None, "test", "qu")} <= xcopa
     assert ("xnli", None, "train", "en") not in needs(["xnli"])
     assert ("xnli", None, "train", "de") in needs(["xnli"])
+    zero_shot = needs(["xnli"], train_languages=["en"])
+    assert needs(["xnli"]) - zero_shot == {("xnli", None, "train", code) for code in load_task("xnli").languages[1:]}
     both = needs(["udpos"])
     assert {("udpos", None, "test", "de"), ("udpos", "xtreme-r", "test", "wo")} <= both
     assert ("udpos", None, "test", "wo") not in both
@@ -638,6 +642,7 @@ def test_groups_of_tasks():
         ("", "nothing is asked for"),
         ("--check", "was not filled by prepare_data.py"),
         ("--tasks xnil", "xnil is not one of"),
+        ("--tasks tatoeba --train_languages en,xx", "none of the tasks has 'xx'"),
         ("--tasks xnli --languages xx", "none of the tasks has 'xx'; they have ar, bg"),
         ("--tasks pawsx --benchmark xtreme --models a/b/c", "is no id of a model"),
     ],

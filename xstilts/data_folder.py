@@ -21,7 +21,7 @@ from xstilts.sources import load_raw
 
 CONTENTS = "contents.json"
 MOST = 4  # paths of a line
-REQUEST = {"tasks": [str], "benchmark": Maybe(str), "languages": [str], "models": [str]}
+REQUEST = {"tasks": [str], "benchmark": Maybe(str), "languages": [str], "train_languages": [str], "models": [str]}
 SHAPE = {"asked": [REQUEST], "rows": [dict], "models": [dict]}
 
 

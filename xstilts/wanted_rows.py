@@ -44,16 +44,19 @@ class Wanted:
         return (self.task, self.benchmark or "", self.split, self.language)
 
 
-def wanted_rows(tasks, benchmark=None, languages=()):
+def wanted_rows(tasks, benchmark=None, languages=(), train_languages=()):
     """`Wanted` of some tasks, each once: in the languages of a benchmark, without one of both.
 
     `languages` narrows the test languages and those of further training rows to these and English; candidates stay whole.
+    `train_languages` narrows the further training rows alone.
     """
     found = {}
     for task in tasks:
         for each in _releases(task, benchmark):
             label = benchmark_of(task, each)
             for wanted in _of_task(each, languages, label):
+                if wanted.split == "train" and train_languages and wanted.language not in (*train_languages, ENGLISH):
+                    continue
                 found.setdefault(wanted.key, wanted)
     return [*found.values()]
 
