@@ -25,9 +25,8 @@ from xstilts.yaml_files import read_yaml
 
 # ---- configs and studies --------------------------------------------------------------------------------------------
 
-CONFIGS = sorted(
-    {*(ROOT / "configs").glob("*.yaml")} - {ROOT / "configs" / "datasets.yaml"}
-)  # which holds no arguments
+FACTS = {ROOT / "configs" / name for name in ("datasets.yaml", "by_hand.yaml")}  # these hold no arguments
+CONFIGS = sorted({*(ROOT / "configs").glob("*.yaml")} - FACTS)
 STUDIES = sorted((ROOT / "configs" / "studies").glob("*.yaml"))
 
 

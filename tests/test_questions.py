@@ -382,6 +382,14 @@ def test_a_plot_shows_the_targets_that_its_training_was_followed_by():
     }
 
 
+def test_a_baseline_alone_is_drawn(tmp_path):
+    """Somebody's first report, before any intermediate training."""
+    ((name, (draw, options)),) = distance(table_of(chain("xnli", far_scores(20.0))), FACTS, {}).plots.items()
+    draw(**options, path=tmp_path / f"{name}.svg")
+    assert [*options["panels"]["xnli"]] == ["before"]
+    assert "none" in (tmp_path / f"{name}.svg").read_text("utf-8")
+
+
 def test_too_few_languages_have_a_reason_in_place_of_a_figure():
     answer = distance(table_of(far_runs(codes=["en", "de", "sw"])), FACTS, {})
     assert "no model (" in said(answer)

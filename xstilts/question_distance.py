@@ -119,7 +119,7 @@ def _distance_panels(points, correlations, main, row):
         "column", sort=False
     ):
         found = correlations[(correlations["target"] == column) & (correlations["distance"] == main)].set_index("row")
-        for time, name in (("before", NONE), ("after", row)):
+        for time, name in (("before", NONE), ("after", row))[: 1 + (row != NONE)]:
             losses = own[own["row"] == name]
             panels.setdefault(column, {})[time] = [
                 *losses[["language", main, "loss"]].itertuples(index=False, name=None)
