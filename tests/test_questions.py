@@ -384,7 +384,7 @@ def test_a_plot_shows_the_targets_that_its_training_was_followed_by():
 
 def test_a_baseline_alone_is_drawn(tmp_path):
     """Somebody's first report, before any intermediate training."""
-    ((name, (draw, options)),) = distance(table_of(chain("xnli", far_scores(20.0))), FACTS, {}).plots.items()
+    ((name, (draw, options, *_)),) = distance(table_of(chain("xnli", far_scores(20.0))), FACTS, {}).plots.items()
     draw(**options, path=tmp_path / f"{name}.svg")
     assert [*options["panels"]["xnli"]] == ["before"]
     assert "none" in (tmp_path / f"{name}.svg").read_text("utf-8")
