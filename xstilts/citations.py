@@ -20,9 +20,14 @@ def dataset_facts(name):
 
 @cache
 def _all_facts(path):
+    return read_entries(path, FACTS)
+
+
+def read_entries(path, shape):
+    """A file of configs/ that has an entry of one shape for every name. Raises UserError where it is missing or has another."""
     try:
         found = read_yaml(path)
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); it comes with the project") from error
-    check_shape(found, Each(FACTS), path)
+    check_shape(found, Each(shape), path)
     return found
