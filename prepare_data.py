@@ -27,6 +27,7 @@ from huggingface_hub import HfApi, snapshot_download
 from tasks import load_task, load_tasks
 from xstilts.by_hand import advice
 from xstilts.claims import Claim, claim, described
+from xstilts.commands import words_given
 from xstilts.data_folder import (
     is_missing,
     model_record,
@@ -54,7 +55,7 @@ CLAIM = "_running.json"
 def main(argv=None):
     """Prepare or check the folder; `argv` is the command line without the program's name. Returns the exit code."""
     # 1. Arguments: what is asked for now, or with --check alone what the folder was asked for before.
-    args = parser().parse_args(argv)
+    args = parser().parse_args(words_given(argv))
     folder = str(args.output_dir)
     request = {name: getattr(args, name) for name in ("tasks", "benchmark", "languages", "train_languages", "models")}
     requests = [request] if any(request.values()) else asked_before(folder, args.check)

@@ -19,7 +19,7 @@ from pathlib import Path
 from studies.grid import jobs_of
 from studies.study import read_study
 from tasks import INTERMEDIATE, RETRIEVAL, TARGET
-from xstilts.commands import printed_commands
+from xstilts.commands import printed_commands, words_given
 from xstilts.errors import UserError, run_script, say
 from xstilts.language_facts import DISTANCES, FACTS, read_facts
 from xstilts.layer_report import layer_blocks
@@ -136,7 +136,7 @@ def arguments(argv):
     parser.add_argument("--commands", action="store_true", help="print the commands that make the runs again, and stop")
     parser.add_argument("--model_cards", action="store_true", help="write scores into checkpoints' README.md, and stop")
     parser.add_argument("--mixed_data", action="store_true", help="scores of different test sets in one column, marked")
-    args = parser.parse_args(argv)
+    args = parser.parse_args(words_given(argv))
     if not args.runs and not args.study:
         parser.error("give folders with runs, or --study")
     if args.distance not in (None, *DISTANCES):

@@ -16,6 +16,7 @@ import argparse
 from pathlib import Path
 from statistics import fmean
 
+from xstilts.commands import words_given
 from xstilts.errors import UserError, run_script
 from xstilts.json_files import write_json
 from xstilts.submission import file_of, score_files
@@ -32,7 +33,7 @@ def main(argv=None):
     parser.add_argument("--labels", type=Path, required=True, metavar="DIR")
     parser.add_argument("--benchmark", choices=BENCHMARKS, default="xtreme")
     parser.add_argument("--output_file", type=Path, default=Path("scores.json"))
-    args = parser.parse_args(argv)
+    args = parser.parse_args(words_given(argv))
     for folder in (*args.predictions, args.labels):
         if not folder.is_dir():
             raise UserError(f"there is no folder {folder}")

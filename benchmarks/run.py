@@ -32,6 +32,7 @@ from transformers.utils import logging as transformers_logging
 
 from benchmarks.measuring import copy_bandwidth, gemm_peak, machine, shape_of, table
 from benchmarks.preparing import prepared
+from xstilts.commands import words_given
 from xstilts.errors import UserError, run_script, say
 from xstilts.json_files import read_json, write_json
 
@@ -54,7 +55,7 @@ def parsed(argv):
     parser.add_argument("--machine", help="its name in the files; without it made of processor and cores, or GPU")
     parser.add_argument("--part", choices=[LIMITS, *PARTS], help=argparse.SUPPRESS)  # what run_part() runs
     parser.add_argument("--json", type=Path, help=argparse.SUPPRESS)
-    args = parser.parse_args(argv)
+    args = parser.parse_args(words_given(argv))
     if args.cuda and not torch.cuda.is_available():
         raise UserError("--cuda: torch finds no GPU here; leave it out")
     try:

@@ -32,6 +32,7 @@ from transformers import (
     set_seed,
 )
 
+from xstilts.commands import words_given
 from xstilts.errors import UserError, run_script
 
 FIRST_POSITION = 2  # XLM-R counts positions from padding_idx + 1
@@ -240,7 +241,7 @@ def parse_arguments(argv=None):
     parser.add_argument("--learning_rate", type=float, default=2e-3)
     parser.add_argument("--mlm_probability", type=float, default=0.3)
     parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args(argv)
+    return parser.parse_args(words_given(argv))
 
 
 def main(argv=None):

@@ -34,6 +34,7 @@ from demo.writers import (
     write_tatoeba,
     write_xnli,
 )  # fmt: skip
+from xstilts.commands import words_given
 from xstilts.errors import UserError, run_script
 
 DOCUMENTS = {"en": 8000, "much": 6000, "little": 1500}  # lines of pretraining text; `PAIRS` beside it for translations
@@ -175,7 +176,7 @@ def main(argv=None):
     parser.add_argument("--output_dir", required=True, help="folder to write")
     parser.add_argument("--seed", type=int, default=0, help="another seed is another world with other dictionaries")
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies the size of every file")
-    args = parser.parse_args(argv)
+    args = parser.parse_args(words_given(argv))
     out = Path(args.output_dir)
     if out.exists() and not out.is_dir():
         raise UserError(f"--output_dir {out} is a file; name a folder")

@@ -35,6 +35,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from xstilts.commands import words_given
 from xstilts.errors import UserError, run_script
 from xstilts.language_facts import DISTANCES, FACTS, read_facts
 
@@ -53,7 +54,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--features", type=Path, required=True, help="the folder of lang2vec's .npz files")
     parser.add_argument("--languages", type=Path, default=FACTS, help="the file to rewrite")
-    args = parser.parse_args(argv)
+    args = parser.parse_args(words_given(argv))
 
     names = codes_of(args.languages)
     found = distances(args.features, names)

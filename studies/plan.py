@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from studies.grid import SCRIPTS, jobs_of
 from studies.study import read_study
 from tasks import load_task, load_tasks
+from xstilts.commands import words_given
 from xstilts.errors import UserError, run_script, say
 from xstilts.json_files import read_json
 from xstilts.language_facts import read_facts
@@ -33,7 +34,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", nargs="?")
     parser.add_argument("--measure", type=Path, metavar="RUNS", help="read what the runs below this folder took")
-    args = parser.parse_args(argv)
+    args = parser.parse_args(words_given(argv))
     if args.measure:
         return write_table(measured(args.measure), SECONDS)
     if not args.study:

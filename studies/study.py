@@ -22,6 +22,7 @@ studies/grid.py makes the list of its runs.
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from xstilts.commands import at_home
 from xstilts.errors import UserError
 from xstilts.shapes import Each, Maybe, misfit
 from xstilts.yaml_files import read_yaml
@@ -82,7 +83,7 @@ def read_study(path):
     known = Study.__dataclass_fields__.keys() - {"path"}
     if unknown := sorted(content.keys() - known, key=str):
         raise UserError(f"{path}: unknown key '{unknown[0]}'; a study has {', '.join(sorted(known))}")
-    content = {key: value for key, value in content.items() if value is not None}
+    content = {key: at_home(value) for key, value in content.items() if value is not None}
     if wrong := [key for key, form in FORMS.items() if not isinstance(content.get(key, form()), form)]:
         form = "a list: `[...]`, or lines that begin with `- `" if FORMS[wrong[0]] is list else "lines of `key: value`"
         raise UserError(f"{path}: `{wrong[0]}` must be {form}")

@@ -6,7 +6,13 @@ import shutil
 import pytest
 from conftest import ROOT
 
+import prepare_data
 import run_report
+import score_predictions
+from run_intermediate import ARGUMENTS
+from run_retrieval import RetrievalArguments
+from studies.study import read_study
+from xstilts.arguments import parse
 from xstilts.commands import command_of, printed_commands
 from xstilts.errors import UserError
 from xstilts.json_files import read_json, write_json
@@ -121,3 +127,34 @@ def all_of(runs):
         found[name] = contents(path.parent, WRITTEN), {**read_json(path), "wall_time_s": None}
         assert found[name][0]
     return found
+
+
+def test_the_home_folder_is_meant_wherever_a_path_may_stand(tmp_path, monkeypatch):
+    """A shell writes `~` out in `--option ~/x` alone; configs, `--option=~/x` and words in quotes arrive as they are."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.yaml").write_text("defaults: {data_dir: ~/data, mlm_text_files: [~/a, /b], run_name: a~b}")
+    line = "--task mnli --config=~/mine.yaml --output_dir=~/out --model_name_or_path ~/model".split()
+    args, training_args = parse(ARGUMENTS, "intermediate", line)
+    assert (args.data_dir, args.mlm_text_files) == (f"{tmp_path}/data", [f"{tmp_path}/a", "/b"])
+    assert (training_args.output_dir, args.model_name_or_path) == (f"{tmp_path}/out", f"{tmp_path}/model")
+    assert training_args.run_name == "a~b"
+    line = ["--task", "tatoeba", "--query_prefix", "~", "--document-prefix=~/", "--embeddings_dir=~"]
+    args, _ = parse((RetrievalArguments, ARGUMENTS[1]), "retrieval", line)
+    assert (args.query_prefix, args.document_prefix, args.embeddings_dir) == ("~", "~/", str(tmp_path))
+
+
+def test_scripts_without_a_config_know_the_home_folder_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    args = run_report.arguments(["~/runs", "--output_dir=~/report"])
+    assert (args.runs, args.output_dir) == ([tmp_path / "runs"], tmp_path / "report")
+    for main, line in (
+        (score_predictions.main, ["--predictions=~/none", "--labels", "~"]),
+        (prepare_data.main, ["--output_dir=~/none", "--check"]),
+    ):
+        with pytest.raises(UserError, match=f"{tmp_path}/none"):
+            main(line)
+    study = "{model_name_or_path: ~/m, data_dir: ~/d, runs_dir: ~/r, report_dir: ~/p, seeds: [1], intermediate: [none]}"
+    (tmp_path / "study.yaml").write_text(study)
+    study = read_study(tmp_path / "study.yaml")
+    found = [study.model_name_or_path, study.data_dir, study.runs_dir, study.report_dir]
+    assert found == [f"{tmp_path}/{name}" for name in "mdrp"]

@@ -4,12 +4,12 @@ import argparse
 import difflib
 import json
 import os
-import sys
 from pathlib import Path
 from typing import ClassVar
 
 from transformers import HfArgumentParser
 
+from xstilts.commands import at_home, words_given
 from xstilts.errors import UserError
 from xstilts.help_text import help_page
 from xstilts.hub import local_copy
@@ -48,21 +48,20 @@ def parse(dataclasses, config, argv=None, sections=()):
     them: one seed serves a whole chain. Raises UserError for unknown options (with the nearest known one), wrong values and an
     unknown recipe.
     """
-    parser = _Parser(dataclasses, allow_abbrev=False)
+    parser, given = _Parser(dataclasses, allow_abbrev=False), words_given(argv)
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     for option in ("--task", "--config", "--recipe", "--model_name_or_path", "--hub_token"):
         first.add_argument(*dict.fromkeys([option, option.replace("_", "-")]))
     try:
-        chosen, _ = first.parse_known_args(argv)
+        chosen, _ = first.parse_known_args(given)
     except argparse.ArgumentError as error:
         raise UserError(str(error)) from error
     several = [SEVERAL] if config == "intermediate" else []
     sections = sections or ([chosen.task] if chosen.task in task_files() else several)
     parser.defaults = config_options(chosen.config or CONFIGS / f"{config}.yaml", sections, chosen.recipe, parser)
     hide_token(chosen)  # a private checkpoint is asked for now
-    start = local_copy(chosen.model_name_or_path or parser.defaults.get("model_name_or_path"))
-    given = sys.argv[1:] if argv is None else argv
-    line = as_one_word([*inherited_seed(start), *words_of(parser.defaults), *given])
+    start = local_copy(chosen.model_name_or_path or at_home(parser.defaults.get("model_name_or_path")))
+    line = as_one_word([*inherited_seed(start), *words_given(words_of(parser.defaults)), *given])
     try:
         *parsed, unknown = parser.parse_args_into_dataclasses(
             line, look_for_args_file=False, return_remaining_strings=True

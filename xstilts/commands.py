@@ -1,7 +1,9 @@
-"""The commands behind runs: what run.json keeps of a command line, and what one has to type to get the same runs again."""
+"""Command lines: what is given on one, what run.json keeps of it, and what one has to type to get the same runs again."""
 
 import os
+import re
 import shlex
+import sys
 from pathlib import Path
 
 from xstilts.secrecy import without_secrets
@@ -12,6 +14,25 @@ SCRIPTS = {
     "eval": "run_zeroshot_eval.py", "retrieval": "run_retrieval.py",
 }  # fmt: skip
 OVERWRITE = "--overwrite_output_dir"
+TEXTS = re.compile(r"--(query|document)[_-]prefix\b")  # options that are read as they are; any other may name a file
+
+
+def words_given(argv=None):
+    """The words of a command line, `argv` or that of the process, with `~` written out: a shell does so for `--option ~/x` alone,
+    not for `--option=~/x`, for a word in quotes or for a line of a config."""
+    words, before = [], ""
+    for word in map(str, sys.argv[1:] if argv is None else argv):
+        option, value = re.fullmatch(r"(--[\w-]+=)?(.*)", word, flags=re.DOTALL).groups(default="")
+        words.append(word if TEXTS.match(option or before) else option + at_home(value))
+        before = word
+    return words
+
+
+def at_home(value):
+    """A value of a config or a command line, or a list of some, with `~` and `~user` at its beginning written out."""
+    if isinstance(value, list):
+        return [at_home(each) for each in value]
+    return os.path.expanduser(value) if isinstance(value, str) else value
 
 
 def command_of(argv, seed, output_dir):
