@@ -50,7 +50,7 @@ def main(argv=None):
     if code == REQUEUE:
         print(f"{args.directory}/log.txt: told to stop; the next try goes on", file=sys.stderr)
     elif code:
-        tail = (args.directory / "log.txt").read_text(errors="replace").splitlines()[-15:]
+        tail = (args.directory / "log.txt").read_text("utf-8", "replace").splitlines()[-15:]
         how = (
             f"exit code {code}" if code > 0 else f"killed by signal {-code}" + OUT_OF_MEMORY * (code == -signal.SIGKILL)
         )

@@ -1,6 +1,7 @@
 """XTREME and XTREME-R as data, and submission folders: whole, with gaps, and damaged."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -438,3 +439,24 @@ def test_it_starts_without_the_machinery_of_training():
     code = "import sys, score_predictions; print({'torch', 'transformers', 'datasets', 'evaluate'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+C_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+@pytest.mark.parametrize(("settings", "sign"), [({"PYTHONIOENCODING": "ascii"}, "?"), (C_LOCALE, "?"), ({}, "é")])
+def test_whatever_a_terminal_can_show(settings, sign, tmp_path):
+    """Names that it cannot are printed with `?`; files are UTF-8 and have them whole. All scripts begin the same way."""
+    folder, inherited = tmp_path / "é", {key: value for key, value in os.environ.items() if not key.startswith("LC_")}
+    for name, lines in (("predictions", "entailment\n"), ("labels", "entailment\n")):
+        write(folder / name / "xnli" / "test-en.tsv", lines)
+        write(folder / name / "xnli" / "unknown.tsv", "")
+    line = ["--predictions", folder / "predictions", "--labels", folder / "labels", "--output_file", folder / "é.json"]
+    done = subprocess.run(
+        [sys.executable, ROOT / "score_predictions.py", *line], capture_output=True, cwd=ROOT, check=False,
+        env={**inherited, "LANG": "C.UTF-8", **settings},
+    )  # fmt: skip
+    printed = done.stdout.decode()
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert f"{tmp_path}/é/é.json".replace("é", sign) in printed
+    assert f"{folder}/predictions" in (folder / "é.json").read_text("utf-8")

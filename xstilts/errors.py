@@ -46,6 +46,19 @@ def leave_together():
         distributed.destroy_process_group()
 
 
+def use_utf8():
+    """Paths and files are UTF-8 whatever the locale (libraries take paths as nothing else), which Python knows from its start
+    only: in another locale the script starts itself again. What a terminal cannot show becomes `?`, also in names of files that
+    are not UTF-8."""
+    if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode:
+        os.environ["PYTHONUTF8"] = "1"
+        os.environ.setdefault("PYTHONIOENCODING", sys.stdout.encoding)
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 (the same command, no shell)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # consoles of some editors have none, and show everything
+            stream.reconfigure(errors="replace")
+
+
 def run_script(main):
     """Run a script's `main()` from the command line.
 
@@ -56,6 +69,7 @@ def run_script(main):
     debug = sys.argv[-1] == "--debug" or any(a == "--debug" and b.startswith("--") for a, b in pairwise(sys.argv))
     if debug:
         sys.argv.remove("--debug")
+    use_utf8()
     listen()
     try:
         main()
