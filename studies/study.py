@@ -24,6 +24,7 @@ from pathlib import Path
 
 from xstilts.commands import at_home
 from xstilts.errors import UserError
+from xstilts.option_values import SEEDS
 from xstilts.shapes import Each, Maybe, misfit
 from xstilts.yaml_files import read_yaml
 
@@ -97,8 +98,10 @@ def read_study(path):
     for key in ("runs_dir", "report_dir"):
         _check_folder(path, key, content[key])
     study = Study(path=str(path), **content)
-    if not all(type(seed) is int and seed >= 0 for seed in study.seeds) or len(set(study.seeds)) != len(study.seeds):
-        raise UserError(f"{path}: seeds must be different whole numbers from 0 on, not {study.seeds}")
+    if not all(type(seed) is int and 0 <= seed < SEEDS for seed in study.seeds) or len(set(study.seeds)) < len(
+        study.seeds
+    ):
+        raise UserError(f"{path}: seeds must be different whole numbers from 0 to {SEEDS - 1}, not {study.seeds}")
     return study
 
 

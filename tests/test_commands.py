@@ -12,7 +12,7 @@ import score_predictions
 from run_intermediate import ARGUMENTS
 from run_retrieval import RetrievalArguments
 from studies.study import read_study
-from xstilts.arguments import parse
+from xstilts.arguments import check_training_arguments, parse
 from xstilts.commands import command_of, printed_commands
 from xstilts.errors import UserError
 from xstilts.json_files import read_json, write_json
@@ -158,3 +158,24 @@ def test_scripts_without_a_config_know_the_home_folder_too(tmp_path, monkeypatch
     study = read_study(tmp_path / "study.yaml")
     found = [study.model_name_or_path, study.data_dir, study.runs_dir, study.report_dir]
     assert found == [f"{tmp_path}/{name}" for name in "mdrp"]
+
+
+IMPOSSIBLE = """seed=4294967296 seed=-1 data_seed=4294967296 num_train_epochs=0 num_train_epochs=-1 num_train_epochs=nan
+    num_train_epochs=inf max_steps=0 max_steps=-2 learning_rate=-1e-5 learning_rate=nan weight_decay=nan max_grad_norm=nan
+    warmup_steps=nan warmup_steps=1.5 warmup_steps=-1 adam_beta1=1 adam_epsilon=-1 per_device_train_batch_size=0
+    per_device_eval_batch_size=0 gradient_accumulation_steps=0 early_stopping_patience=0 doc_stride=-1 logging_steps=-1
+    eval_steps=nan dataloader_num_workers=-1 label_smoothing_factor=0.1""".split()
+
+
+@pytest.mark.parametrize("option", IMPOSSIBLE)
+def test_a_value_that_cannot_be_is_one_clear_line(option):
+    name = option.split("=")[0]
+    with pytest.raises(UserError, match=rf"--{name} \S+ (must be|is not offered)|{name} = -1.0, Expected") as error:
+        check_training_arguments(parse(ARGUMENTS, "intermediate", ["--task=mnli", "--use_cpu", f"--{option}"])[1])
+    assert "\n" not in str(error.value)
+
+
+def test_the_last_values_that_can_be():
+    line = "--task mnli --use_cpu --seed 4294967295 --num_train_epochs 0.5 --learning_rate 0 --warmup_steps 20 --max_steps 1"
+    _, training_args = parse(ARGUMENTS, "intermediate", line.split())
+    assert (training_args.seed, training_args.warmup_steps) == (4294967295, 20)

@@ -315,7 +315,7 @@ BAD = [
     ("--task mnli+copa --metric_for_best_model accuracy", "not one of headline, average, mnli_accuracy, copa_accuracy"),
     ("--task mnli --mlm_ratio 0.5", "--mlm_ratio has an effect with --mlm_text_files or --mlm_dataset_name only"),
     ("--task mnli+copa --task_subset_seed 3", "--task_subset_seed has an effect with --task_subset_size only"),
-    ("--task mnli --seed -1", "--seed -1 must be 0 or above"),
+    ("--task mnli --seed -1", "--seed -1 must be from 0 to 4294967295"),
     ("--task mnli --eval_only", "has the head of"),
 ]
 

@@ -13,6 +13,7 @@ from xstilts.commands import at_home, words_given
 from xstilts.errors import UserError
 from xstilts.help_text import help_page
 from xstilts.hub import local_copy
+from xstilts.option_values import check_values
 from xstilts.progress import calm_libraries
 from xstilts.run_files import read_run
 from xstilts.shapes import Each, Maybe, misfit
@@ -77,6 +78,7 @@ def parse(dataclasses, config, argv=None, sections=()):
         if getattr(part, "output_dir", None) == "trainer_output":  # what TrainingArguments makes of no --output_dir
             part.output_dir = None
         hide_token(part)
+        check_values(part)
         if hasattr(part, "report_to"):
             split_reports(part)
         if start is not None and hasattr(part, "model_name_or_path"):
@@ -178,9 +180,6 @@ def check_training_arguments(training_args):
             f"--train_sampling_strategy {training_args.train_sampling_strategy} is not offered: an interrupted run could not go "
             "on in that order"
         )
-    for name in ("seed", "data_seed"):
-        if (getattr(training_args, name) or 0) < 0:
-            raise UserError(f"--{name} {getattr(training_args, name)} must be 0 or above")
     launched = int(os.environ.get("WORLD_SIZE", 1))
     if launched != training_args.world_size:
         raise UserError(
