@@ -11,9 +11,11 @@ import sys
 import numpy as np
 import pytest
 import torch
+from accelerate.data_loader import BatchSamplerShard
 from conftest import ROOT, save_tiny_encoder
 from datasets import Dataset
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.data import BatchSampler
 from transformers import TrainingArguments
 from transformers.trainer_callback import TrainerControl, TrainerState
 
@@ -24,7 +26,7 @@ from xstilts.checkpoint import load_model, load_tokenizer
 from xstilts.errors import UserError
 from xstilts.examples import featurize, load_examples
 from xstilts.json_files import read_json
-from xstilts.order import EpochSampler, TrainingRows
+from xstilts.order import EpochSampler, TrainingRows, without_fillers
 from xstilts.resuming import is_over
 from xstilts.training import StiltsTrainer
 
@@ -140,6 +142,32 @@ def test_fillers_weigh_nothing(labels):
     rows = TrainingRows([{"input_ids": [0], "labels": labels}])
     assert rows[0]["labels"] == labels
     assert set(np.atleast_1d(rows[1]["labels"])) == {-100}
+
+
+@pytest.mark.parametrize("lengths", [None, np.arange(70) % 7 + 1])
+@pytest.mark.parametrize(
+    ("rows", "micro", "accumulation", "processes"), [(64, 512, 1, 1), (65, 512, 4, 2), (70, 16, 4, 2)]
+)
+def test_fillers_do_not_go_through_the_model(rows, micro, accumulation, processes, lengths):
+    """Memory and time are those of the rows that there are, filled up to a multiple of the processes."""
+    lengths = None if lengths is None else lengths[:rows]
+    sampler = EpochSampler([(0, rows, rows)], 1, micro, accumulation, processes, lengths)
+    batches, dataset = BatchSampler(sampler, micro, drop_last=False), TrainingRows([{"labels": 0}] * rows)
+    dealt = [[*BatchSamplerShard(batches, processes, rank)] for rank in range(processes)]
+    sizes = [[len(without_fillers([dataset[row] for row in batch])) for batch in each] for each in dealt]
+    assert all(min(each) >= 1 for each in sizes), "every process takes part in every step"
+    assert rows <= sum(map(sum, sizes)) < rows + processes
+    if lengths is not None:
+        assert max(max(each) - min(each) for each in zip(*sizes, strict=True)) <= 1
+
+
+def test_a_batch_larger_than_the_data_is_the_data(encoder, world, tmp_path, monkeypatch):
+    sizes, collate = [], StiltsTrainer.collate
+    monkeypatch.setattr(StiltsTrainer, "collate", lambda self, rows: sizes.append(len(rows)) or collate(self, rows))
+    line = f"""--task mnli --model_name_or_path {encoder} --data_dir {world} --output_dir {tmp_path} --use_cpu --seed 1
+        --max_train_samples 20 --max_eval_samples 4 --per_device_train_batch_size 512 --max_steps 2 --max_seq_length 64"""
+    run_intermediate.main(line.split())
+    assert max(sizes) == 20
 
 
 class Waits(TorchDispatchMode):

@@ -62,9 +62,9 @@ def _lengths(ids):
 
 
 def longest_first(rows, lengths):
-    """Row numbers sorted by length; equal lengths keep their order. Numbers behind the last row are copies of row 0, as
-    `order.TrainingRows` has it."""
-    own = lengths[np.where(rows < len(lengths), rows, 0)]
+    """Row numbers sorted by length; equal lengths keep their order. Numbers behind the last row, which fill up a batch
+    (`order.TrainingRows`), come last."""
+    own = np.where(rows < len(lengths), lengths[np.minimum(rows, len(lengths) - 1)], 0)
     return rows[np.argsort(-own, kind="stable")]
 
 

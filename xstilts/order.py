@@ -1,6 +1,7 @@
 """The order in which rows are trained on: a function of (seed, epoch) alone, so that an interrupted run goes on exactly."""
 
 import math
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -13,19 +14,31 @@ LANGUAGE_MIXING = ("proportional", "equal")
 GROUP = 50
 
 
+FILLER = "filler"  # a column that only rows have which fill up a batch
+
+
 class TrainingRows(Dataset):
     """Features for training: row i, and behind the last one copies of row 0 without labels, to fill up the last batch."""
 
     def __init__(self, features):
         self.features = features
 
+    @cached_property
+    def _filler(self):
+        first = self.features[0]
+        return {**first, "labels": _unlabelled(first["labels"]), FILLER: True}
+
     def __len__(self):
         return len(self.features)
 
     def __getitem__(self, index):
-        if index < len(self.features):
-            return self.features[index]
-        return {**self.features[0], "labels": _unlabelled(self.features[0]["labels"])}
+        return self.features[index] if index < len(self.features) else self._filler
+
+
+def without_fillers(rows):
+    """The rows of a micro-batch that are no fillers, so that none goes through the model; one of them where there is nothing
+    else, since every process takes part in every step."""
+    return [row for row in rows if FILLER not in row] or rows[:1]
 
 
 def _unlabelled(labels):

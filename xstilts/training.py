@@ -31,7 +31,7 @@ from xstilts.hub import no_repo
 from xstilts.layer_rates import rate_factors, split_by_rate
 from xstilts.metrics import score_by_language
 from xstilts.micro_batches import cut, dealing_lengths
-from xstilts.order import EpochSampler, TrainingRows
+from xstilts.order import EpochSampler, TrainingRows, without_fillers
 from xstilts.progress import TellProgress
 from xstilts.resuming import best_of, load_progress, save_progress
 from xstilts.sharding import precision_of_passes, sharding_of, skeleton, whole
@@ -104,6 +104,7 @@ class StiltsTrainer(Trainer):
     def collate_step(self, rows):
         """Feature rows -> a batch for training; with `--max_tokens_per_batch` its micro-batches as `parts`, and all labels, which
         the Trainer counts."""
+        rows = without_fillers(rows)
         if self.max_tokens_per_batch is None:
             return self.collate(rows)
         parts = [self.collate([rows[place] for place in places]) for places in cut(rows, self.max_tokens_per_batch)]
