@@ -34,7 +34,7 @@ from xstilts.languages import check_available, load_selection, load_training
 from xstilts.layerwise import check_layerwise, select_trained
 from xstilts.lineage import default_output_dir, lineage_of, training_factors
 from xstilts.loading import trust
-from xstilts.micro_batches import check_micro_batches
+from xstilts.micro_batches import check_micro_batches, set_batch_size
 from xstilts.mixing import check_mixing, has_text, set_steps, step_inputs
 from xstilts.mlm import load_text, text_task
 from xstilts.multitask import (
@@ -114,6 +114,10 @@ class IntermediateArguments:
         default=None, help="Use the first N training examples only, of every task and language."
     )
     max_eval_samples: int | None = HfArg(default=None, help="Use the first N examples of the selection set (dev) only.")
+    total_train_batch_size: int | None = HfArg(
+        default=None,
+        help="Examples of an optimizer step, of all processes together; default: the product of the Trainer's two and processes.",
+    )
     max_tokens_per_batch: int | None = HfArg(
         default=None,
         help="Cut the examples of a step into micro-batches of at most N tokens, padding included: less memory, same step.",
@@ -171,6 +175,8 @@ def main(argv=None):
     several = len(tasks) > 1 or has_text(args)
     set_steps(args, training_args, len(tasks), has_text(args))
     check_sharding(args, training_args, several)
+    if not args.eval_only:
+        set_batch_size(args, training_args, argv, *tasks)
     check_micro_batches(args, training_args, tasks, several)
     lineage = lineage_of(args.model_name_or_path)
     check_layerwise(args, training_args)
@@ -245,8 +251,10 @@ def load_part(task, argv, training_args, several):
     args, own = parse(ARGUMENTS, "intermediate", argv, [SEVERAL, task.name] if several else [task.name])
     train = load_training(task, args.languages, args.data_dir, args.max_train_samples)
     dev = load_selection(task, ",".join(train.languages), args.data_dir, args.max_eval_samples)
+    set_batch_size(args, own, argv, task)
     inputs = step_inputs(own, training_args.gradient_accumulation_steps)
-    check_dual_encoder(task, inputs // (training_args.gradient_accumulation_steps * training_args.world_size), args)
+    micro = inputs // (training_args.gradient_accumulation_steps * training_args.world_size)
+    check_dual_encoder(task, micro, args, own.per_device_train_batch_size)
     return Part(task=with_labels(task, train), args=args, step_inputs=inputs, train=train, dev=dev)
 
 
@@ -255,6 +263,8 @@ def load_text_part(argv, training_args):
     args, own = parse(ARGUMENTS, "intermediate", argv, [SEVERAL, TEXT])
     source = (args.mlm_text_files, args.mlm_dataset_name, args.mlm_dataset_config_name)
     train, dev = load_text(*source, args.max_eval_samples)
+    if not args.eval_only:
+        set_batch_size(args, own, argv)
     inputs = step_inputs(own, training_args.gradient_accumulation_steps)
     return Part(task=text_task(args.mlm_probability), args=args, step_inputs=inputs, train=train, dev=dev)
 

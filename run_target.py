@@ -32,7 +32,7 @@ from xstilts.languages import load_training
 from xstilts.layerwise import check_layerwise, gradual_unfreezing, select_trained
 from xstilts.lineage import default_output_dir, departures, lineage_of, task_of_benchmark, training_factors
 from xstilts.loading import trust
-from xstilts.micro_batches import check_micro_batches
+from xstilts.micro_batches import check_micro_batches, set_batch_size
 from xstilts.precision import set_precision
 from xstilts.prefix_cache import cache_prefix, check_prefix_cache
 from xstilts.results import Run
@@ -89,6 +89,10 @@ class TargetArguments:
         default=None, help="Use the first N training examples only, of every task and language."
     )
     max_eval_samples: int | None = HfArg(default=None, help="Use the first N examples of the selection set (dev) only.")
+    total_train_batch_size: int | None = HfArg(
+        default=None,
+        help="Examples of an optimizer step, of all processes together; default: the product of the Trainer's two and processes.",
+    )
     max_tokens_per_batch: int | None = HfArg(
         default=None,
         help="Cut the examples of a step into micro-batches of at most N tokens, padding included: less memory, same step.",
@@ -140,6 +144,7 @@ def main(argv=None):
     lineage = lineage_of(args.model_name_or_path)
     check_layerwise(args, training_args)
     check_transfer(args, lineage)
+    set_batch_size(args, training_args, argv, task)
     check_dual_encoder(task, training_args.per_device_train_batch_size, args)
     check_sharding(args, training_args)
     check_micro_batches(args, training_args, [task])

@@ -536,8 +536,9 @@ def test_families_that_encode_text(config, name):
 
 
 def arguments(folder, encoder, data, line):
-    return f"""--model_name_or_path {encoder} --data_dir {data} --output_dir {folder} --use_cpu --seed 5 --disable_tqdm true
-        --gradient_accumulation_steps 2 --max_seq_length 96 --max_query_length 48 {line}""".split()
+    return f"""--model_name_or_path {encoder} --data_dir {data} --output_dir {folder} --use_cpu --seed 5
+        --disable_tqdm true --per_device_train_batch_size 4 --gradient_accumulation_steps 2
+        --max_seq_length 96 --max_query_length 48 {line}""".split()
 
 
 def test_lareqa_learns_and_hands_over(world, tmp_path, capsys):

@@ -8,12 +8,18 @@ import pytest
 from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import TrainingArguments
 
+from run_intermediate import IntermediateArguments
+from run_target import TargetArguments
 from tasks import load_task
+from xstilts.arguments import parse
 from xstilts.errors import UserError
 from xstilts.evaluation import batches_by_length
-from xstilts.micro_batches import PASS, check_micro_batches, cut, input_lengths, padded_tokens
+from xstilts.micro_batches import PASS, check_micro_batches, cut, input_lengths, padded_tokens, set_batch_size
 from xstilts.order import GROUP, EpochSampler, epoch_order
+
+ARGUMENTS = {"intermediate": IntermediateArguments, "target": TargetArguments}
 
 
 def rows_of(lengths):
@@ -156,3 +162,56 @@ def test_a_step_becomes_one_batch_of_the_trainers():
 def test_what_excludes_each_other_is_named(options, message):
     with pytest.raises(UserError, match=message):
         checked(**options)
+
+
+def divided(task, processes, line="", config="target"):
+    """(examples of a step, per device, accumulation steps) by the configs and a command line on so many processes."""
+    words = ["--task", task, "--use_cpu", *line.split()]
+    args, parsed = parse((ARGUMENTS[config], TrainingArguments), config, words)
+    training_args = SimpleNamespace(**{**vars(parsed), "world_size": processes})
+    set_batch_size(args, training_args, words, load_task(task))
+    size, steps = training_args.per_device_train_batch_size, training_args.gradient_accumulation_steps
+    return args.total_train_batch_size, size, steps
+
+
+@pytest.mark.parametrize(
+    ("case", "expected"),
+    [
+        (("xnli", 1), (32, 8, 4)),
+        (("xnli", 4), (32, 8, 1)),
+        (("xnli", 8), (32, 4, 1)),
+        (("xquad", 8), (16, 2, 1)),
+        (("lareqa", 1), (16, 4, 4)),
+        (("lareqa", 4), (16, 4, 1)),
+        (("mewslix", 2), (32, 8, 2)),
+        (("cosmosqa", 1, "", "intermediate"), (32, 4, 8)),
+        (("cosmosqa", 16, "", "intermediate"), (32, 2, 1)),
+        (("squad", 2, "", "intermediate"), (16, 8, 1)),
+        (("xnli", 2, "--total_train_batch_size 12"), (12, 6, 1)),
+        (("xnli", 1, "--per_device_train_batch_size 16"), (32, 16, 2)),
+        (("xnli", 4, "--gradient-accumulation-steps=1"), (32, 8, 1)),
+        (("xnli", 2, "--per_device_train_batch_size 3 --gradient_accumulation_steps 5"), (30, 3, 5)),
+        (("lareqa", 8, "--per_device_train_batch_size 2"), (16, 2, 1)),
+    ],
+)
+def test_a_step_has_as_many_examples_on_any_number_of_processes(case, expected):
+    assert divided(*case) == expected
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        (("xnli", 3), "xnli: .* step of 32 examples .* into 3 processes; give --total_train_batch_size 30 or 33"),
+        (("xnli", 64), "64 processes; give --total_train_batch_size 64,"),
+        (("xnli", 1, "--per_device_train_batch_size 12"), "1 process x 12 per device; .* 24 or 36"),
+        (("lareqa", 8), "8 processes x 4 per device; give --total_train_batch_size 32,"),
+        (("lareqa", 2, "--gradient_accumulation_steps 1"), "x 4 per device x 1 accumulation step; .* 8,"),
+        (
+            ("xnli", 2, "--total_train_batch_size 9 --per_device_train_batch_size 4 --gradient_accumulation_steps 1"),
+            "of 9 examples .* 2 processes x 4 per device x 1 accumulation step; give --total_train_batch_size 8,",
+        ),
+    ],
+)
+def test_what_does_not_divide_is_named(case, message):
+    with pytest.raises(UserError, match=message):
+        divided(*case)

@@ -28,6 +28,12 @@ def words_given(argv=None):
     return words
 
 
+def options_given(argv=None):
+    """Names of the options on a command line, spelt with underscores."""
+    words = (word for word in words_given(argv) if word.startswith("--"))
+    return {word.split("=")[0].lstrip("-").replace("-", "_") for word in words}
+
+
 def at_home(value):
     """A value of a config or a command line, or a list of some, with `~` and `~user` at its beginning written out."""
     if isinstance(value, list):

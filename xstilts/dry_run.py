@@ -8,7 +8,6 @@ import math
 import os
 import re
 import shutil
-import sys
 import tempfile
 import time
 from dataclasses import MISSING, fields, replace
@@ -17,6 +16,7 @@ from itertools import chain
 from accelerate import PartialState
 from transformers import TrainerState
 
+from xstilts.commands import options_given
 from xstilts.cost import bytes_of, in_gb, memory, times_of, training_disk, training_time, try_steps
 from xstilts.errors import say
 from xstilts.evaluation import kept_outputs
@@ -117,7 +117,7 @@ def _embedding_seconds(embed, side, layers):
 
 def _say_beginning(run, sets, argv):
     say(f"dry run: {run.phase} {run.task} from {lineage_text(run.lineage)}, in {run.output_dir} ({run.state()})\n")
-    say(_columns([("argument", "value", "from"), *_arguments(run, sys.argv[1:] if argv is None else argv)]))
+    say(_columns([("argument", "value", "from"), *_arguments(run, options_given(argv))]))
     rows = [("rows of", "split", "language", "rows", "published")]
     rows += [(r["task"], r["split"], r["language"], _number(r["rows"]), _number(r["published_rows"])) for r in run.data]
     say(f"\n{_columns(rows)}")
@@ -129,9 +129,8 @@ def _say_beginning(run, sets, argv):
         say(f"\n{_columns(lines)}")
 
 
-def _arguments(run, argv):
+def _arguments(run, given):
     """(name, value, where it comes from) of all arguments that are not the library's or the script's own defaults."""
-    given = {word.split("=")[0].lstrip("-").replace("-", "_") for word in argv if word.startswith("--")}
     for field in chain(fields(run.args), fields(run.training_args)):
         value = run.arguments.get(field.name)
         if field.name in given:

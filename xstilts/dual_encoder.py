@@ -35,15 +35,21 @@ ARCHITECTURE = "ForDualEncoding"
 BLOCK = 1024  # queries that are compared with all documents at a time
 
 
-def check_dual_encoder(task, inputs, args):
-    """Raise UserError for a task with a dual encoder whose micro-batches of `inputs` leave it without negatives, or whose frozen
-    layers would be read from a cache that knows one input at a time."""
+def check_dual_encoder(task, inputs, args, meant=None):
+    """Raise UserError for a task with a dual encoder whose micro-batches of `inputs` leave it without negatives, or with others
+    than the `meant` ones of its own section of the config, or whose frozen layers would be read from a cache that knows one input
+    at a time."""
     if task.type.name != NAME:
         return
     if inputs < 2:
         raise UserError(
             f"{task.name} learns from the other documents of a micro-batch, which has {inputs}: "
             "--per_device_train_batch_size must be 2 or more"
+        )
+    if meant not in (None, inputs):
+        raise UserError(
+            f"{task.name} would have {inputs - 1} negatives in this mixture instead of {meant - 1}: "
+            "--gradient_accumulation_steps is that of the whole run; give it and --per_device_train_batch_size"
         )
     if args.cache_frozen_prefix is not None:
         raise UserError(

@@ -5,15 +5,53 @@ the same rows make up a step, only dropout draws other masks. (Rows of dual enco
 micro-batch are what a row is compared with.)
 """
 
+import math
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from xstilts.commands import options_given
 from xstilts.errors import UserError
 
 # What one more micro-batch has to save, as a share of --max_tokens_per_batch in tokens. On a CPU a pass through 6 layers of 384
 # costs what 20 to 40 tokens cost, and 512 tokens keep it busy; a GPU needs more of both.
 PASS = 1 / 16
+
+
+def set_batch_size(args, training_args, argv, *tasks):
+    """Divide `--total_train_batch_size`, the examples of an optimizer step, into processes, accumulation steps and micro-batches.
+
+    What the command line says of the latter two stays as it is; a config's --per_device_train_batch_size is the most that a
+    device takes at once, for a task with in-batch negatives exactly as many. Without a total, or where the command line says
+    both, their product is the total. Raises UserError for what does not divide.
+    """
+    given, processes, total = options_given(argv), training_args.world_size, args.total_train_batch_size
+    size, steps = training_args.per_device_train_batch_size, training_args.gradient_accumulation_steps
+    on_line = [name in given for name in ("per_device_train_batch_size", "gradient_accumulation_steps")]
+    if total is None or (all(on_line) and "total_train_batch_size" not in given):
+        args.total_train_batch_size = size * steps * processes
+        return
+    is_sized = on_line[0] or (len(tasks) == 1 and tasks[0].type.in_batch_negatives)
+    is_cut = on_line[1] or steps > 1  # above 1 without the command line: in a config
+    fixed = {"process" if processes == 1 else "processes": processes} | ({"per device": size} if is_sized else {})
+    fixed |= {"accumulation step" if steps == 1 else "accumulation steps": steps} if is_cut else {}
+    if total % math.prod(fixed.values()) or (is_sized and is_cut and total != math.prod(fixed.values())):
+        raise UserError(_does_not_divide(total, fixed, "+".join(task.name for task in tasks)))
+    share = total // processes
+    if not is_sized:
+        size = share // steps if is_cut else max(n for n in range(1, min(size, share) + 1) if share % n == 0)
+    training_args.per_device_train_batch_size, training_args.gradient_accumulation_steps = size, share // size
+
+
+def _does_not_divide(total, fixed, name):
+    unit = math.prod(fixed.values())
+    nearest = [total // unit * unit, (total // unit + 1) * unit] if len(fixed) < 3 else [unit]
+    factors = " x ".join(f"{count} {what}" for what, count in fixed.items())
+    return (
+        f"{name}: an optimizer step of {total} examples (--total_train_batch_size) cannot be divided into {factors}; give "
+        f"--total_train_batch_size {' or '.join(map(str, filter(None, nearest)))}, or other numbers of these"
+    )
 
 
 def check_micro_batches(args, training_args, tasks, several=False):

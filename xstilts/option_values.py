@@ -35,7 +35,13 @@ CHECKS = (
     (
         lambda value: value >= 1,
         "1 or more",
-        "per_device_train_batch_size per_device_eval_batch_size gradient_accumulation_steps early_stopping_patience".split(),
+        (
+            "total_train_batch_size",
+            "per_device_train_batch_size",
+            "per_device_eval_batch_size",
+            "gradient_accumulation_steps",
+            "early_stopping_patience",
+        ),
     ),
 )
 
