@@ -102,6 +102,7 @@ OTHERS = {  # of programs that are not ours
     "--multi_gpu": "accelerate",
     "--workflow-profile": "snakemake",
     "--signal": "sbatch",
+    "--kill-on-bad-exit": "srun",
     "--runs": "tests/conftest.py",
     "--inputs": "tests/conftest.py",
 }
