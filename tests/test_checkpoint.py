@@ -6,8 +6,12 @@ import pytest
 import torch
 from conftest import save_tiny_encoder
 from safetensors.torch import load_file
-from transformers import AutoModel, LlamaConfig
+from transformers import AutoModel, AutoModelForMaskedLM, LlamaConfig
 
+import run_intermediate
+import run_retrieval
+import run_target
+import run_zeroshot_eval
 from tasks import load_task
 from xstilts.checkpoint import (
     check_head,
@@ -114,3 +118,28 @@ def test_an_encoder_without_a_head_of_a_type_is_named(tmp_path):
     AutoModel.from_config(config).save_pretrained(tmp_path)
     with pytest.raises(UserError, match=r"AutoModelForMultipleChoice for the encoder 'llama'"):
         load_model(str(tmp_path), load_task("hellaswag"))
+
+
+@pytest.mark.parametrize(
+    ("main", "line"),
+    [
+        (run_intermediate.main, "--task mnli"),
+        (run_intermediate.main, "--task mnli+squad --dry_run"),
+        (run_target.main, "--task xnli --dry_run"),
+        (run_zeroshot_eval.main, "--task xnli"),
+        (run_retrieval.main, "--task tatoeba --dry_run"),
+    ],
+)
+def test_tokens_without_embeddings_are_one_line(main, line, encoder, tmp_path):
+    """Before any data are read; more embeddings than tokens are fine."""
+    tokenizer, path = load_tokenizer(encoder), shutil.copytree(encoder, tmp_path / "model")
+    rows = len(tokenizer)
+    assert tokenizer.add_tokens(["newone", "newtwo", "newthree"]) == 3
+    tokenizer.save_pretrained(path)
+    with pytest.raises(UserError, match=f"token id .* is {rows + 2}, and the encoder has {rows} embeddings") as error:
+        main([*line.split(), "--use_cpu", "--model_name_or_path", str(path), "--data_dir", str(tmp_path / "none")])
+    assert "\n" not in str(error.value)
+    model = AutoModelForMaskedLM.from_pretrained(path)
+    model.resize_token_embeddings(rows + 64)
+    model.save_pretrained(path)
+    assert len(load_tokenizer(str(path))) == rows + 3

@@ -24,11 +24,25 @@ ADAPTERS = ("adapter_config.json", "adapter_model.safetensors")  # peft's
 
 
 def load_tokenizer(path):
-    """The tokenizer of a checkpoint. Raises UserError where there is none: transformers would make up an empty one."""
+    """The tokenizer of a checkpoint. Raises UserError where there is none (transformers would make up an empty one), and for one
+    that makes tokens which the encoder has no embeddings of."""
     if os.path.isdir(path) and not any(glob.glob(os.path.join(glob.escape(path), name)) for name in TOKENIZER_FILES):
         raise UserError(f"--model_name_or_path {path} holds no tokenizer ({', '.join(TOKENIZER_FILES)})")
     # Checkpoints of others may bring the side that their last inputs were cut on (`save_tokenizer`).
-    return loaded(AutoTokenizer, path, truncation_side="right")
+    tokenizer = loaded(AutoTokenizer, path, truncation_side="right")
+    if not os.path.isdir(path) or os.path.exists(os.path.join(path, "config.json")):
+        _check_vocabulary(path, tokenizer, getattr(loaded(AutoConfig, path), "vocab_size", None))
+    return tokenizer
+
+
+def _check_vocabulary(path, tokenizer, rows):
+    """`rows`: how many embeddings the encoder has; more than tokens are fine. None for an encoder that has none of tokens."""
+    last = max(tokenizer.get_vocab().values(), default=-1)
+    if rows is not None and last >= rows:
+        raise UserError(
+            f"--model_name_or_path {path}: the largest token id of its tokenizer is {last}, and the encoder has {rows} "
+            f"embeddings (ids 0 to {rows - 1}); call model.resize_token_embeddings({last + 1}) after add_tokens, and save both"
+        )
 
 
 def save_tokenizer(tokenizer, output_dir):
