@@ -14,12 +14,14 @@ import torch
 from accelerate.data_loader import BatchSamplerShard
 from conftest import ROOT, save_tiny_encoder
 from datasets import Dataset
+from safetensors.torch import load_file
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import BatchSampler
 from transformers import TrainingArguments
 from transformers.trainer_callback import TrainerControl, TrainerState
 
 import run_intermediate
+import run_target
 from tasks import load_task
 from xstilts.callbacks import StopOnNonFiniteLoss
 from xstilts.checkpoint import load_model, load_tokenizer
@@ -159,6 +161,23 @@ def test_fillers_do_not_go_through_the_model(rows, micro, accumulation, processe
     assert rows <= sum(map(sum, sizes)) < rows + processes
     if lengths is not None:
         assert max(max(each) - min(each) for each in zip(*sizes, strict=True)) <= 1
+
+
+@pytest.mark.parametrize("option", ["bf16_full_eval", "fp16_full_eval"])
+def test_half_precision_of_evaluation_leaves_the_weights_alone(option, encoder, world, tmp_path, monkeypatch):
+    seen, outputs = [], StiltsTrainer.batch_outputs
+    passes = lambda self, model, batch: seen.append(torch.is_autocast_enabled("cpu")) or outputs(self, model, batch)  # noqa: E731
+    monkeypatch.setattr(StiltsTrainer, "batch_outputs", passes)
+    line = f"""--task mnli --model_name_or_path {encoder} --data_dir {world} --use_cpu --seed 1 --max_train_samples 20
+        --max_eval_samples 4 --max_steps 2 --max_seq_length 64 --output_dir"""
+    run_target.main([*line.split(), str(tmp_path / "fp32")])
+    assert not any(seen)
+    run_target.main([*line.split(), str(tmp_path / "half"), f"--{option}", "true"])
+    assert seen[-1], "it has an effect"
+    expected, found = (load_file(tmp_path / name / "model.safetensors") for name in ("fp32", "half"))
+    for name, weight in expected.items():
+        assert found[name].dtype == torch.float32
+        assert torch.equal(found[name], weight), name
 
 
 def test_a_batch_larger_than_the_data_is_the_data(encoder, world, tmp_path, monkeypatch):

@@ -209,11 +209,15 @@ class StiltsTrainer(Trainer):
         model = self._wrap_model(self.model, training=False)
         if not self.accelerator._models and model is self.model:  # precision and device as in training
             model = self.accelerator.prepare_model(model, evaluation_mode=True)
-        if not self.is_in_train and (self.args.bf16_full_eval or self.args.fp16_full_eval):
-            model = model.to(torch.bfloat16 if self.args.bf16_full_eval else torch.float16)
+        half = torch.bfloat16 if self.args.bf16_full_eval else torch.float16 if self.args.fp16_full_eval else None
+        is_half, trains = half is not None and not self.is_in_train, self.train_dataset is not None
+        if is_half and not trains:
+            model = model.to(half)
         model.eval()
         rows = dataloader.dataset
-        outputs, loss = kept_outputs(self, model, rows)
+        # Weights that are saved afterwards stay float32, whole or in pieces: their passes alone are in half precision.
+        with torch.autocast(self.args.device.type, half, enabled=is_half and trains):
+            outputs, loss = kept_outputs(self, model, rows)
         metrics = {"loss": loss}
         if self.compute_metrics and description == "Evaluation":
             metrics |= self.compute_metrics(EvalPrediction(predictions=outputs, label_ids=None))
