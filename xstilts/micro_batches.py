@@ -37,7 +37,7 @@ def set_batch_size(args, training_args, argv, *tasks):
     fixed = {"process" if processes == 1 else "processes": processes} | ({"per device": size} if is_sized else {})
     fixed |= {"accumulation step" if steps == 1 else "accumulation steps": steps} if is_cut else {}
     if total % math.prod(fixed.values()) or (is_sized and is_cut and total != math.prod(fixed.values())):
-        raise UserError(_does_not_divide(total, fixed, "+".join(task.name for task in tasks)))
+        raise UserError(_does_not_divide(total, fixed, "+".join(task.name for task in tasks) or "mlm"))
     share = total // processes
     if not is_sized:
         size = share // steps if is_cut else max(n for n in range(1, min(size, share) + 1) if share % n == 0)
