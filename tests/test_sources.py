@@ -3,10 +3,11 @@
 import csv
 import io
 import json
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
-from datasets import ClassLabel, Dataset, Features, Sequence, Value
+from datasets import ClassLabel, Dataset, Features, Sequence, Value, load_dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -53,6 +54,7 @@ from xstilts.tagged_files import conllu
 from xstilts.task import of_benchmark
 
 COLUMNS = ("premise", "hypothesis", "label")
+CONVERTED = "refs/convert/parquet"  # the branch that the hub makes of a dataset
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 LINE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r"), max_size=12)
 FIELD = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r\t\x00"), max_size=12)
@@ -629,6 +631,7 @@ def hub(monkeypatch):
 
     def load_dataset(*names, **options):
         hub.asked.append((*names, options))
+        assert names[1] is None or options["revision"] != CONVERTED, "that branch has no named configurations"
         if isinstance(hub.answer, Exception):
             raise hub.answer
         return hub.answer
@@ -684,7 +687,7 @@ def test_the_hub_is_asked_for_its_own_names(task, language, asked, hub):
     [
         (anli.TASK, "validation", {"split": "dev_r1+dev_r2+dev_r3", "revision": None}),
         (cosmosqa.TASK, "train", {"split": "train", "revision": "refs/convert/parquet"}),
-        (copa.TASK, "validation", {"split": "validation", "revision": "refs/convert/parquet"}),
+        (copa.TASK, "validation", {"split": "validation", "revision": None}),
         (xnli.TASK, "train", {"split": "train", "revision": None}),
     ],
     ids=lambda value: getattr(value, "name", None),
@@ -693,6 +696,27 @@ def test_splits_and_revisions_of_the_hub(task, split, options, hub):
     hub.answer = Dataset.from_dict({column: [] for column in task.source.features}, features=task.source.features)
     load_rows(task.source, split, "en")
     assert hub.asked[0][2] == options
+
+
+@pytest.mark.parametrize("task", [copa.TASK, cosmosqa.TASK, mnli.TASK, xcopa.TASK], ids=lambda task: task.name)
+def test_configurations_are_found_where_the_hub_has_them(task, monkeypatch, tmp_path):
+    """`datasets` itself reads a folder laid out as the repository: a main branch names its configurations in the card; the branch
+    that the hub converts to parquet has a folder for each and no card, so that no name is known there."""
+    source, split = task.source, next(iter(task.source.splits))
+    row = {
+        column: 0 if hasattr(each, "names") or "int" in each.dtype else "a" for column, each in source.features.items()
+    }
+    piece = hub_rows.piece_of(source, split, task.languages[0])
+    config, file = piece.config or "default", tmp_path / (piece.config or "default") / piece.split / "0000.parquet"
+    file.parent.mkdir(parents=True)
+    Dataset.from_list([row], features=source.features).to_parquet(file)
+    if piece.revision != CONVERTED:
+        files = [{"split": piece.split, "path": f"{config}/{piece.split}/*"}]
+        card = json.dumps({"configs": [{"config_name": config, "data_files": files}]})
+        (tmp_path / "README.md").write_text(f"---\n{card}\n---\n", "utf-8")
+    local = partial(load_dataset, str(tmp_path), cache_dir=str(tmp_path / "cache"))
+    monkeypatch.setattr(hub_rows, "load_dataset", lambda name, config, split, revision: local(config, split=split))
+    assert [*load_rows(source, split, task.languages[0])[0]] == [row]
 
 
 def test_languages_of_one_configuration_are_told_apart_by_their_ids(hub):
