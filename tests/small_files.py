@@ -101,9 +101,7 @@ SIQA = {
     "answerC": "no",
     "correct": "B",
 }
-TSV = (
-    'A man sits.\tHe does.\tneutral\r\n"He said ""no""\t."\tЧто?\tcontradiction\r\n\r\na\t"b"\tentailment\r\n'.encode()
-)
+TSV = 'A man sits.\tHe does.\tneutral\r\n"He said ""no""\t."\tЧто?\tcontradiction\r\n\r\na\t"""b"""\tentailment\r\n'.encode()
 COSMOS = (
     "id,context,question,answer0,answer1,answer2,answer3,label\n"
     '1,"It rained.\nWe ""left"".",Why?,wet,dry,no,yes,0\n2,Nothing.,What?,a,b,c,"d, e",3\n3,x,y,a,b,c,d,1\n'
