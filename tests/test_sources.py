@@ -300,6 +300,40 @@ def test_both_kinds_of_official_files_give_the_same_rows(kind, write, tmp_path):
     assert [(row["sentence1"], row["sentence2"]) for row in found] == [row[:2] for row in rows]
 
 
+XNLI_HEADER = (
+    "language gold_label sentence1_binary_parse sentence2_binary_parse sentence1_parse sentence2_parse sentence1 sentence2 "
+    "promptID pairID genre label1 label2 label3 label4 label5 sentence1_tokenized sentence2_tokenized match"
+).split()
+
+
+def test_xnli_s_own_files_hold_all_languages(write, tmp_path):
+    """They go before files by language, which have the languages that XNLI lacks; quotation marks are text."""
+    rows = [("en", '"Oh!"', 'a ""b""', "neutral"), ("de", '"Oh!" sagte er.', "Er sprach.", "contradictory")]
+    lines = [["x"] * len(XNLI_HEADER) for _ in rows]
+    for line, (language, premise, hypothesis, label) in zip(lines, rows, strict=True):
+        line[0], line[1], line[6], line[7] = language, label, premise, hypothesis
+    text = "".join("\t".join(line) + "\n" for line in [XNLI_HEADER, *lines])
+    source, folder = xnli.TASK.source, str(tmp_path)
+    for name, split in (("dev", "validation"), ("test", "test")):
+        write("a\tb\n", f"xnli/{name}-de.tsv")  # as XTREME's script leaves the test files: without labels
+        write("a\tb\tneutral\n", f"xnli/{name}-qu.tsv")
+        write(text, f"xnli/XNLI-1.0/xnli.{name}.tsv")
+        for language, *texts, label in rows:
+            found, files = load_rows(source, split, language, folder)
+            number = mnli.LABELS.index(label.replace("ory", "ion"))
+            assert ([*found], files) == (
+                [dict(zip(COLUMNS, (*texts, number), strict=True))],
+                [f"xnli/XNLI-1.0/xnli.{name}.tsv"],
+            )
+        assert found.features == source.features
+        assert load_rows(source, split, "qu", folder)[1] == [f"xnli/{name}-qu.tsv"]
+        assert languages_in(source, split, folder) == sorted([*xnli.LANGUAGES, "qu"])
+        with pytest.raises(MissingData, match=r"no rows in 'sw' in .*xnli\.(dev|test)\.tsv"):
+            load_rows(source, split, "sw", folder)
+        with pytest.raises(MissingData, match=rf"no file {tmp_path}/xnli/{name}-yo\.tsv \("):
+            load_rows(source, split, "yo", folder)
+
+
 def test_a_file_of_both_kinds_of_lines_says_how_it_is_read(write, capsys):
     rows = list(tab_separated(write('"a ""b"""\tc\tneutral\n"d" e\tf\tneutral\n'), COLUMNS))
     assert [row["premise"] for _, row in rows] == ['"a ""b"""', '"d" e']
@@ -652,7 +686,7 @@ def test_languages_in_a_folder(task, files, languages, folder, write, tmp_path):
 
 
 def test_a_missing_file_is_named_with_its_path(tmp_path):
-    with pytest.raises(MissingData, match=f"no file {tmp_path}/xnli/test-de.tsv"):
+    with pytest.raises(MissingData, match=f"no file {tmp_path}/xnli/XNLI-1.0/xnli.test.tsv or .*/xnli/test-de.tsv"):
         load_rows(xnli.TASK.source, "test", "de", str(tmp_path))
     with pytest.raises(MissingData, match="declares no train split"):
         load_rows(xquad.TASK.source, "train", "de", str(tmp_path))

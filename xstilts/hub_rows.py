@@ -128,8 +128,13 @@ def declared_columns(rows, source, piece):
     return rows
 
 
+def holds_several(source):
+    """Whether only the rows of a piece say their languages."""
+    return source.language_of is not None and not names_language(source.config or "")
+
+
 def _of_language(rows, source, language, piece, revision):
-    if source.language_of:
+    if holds_several(source):
         kept = [index for index, _ in in_language(rows_of(rows), source, language, piece)]
         if not kept:
             raise MissingData(f"no rows in '{language}' in {piece}")
@@ -203,7 +208,7 @@ def kept_languages(source, split, data_dir):
         return {*languages_of(source.config, found, source.names)}
     if not piece_of(source, split, ENGLISH).is_kept(data_dir):
         return set()
-    return _spoken(source, split, data_dir) if source.language_of else {ENGLISH}
+    return _spoken(source, split, data_dir) if holds_several(source) else {ENGLISH}
 
 
 def _spoken(source, split, data_dir):
