@@ -23,6 +23,7 @@ from xstilts.raw_rows import MissingData, Raw, in_language
 from xstilts.sealed import damage
 from xstilts.shapes import Maybe, check_shape
 from xstilts.templates import ENGLISH, filled, languages_of, names_language
+from xstilts.text_files import check_pointer
 
 HUB = "_hub"  # below --data_dir
 DEFAULT = "default"  # the folder of a dataset without configurations
@@ -159,6 +160,8 @@ def kept_rows(source, split, language, data_dir):
             f"{path} was fetched at revision {record['asked_revision']}, the task's file asks for {piece.revision}; run "
             "prepare_data.py again where there is internet"
         )
+    if path.exists():
+        check_pointer(path)
     if reason := damage_of(piece, data_dir):
         raise UserError(f"{path.parent}: {reason}; run prepare_data.py again where there is internet")
     rows = passing(f"{split}-{language}", lambda own: write(own, *_tables(path, source, piece)))
