@@ -8,7 +8,7 @@ import re
 from typing import NamedTuple
 
 from xstilts.errors import UserError, say, shown
-from xstilts.shapes import Maybe, misfit
+from xstilts.shapes import Id, Maybe, misfit
 from xstilts.text_files import numbered_lines, parse_json, text_of
 
 
@@ -34,6 +34,11 @@ def whole_number(text, column, path, number):
     if not re.fullmatch(r"-?[0-9]{1,18}", text):
         raise UserError(f"{path}, line {number}: '{column}' is {shown(text)}, not a whole number")
     return int(text)
+
+
+def id_of(value):
+    """An id as text, which some tools write as a number; what is neither stays what it is, and fits no column."""
+    return str(value) if type(value) is int else value
 
 
 def json_lines(path, columns, optional=()):
@@ -141,7 +146,7 @@ def _row(path, number, header, fields, columns):
     return {column: row[column] for column in columns}
 
 
-QUESTION = {"id": str, "question": str, "answers": [{"text": str, "answer_start": int}]}
+QUESTION = {"id": Id(), "question": str, "answers": [{"text": str, "answer_start": int}]}
 SQUAD = {"data": [{"title": Maybe(str), "paragraphs": [{"context": str, "qas": [QUESTION]}]}]}
 
 
@@ -165,7 +170,7 @@ def squad_paragraphs(path, shape):
 def _squad_row(article, paragraph, question, features):
     answers = question["answers"]
     row = {
-        "id": question["id"],
+        "id": str(question["id"]),
         "title": article.get("title") or "",
         "context": paragraph["context"],
         "question": question["question"],

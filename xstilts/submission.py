@@ -13,7 +13,7 @@ from xstilts import answers, scoring
 from xstilts.errors import UserError
 from xstilts.placeholders import ADVICE, Placeholders
 from xstilts.readers import squad_paragraphs
-from xstilts.shapes import misfit
+from xstilts.shapes import Id, misfit
 from xstilts.text_files import parse_json, text_of
 
 WORD, TAG, ENTITY = (
@@ -154,10 +154,10 @@ def read_answers(path):
 
 def read_questions(path):
     """SQuAD's JSON -> [(question id, [reference answers])]."""
-    shape = {"data": [{"paragraphs": [{"qas": [{"id": str, "answers": [{"text": str}]}]}]}]}
+    shape = {"data": [{"paragraphs": [{"qas": [{"id": Id(), "answers": [{"text": str}]}]}]}]}
     paragraphs = squad_paragraphs(path, shape)
     questions = [question for _, paragraph in paragraphs for question in paragraph["qas"]]
-    return [(question["id"], [answer["text"] for answer in question["answers"]]) for question in questions]
+    return [(str(question["id"]), [answer["text"] for answer in question["answers"]]) for question in questions]
 
 
 def score_answers(predictions, questions, language, metric):
