@@ -37,6 +37,7 @@ from tasks import (
 from xstilts import hub_rows
 from xstilts.errors import UserError
 from xstilts.examples import load_examples
+from xstilts.official_files import files_there
 from xstilts.raw_rows import MissingData
 from xstilts.readers import (
     Dropped,
@@ -683,6 +684,30 @@ def test_languages_in_a_folder(task, files, languages, folder, write, tmp_path):
         write("", f"{folder}/{file}")
     split = "test" if "test" in task.source.splits else "train"
     assert languages_in(task.source, split, str(tmp_path / folder)) == languages
+
+
+@pytest.mark.parametrize(
+    ("task", "split", "files", "languages"),
+    [
+        (xnli.TASK, "test", ["xnli/test-quy_Latn.tsv", "xnli/test-pt_BR.tsv"], ["pt_BR", "quy_Latn"]),
+        (mnli.TASK, "train", ["mnli/translated/quy_Latn/multinli_1.0_train.jsonl"], ["quy_Latn"]),
+        (panx.TASK, "test", ["panx/zho_Hans/test", "panx/zho_Hant/test"], ["zho_Hans", "zho_Hant"]),
+        (xcopa.TASK, "test", ["xcopa/data/quy_Latn/test.quy_Latn.jsonl"], ["quy_Latn"]),
+        (
+            udpos.TASK,
+            "test",
+            ["ud/UD_A/quy_Latn_x-ud-test.conllu", "ud/UD_A/de_gsd-ud-test.conllu"],
+            ["de", "quy_Latn"],
+        ),
+        (mlqa.TASK, "test", ["mlqa/MLQA_V1/test/test-context-zho_Hans-question-deu_Latn.json"], ["zho_Hans-deu_Latn"]),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_languages_that_are_spelt_with_their_script(task, split, files, languages, write, tmp_path):
+    """As FLORES and NLLB name them; they were skipped without a word. `--languages` finds the files that are listed."""
+    paths = sorted(write("", file) for file in files)
+    assert languages_in(task.source, split, str(tmp_path)) == languages
+    assert sorted(path for code in languages for path in files_there(task.source, split, code, str(tmp_path))) == paths
 
 
 def test_a_missing_file_is_named_with_its_path(tmp_path):
