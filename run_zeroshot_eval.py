@@ -45,7 +45,7 @@ from xstilts.lineage import (
 )
 from xstilts.loading import trust
 from xstilts.metrics import averages, gaps_to_source, score
-from xstilts.placeholders import Placeholders
+from xstilts.placeholders import Placeholders, check_labels, is_stripped_set
 from xstilts.precision import set_precision, trained_precision
 from xstilts.results import Run, save_examples
 from xstilts.seen_rows import count_seen, load_seen, warn_of_seen
@@ -147,6 +147,8 @@ def main(argv=None):
                     run.folder("examples", task.name) / f"{name}.jsonl", task, examples.rows, predictions, confidence
                 )
         try:
+            if task.labels and is_stripped_set(task.name, args.split, language):
+                check_labels([task.type.gold(example) for example in examples.rows])
             scores[language], added[language] = scored(task, language, examples, predictions)
         except Placeholders as error:
             unscored[language] = str(error)
@@ -170,7 +172,7 @@ def main(argv=None):
 
 def scored(task, language, examples, predictions):
     """Scores of one language with the interval of the first of them, which is also said; and what each example adds to that.
-    Raises Placeholders."""
+    Raises Placeholders for a question without an answer."""
     gold, headline = [task.type.gold(example) for example in examples.rows], task.metric.headline
     answers = pair_of(language)[0]  # the language of the context, where questions are in another one
     scores = score(task.metric, predictions, gold, answers)

@@ -7,7 +7,7 @@ from datasets import ClassLabel, Features, Value
 
 from tasks import mnli
 from xstilts import classification, metrics
-from xstilts.readers import label_index, numbered_json_lines
+from xstilts.readers import id_of, label_index, numbered_json_lines
 from xstilts.sources import Source
 from xstilts.task import Task
 
@@ -20,7 +20,7 @@ def read(path, features):
     columns = ("uid", "context", "hypothesis", "label", "reason")
     for number, row in numbered_json_lines(path, columns, optional=("reason",)):
         label, premise = label_index(row.pop("label"), LETTERS, path, number), row.pop("context")
-        yield {**row, "premise": premise, "label": label, "reason": row["reason"] or ""}
+        yield {**row, "uid": id_of(row["uid"]), "premise": premise, "label": label, "reason": row["reason"] or ""}
 
 
 TASK = Task(

@@ -7,7 +7,7 @@ from datasets import Features, Sequence, Value
 
 from xstilts import metrics, multiple_choice
 from xstilts.errors import UserError
-from xstilts.readers import label_index, numbered_json_lines
+from xstilts.readers import id_of, label_index, numbered_json_lines
 from xstilts.shapes import misfit
 from xstilts.sources import Source
 from xstilts.task import Task
@@ -24,7 +24,7 @@ def read(path, features):
         label_index(row["answerKey"], LABELS, path, number)
         if wrong := misfit(row["question"], QUESTION):
             raise UserError(f"{path}, line {number}: not a question of CommonsenseQA ({wrong})")
-        yield {**row, **_question(row["question"])}
+        yield {**row, "id": id_of(row["id"]), **_question(row["question"])}
 
 
 def _question(found):

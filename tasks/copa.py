@@ -1,6 +1,6 @@
 """COPA (Roemmele et al. 2011, in SuperGLUE: Wang et al. 2019, arXiv 1905.00537): the likelier cause or effect of a sentence.
 
-Hub: aps/super_glue, copa, in the hub's own conversion to parquet. Official files: train.jsonl and val.jsonl of SuperGLUE's COPA.
+Hub: aps/super_glue, copa. Official files: train.jsonl and val.jsonl of SuperGLUE's COPA.
 The question is worded as XTREME-R does for COPA and XCOPA (its run_xcopa.py); the authors' jiant asks SuperGLUE's COPA "What was
 the cause of this?" and "What happened as a result?" instead.
 """
@@ -34,7 +34,6 @@ TASK = Task(
     source=Source(
         hub="aps/super_glue",
         config="copa",
-        revision="refs/convert/parquet",
         features=Features(
             premise=TEXT, choice1=TEXT, choice2=TEXT, question=TEXT, idx=Value("int32"),
             label=ClassLabel(names=["choice1", "choice2"]),

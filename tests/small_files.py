@@ -101,9 +101,9 @@ SIQA = {
     "answerC": "no",
     "correct": "B",
 }
-TSV = (
-    'A man sits.\tHe does.\tneutral\r\n"He said ""no""\t."\tЧто?\tcontradiction\r\n\r\na\t"b"\tentailment\r\n'.encode()
-)
+TSV = 'A man sits.\tHe does.\tneutral\r\n"He said ""no""\t."\tЧто?\tcontradiction\r\n\r\na\t"""b"""\tentailment\r\n'.encode()
+XNLI = "language\tgold_label\tsentence1\tsentence2\tmatch\n"
+XNLI += 'de\tneutral\t"So\tso"\tTrue\nen\tentailment\ta\tb\tTrue\nde\tcontradictory\tx\ty\tTrue\n'
 COSMOS = (
     "id,context,question,answer0,answer1,answer2,answer3,label\n"
     '1,"It rained.\nWe ""left"".",Why?,wet,dry,no,yes,0\n2,Nothing.,What?,a,b,c,"d, e",3\n3,x,y,a,b,c,d,1\n'
@@ -199,6 +199,7 @@ FORMS = (
         *({"id": str(n), "question": QUESTION, "answerKey": letter} for n, letter in enumerate("AEC"))),
     in_lines("siqa", TASKS["siqa"], "train", "socialiqa/socialIQa_v1.4_trn.jsonl", *[SIQA] * 3),
     form("xnli", TASKS["xnli"], "test", "xnli/test-de.tsv", TSV, "de", count=count_lines),
+    form("xnli 1.0", TASKS["xnli"], "test", "xnli/XNLI-1.0/xnli.test.tsv", XNLI.encode(), "de", count=count_below_header),
     form("xnli translated", TASKS["xnli"], "train", "xnli/XNLI-MT-1.0/multinli/multinli.train.de.tsv",
         b'premise\thypo\tlabel\n"So\tso"\tcontradictory\nx\ty\tneutral\n', "de", count=count_below_header),
     form("pawsx", TASKS["pawsx"], "test", "pawsx/test-de.tsv", b"a\tb\t1\n\"c\td\"\te\t0\n", "de", count=count_lines),

@@ -102,6 +102,34 @@ def test_a_directory_without_a_model_is_named(tmp_path, made):
         load_model(str(path), load_task("mnli"))
 
 
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"ab" * 32 + b"\nsize 1112204208\n"
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "tokenizer.json", "config.json", "vocab.txt", "model-00001-of-00002.safetensors"]
+)
+def test_a_git_lfs_pointer_among_the_files_of_a_model_is_named(name, encoder, tmp_path):
+    """Before a library opens it, whose error would be of a header or of JSON, or would be none; what is not read may be one."""
+    folder = shutil.copytree(encoder, tmp_path / "model")
+    (folder / "pytorch_model.bin").write_bytes(POINTER)
+    (folder / "sentencepiece.bpe.model").write_bytes(POINTER)
+    load_model(str(folder), load_task("mnli"))
+    (folder / name).write_bytes(POINTER)
+    for load in (load_tokenizer, lambda path: load_model(path, load_task("mnli"))):
+        with pytest.raises(
+            UserError, match=rf"{folder}/{name} is a Git LFS pointer, not the file itself; run `git lfs pull`"
+        ):
+            load(str(folder))
+
+
+def test_weights_of_another_form_that_are_a_git_lfs_pointer_are_named(encoder, tmp_path):
+    folder = shutil.copytree(encoder, tmp_path / "model")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    (folder / "pytorch_model.bin").write_bytes(POINTER)
+    with pytest.raises(UserError, match=r"pytorch_model\.bin is a Git LFS pointer"):
+        load_model(str(folder), load_task("mnli"))
+
+
 def test_the_fingerprint_is_that_of_all_that_makes_a_model(checkpoints, encoder, tmp_path):
     assert model_fingerprint(checkpoints["mnli"]) != model_fingerprint(checkpoints["squad"])
     for change in ("config.json", "tokenizer.json", "model.safetensors"):

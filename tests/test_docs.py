@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +19,6 @@ from transformers import HfArgumentParser, TrainingArguments
 
 import tasks
 from tasks import load_task
-from xstilts.sources import load_rows
 from xstilts.task import RetrievalTask, Task
 
 README, ADDING = ROOT / "README.md", ROOT / "docs" / "adding_a_task.md"
@@ -245,24 +243,3 @@ def test_a_job_ends_as_its_processes_do_and_is_put_back_after_75(tmp_path, code,
     done = subprocess.run(["bash", "-c", job], env=known, capture_output=True, text=True)
     assert done.returncode == ends
     assert done.stdout == ("requeue 7\n" if code == 75 else "")
-
-
-CUT = re.compile(r"^(awk .*) XNLI-1\.0/xnli\.(dev|test)\.tsv$", flags=re.MULTILINE)
-
-
-@pytest.mark.skipif(shutil.which("awk") is None, reason="awk is not installed")
-def test_xnli_s_own_files_are_cut_as_the_page_says(tmp_path):
-    """19 columns, all languages in one file, quotes as they are."""
-    rows = [["language", "gold_label", *["x"] * 17]]
-    texts = {"de": ('Er sagte "ja".', "Nein."), "en": ("Yes, he did.", "No.")}
-    rows += [[code, "neutral", *["x"] * 4, *pair, *["x"] * 11] for code, pair in texts.items()]
-    (tmp_path / "DATA" / "xnli").mkdir(parents=True)
-    (tmp_path / "XNLI-1.0").mkdir()
-    for command, part in CUT.findall((ROOT / "docs" / "data.md").read_text("utf-8")):
-        name = f"XNLI-1.0/xnli.{part}.tsv"
-        (tmp_path / name).write_text("".join("\t".join(row) + "\n" for row in rows), "utf-8")
-        subprocess.run(["bash", "-c", f"{command} {name}"], check=True, cwd=tmp_path)
-    source = load_task("xnli").source
-    for split, (code, pair) in itertools.product(("validation", "test"), texts.items()):
-        (row,) = load_rows(source, split, code, str(tmp_path / "DATA"))[0]
-        assert (row["premise"], row["hypothesis"], row["label"]) == (*pair, 1)

@@ -278,6 +278,16 @@ def numbers(path):
     return arrow_files.write(path, lambda: (pyarrow.table({"number": each}) for each in ([0, 1], [2, 3], [4])))
 
 
+def test_a_data_file_that_cannot_be_read_is_not_blamed_on_the_folder(folder, tmp_path, capsys):
+    def compute(path):
+        (tmp_path / "data.tsv").read_text("utf-8")
+
+    for keep in (arrow_files.kept, arrow_files.passing):
+        with pytest.raises(FileNotFoundError, match=r"data\.tsv"):
+            keep("numbers", compute)
+    assert capsys.readouterr().out == ""
+
+
 @pytest.mark.parametrize("cut", [1, 4, 8, 9, 100, 300, 500, 10**6])
 def test_a_file_that_breaks_off_is_named_and_made_anew(cut, folder, capsys):
     whole = arrow_files.kept("numbers", numbers)[:]

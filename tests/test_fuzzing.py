@@ -58,6 +58,21 @@ def test_a_damaged_file_is_read_whole_or_refused(form, fuzz, tmp_path):
     fuzz(damaged(whole, values=form.values), attempt, paths, place="" if whole_file else PLACE, ordinary=20)
 
 
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"ab" * 32 + b"\nsize 1112204208\n"
+
+
+@pytest.mark.parametrize("form", FORMS, ids=NAMES)
+def test_a_git_lfs_pointer_in_the_place_of_a_file_is_named(form, tmp_path):
+    for path in lay_out(form, tmp_path):
+        whole = path.read_bytes()
+        path.write_bytes(POINTER)
+        with pytest.raises(
+            UserError, match="is a Git LFS pointer, not the file itself; run `git lfs pull` in that folder"
+        ):
+            answer_of(form, tmp_path / next(iter(form.files)))
+        path.write_bytes(whole)
+
+
 PARTS = [b"[", b"(", b")", b"(<T S 0 2> ", b"(<L N N N w N>) ", b'"', b"x\t", b'{"a":', b"\\ud800", b"1\tx\n"]
 
 

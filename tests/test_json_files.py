@@ -25,6 +25,12 @@ def test_what_is_written_is_read(path):
     assert [*path.parent.iterdir()] == [path]
 
 
+def test_a_git_lfs_pointer_is_named(path):
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"run\.json is a Git LFS pointer, not the file itself; run `git lfs pull`"):
+        read_json(path)
+
+
 def test_a_changed_value_is_noticed(path):
     path.write_text(path.read_text("utf-8").replace("71.5", "91.5"), encoding="utf-8")
     with pytest.raises(UserError, match=r"run\.json was changed after it was written"):

@@ -1,6 +1,8 @@
 """Which languages a phase reads: English from the task's teacher, others from its own files or translated ones."""
 
+import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,6 +71,50 @@ def test_selection_follows_the_languages_and_says_what_is_missing(world, capsys)
     said = capsys.readouterr().out
     assert "mnli: no selection rows in qna, qnb; the checkpoint is selected in English" in said
     assert of(load_selection(load_task("xnli"), "qna", world, 7)) == [("xnli", "qna", 7)]
+
+
+def with_splits(name, *splits, **fields):
+    """A task that declares no other splits than these."""
+    task = load_task(name)
+    declared = {split: place for split, place in task.source.splits.items() if split in splits}
+    return replace(task, source=replace(task.source, splits=declared), **fields)
+
+
+PAIRS = [
+    {"gold_label": "neutral", "sentence1": text, "sentence2": "x", "pairID": text} for text in "a b c d e f g h".split()
+]
+
+
+@pytest.fixture
+def pairs(write, tmp_path):
+    """A folder with eight training rows of MultiNLI, and a test row of XNLI."""
+    for split in ("train", "dev_matched"):
+        write("".join(json.dumps(row) + "\n" for row in PAIRS), f"mnli/multinli_1.0_{split}.jsonl")
+    write("a\tb\tneutral\n", "xnli/test-sw.tsv")
+    return str(tmp_path)
+
+
+def test_a_task_without_selection_rows_says_what_to_declare(pairs):
+    task = with_splits("mnli", "train")
+    assert of(load_training(task, "en", pairs)) == [("mnli", "en", 8)]
+    for languages in ("en", "sw", "all"):
+        with pytest.raises(UserError, match=r"mnli has no rows to select .*split in tasks/mnli\.py, or `held_out_by`"):
+            load_selection(task, languages, pairs)
+    assert of(load_selection(replace(task, held_out_by="premise"), "en", pairs)) == [("mnli", "en", 1)]
+    xnli = with_splits("xnli", "test")
+    assert of(load_selection(xnli, "en", pairs)) == [("mnli", "en", 8)]
+    with pytest.raises(UserError, match="xnli has no rows to select"):
+        load_selection(replace(xnli, train_on=task), "en", pairs)
+
+
+@pytest.mark.parametrize("languages", ["en", "sw", "all"])
+def test_a_task_without_training_rows_says_that_it_can_only_be_evaluated(languages, pairs):
+    task = with_splits("xnli", "test", train_on=None)
+    with pytest.raises(UserError, match=r"xnli can only be evaluated: tasks/xnli\.py declares no train split, and no"):
+        load_training(task, languages, pairs)
+    with pytest.raises(UserError, match="xnli has no rows to select"):
+        load_selection(task, languages, pairs)
+    assert "sw" in load_languages(task, "test", "sw", pairs)[0]
 
 
 def test_translated_files_are_found_whatever_their_pattern(world, tmp_path):

@@ -32,7 +32,7 @@ from xstilts.metrics import (
     best_threshold,
     score,
 )
-from xstilts.placeholders import Placeholders
+from xstilts.placeholders import Placeholders, check_labels, is_stripped_set
 
 # ---- by hand --------------------------------------------------------------------------------------------------------
 
@@ -245,6 +245,20 @@ def test_any_text_has_scores_within_bounds(prediction, answer, language):
 
 
 @pytest.mark.parametrize(
+    ("split", "task", "language", "suspected"),
+    [
+        ("test", "xnli", "sw", True),
+        ("test", "udpos", "wo", True),
+        ("validation", "xnli", "sw", False),
+        ("test", "xnli", "qu", False),
+        ("test", "sentiment", "en", False),
+    ],
+)
+def test_only_a_benchmark_s_own_test_sets_are_suspected(split, task, language, suspected):
+    assert is_stripped_set(task, split, language) == suspected
+
+
+@pytest.mark.parametrize(
     ("metric", "gold"),
     [
         (Accuracy, ["entailment"] * 100),
@@ -257,10 +271,10 @@ def test_one_label_for_a_hundred_rows_is_a_placeholder(metric, gold):
     with pytest.raises(
         Placeholders, match=r"all 100 gold labels are '\w+': they are placeholders; XTREME's own download"
     ):
-        score(metric, gold, gold)
-    assert score(metric, gold[:-1], gold[:-1])  # a slice may have one class
-    other = ["neutral"] if metric is Accuracy else [["B-X"]]
-    assert score(metric, gold, gold[:-1] + other if metric is Accuracy else [[*gold[0][:-1], "B-X"], *gold[1:]])
+        check_labels(gold)
+    assert score(metric, gold, gold)  # a dev set, or rows of one's own, may have one class
+    check_labels(gold[:-1])
+    check_labels([*gold[:-1], "neutral"] if metric is Accuracy else [[*gold[0][:-1], "B-X"], *gold[1:]])
 
 
 def test_predictions_may_all_be_the_same():

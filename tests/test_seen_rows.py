@@ -216,6 +216,7 @@ def test_what_nobody_recorded_is_not_known(tmp_path, capsys):
         ("he iw heb", "he"),
         ("de deu de-en", "de"),
         ("no nb nn nob", "no"),
+        ("qu quy quy_Latn", "qu"),
         ("qna", "qna"),
         ("yue", "yue"),
     ],

@@ -3,10 +3,11 @@
 import csv
 import io
 import json
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
-from datasets import ClassLabel, Dataset, Features, Sequence, Value
+from datasets import ClassLabel, Dataset, Features, Sequence, Value, load_dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -36,6 +37,7 @@ from tasks import (
 from xstilts import hub_rows
 from xstilts.errors import UserError
 from xstilts.examples import load_examples
+from xstilts.official_files import files_there
 from xstilts.raw_rows import MissingData
 from xstilts.readers import (
     Dropped,
@@ -53,6 +55,7 @@ from xstilts.tagged_files import conllu
 from xstilts.task import of_benchmark
 
 COLUMNS = ("premise", "hypothesis", "label")
+CONVERTED = "refs/convert/parquet"  # the branch that the hub makes of a dataset
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 LINE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r"), max_size=12)
 FIELD = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r\t\x00"), max_size=12)
@@ -224,6 +227,9 @@ def test_rounds_of_anli_are_read_in_order(write, tmp_path):
         ("a\tb\tneutral\r", ["a", "b", "neutral"]),
         ('"he said ""hi"""\tb\tneutral', ['he said "hi"', "b", "neutral"]),
         ('he said "hi\tb 5" long\tneutral', ['he said "hi', 'b 5" long', "neutral"]),
+        ('"Hi" he said\t"b"\tneutral', ['"Hi" he said', '"b"', "neutral"]),
+        ('"a lone quote\tb\tneutral', ['"a lone quote', "b", "neutral"]),
+        ("a\rb\tc\tneutral", ["a\rb", "c", "neutral"]),
         ('"a\tb"\tc\tneutral', ["a\tb", "c", "neutral"]),
         ("\tNA\tneutral", ["", "NA", "neutral"]),
         ("a\u2028b\tnull\tneutral", ["a\u2028b", "null", "neutral"]),
@@ -239,9 +245,10 @@ def test_tsv_fields(line, fields, write):
     [
         ("a\tneutral", "line 3: 2 tab-separated fields instead of 3"),
         ("a\tb\tneutral\tmore", "line 3: 4 tab-separated fields instead of 3"),
-        ('"a lone quote\tb\tneutral', "line 3: a quoted field is not closed"),
-        ('"Hi" he said\tb\tneutral', "line 3: a quoted field is not closed or not at an end"),
-        ("a\rb\tc\tneutral", "line 3: a quoted field"),
+        (
+            '"a ""break""\nin a field"\tb\tneutral',
+            "line 3: 1 tab-separated fields instead of 3 .without quoting, because of line 3",
+        ),
     ],
 )
 def test_a_malformed_tsv_line_is_named(line, message, write):
@@ -250,13 +257,88 @@ def test_a_malformed_tsv_line_is_named(line, message, write):
         list(tab_separated(path, COLUMNS))
 
 
-@given(st.lists(st.tuples(FIELD, FIELD, FIELD.filter(str.strip)), min_size=1), st.sampled_from(["\n", "\r\n"]))
-@settings(max_examples=60, deadline=None)
+QUOTES = st.text('"" ,a\u2028', max_size=8)  # fields that begin with, end with and are full of quotation marks
+ROWS = st.lists(st.tuples(QUOTES | FIELD, QUOTES | FIELD, FIELD.filter(str.strip)), min_size=1)
+
+
+@given(ROWS, st.sampled_from(["\n", "\r\n"]))
+@settings(max_examples=100, deadline=None)
 def test_tsv_comes_back_as_the_csv_module_writes_it(scratch, rows, end):
     text = io.StringIO(newline="")
-    csv.writer(text, delimiter="\t", lineterminator=end).writerows(rows)
+    csv.writer(text, delimiter="\t", lineterminator=end).writerows([*rows, ("a\tb", '"c"', 'd"')])
     scratch.write_bytes(b"\xef\xbb\xbf" + text.getvalue().encode())
+    found = [tuple(row.values()) for _, row in tab_separated(scratch, COLUMNS)]
+    assert found == [*rows, ("a\tb", '"c"', 'd"')]
+
+
+@given(ROWS, st.sampled_from(["\n", "\r\n"]))
+@settings(max_examples=100, deadline=None)
+def test_tsv_without_quoting_comes_back_as_it_is(scratch, rows, end):
+    """A single line that csv.writer cannot have written is enough, in whatever place."""
+    rows = [*rows, ('Das "alte" Haus', '"b"', "c")]
+    scratch.write_bytes("".join("\t".join(row) + end for row in rows).encode())
     assert [tuple(row.values()) for _, row in tab_separated(scratch, COLUMNS)] == rows
+
+
+@pytest.mark.parametrize("kind", ["csv", "raw"])
+def test_both_kinds_of_official_files_give_the_same_rows(kind, write, tmp_path):
+    """XTREME's script writes them with csv.writer, XNLI's authors without quoting; lines end with CR LF or LF."""
+    rows = [
+        ('"Oh!" he said.', "He spoke.", "neutral"),
+        ('"Oh!"', 'Full of ""quotes""', "entailment"),
+        ("a", "b", "contradiction"),
+    ]
+    text = io.StringIO(newline="")
+    csv.writer(text, delimiter="\t").writerows(rows)
+    write(text.getvalue() if kind == "csv" else "".join("\t".join(row) + "\n" for row in rows), "xnli/test-de.tsv")
+    found = load_rows(xnli.TASK.source, "test", "de", str(tmp_path))[0]
+    assert [(*list(row.values())[:2], mnli.LABELS[row["label"]]) for row in found] == rows
+    paraphrases = text.getvalue() if kind == "csv" else "".join("\t".join(row) + "\n" for row in rows)
+    for label, number in (("neutral", "1"), ("entailment", "0"), ("contradiction", "1")):
+        paraphrases = paraphrases.replace(label, number)
+    write(paraphrases, "pawsx/test-de.tsv")
+    found = load_rows(pawsx.TASK.source, "test", "de", str(tmp_path))[0]
+    assert [(row["sentence1"], row["sentence2"]) for row in found] == [row[:2] for row in rows]
+
+
+XNLI_HEADER = (
+    "language gold_label sentence1_binary_parse sentence2_binary_parse sentence1_parse sentence2_parse sentence1 sentence2 "
+    "promptID pairID genre label1 label2 label3 label4 label5 sentence1_tokenized sentence2_tokenized match"
+).split()
+
+
+def test_xnli_s_own_files_hold_all_languages(write, tmp_path):
+    """They go before files by language, which have the languages that XNLI lacks; quotation marks are text."""
+    rows = [("en", '"Oh!"', 'a ""b""', "neutral"), ("de", '"Oh!" sagte er.', "Er sprach.", "contradictory")]
+    lines = [["x"] * len(XNLI_HEADER) for _ in rows]
+    for line, (language, premise, hypothesis, label) in zip(lines, rows, strict=True):
+        line[0], line[1], line[6], line[7] = language, label, premise, hypothesis
+    text = "".join("\t".join(line) + "\n" for line in [XNLI_HEADER, *lines])
+    source, folder = xnli.TASK.source, str(tmp_path)
+    for name, split in (("dev", "validation"), ("test", "test")):
+        write("a\tb\n", f"xnli/{name}-de.tsv")  # as XTREME's script leaves the test files: without labels
+        write("a\tb\tneutral\n", f"xnli/{name}-qu.tsv")
+        write(text, f"xnli/XNLI-1.0/xnli.{name}.tsv")
+        for language, *texts, label in rows:
+            found, files = load_rows(source, split, language, folder)
+            number = mnli.LABELS.index(label.replace("ory", "ion"))
+            assert ([*found], files) == (
+                [dict(zip(COLUMNS, (*texts, number), strict=True))],
+                [f"xnli/XNLI-1.0/xnli.{name}.tsv"],
+            )
+        assert found.features == source.features
+        assert load_rows(source, split, "qu", folder)[1] == [f"xnli/{name}-qu.tsv"]
+        assert languages_in(source, split, folder) == sorted([*xnli.LANGUAGES, "qu"])
+        with pytest.raises(MissingData, match=r"no rows in 'sw' in .*xnli\.(dev|test)\.tsv"):
+            load_rows(source, split, "sw", folder)
+        with pytest.raises(MissingData, match=rf"no file {tmp_path}/xnli/{name}-yo\.tsv \("):
+            load_rows(source, split, "yo", folder)
+
+
+def test_a_file_of_both_kinds_of_lines_says_how_it_is_read(write, capsys):
+    rows = list(tab_separated(write('"a ""b"""\tc\tneutral\n"d" e\tf\tneutral\n'), COLUMNS))
+    assert [row["premise"] for _, row in rows] == ['"a ""b"""', '"d" e']
+    assert "could have written 1 of the lines that hold some, but not line 2" in capsys.readouterr().out
 
 
 def test_an_unknown_xnli_label_is_named(write):
@@ -604,8 +686,32 @@ def test_languages_in_a_folder(task, files, languages, folder, write, tmp_path):
     assert languages_in(task.source, split, str(tmp_path / folder)) == languages
 
 
+@pytest.mark.parametrize(
+    ("task", "split", "files", "languages"),
+    [
+        (xnli.TASK, "test", ["xnli/test-quy_Latn.tsv", "xnli/test-pt_BR.tsv"], ["pt_BR", "quy_Latn"]),
+        (mnli.TASK, "train", ["mnli/translated/quy_Latn/multinli_1.0_train.jsonl"], ["quy_Latn"]),
+        (panx.TASK, "test", ["panx/zho_Hans/test", "panx/zho_Hant/test"], ["zho_Hans", "zho_Hant"]),
+        (xcopa.TASK, "test", ["xcopa/data/quy_Latn/test.quy_Latn.jsonl"], ["quy_Latn"]),
+        (
+            udpos.TASK,
+            "test",
+            ["ud/UD_A/quy_Latn_x-ud-test.conllu", "ud/UD_A/de_gsd-ud-test.conllu"],
+            ["de", "quy_Latn"],
+        ),
+        (mlqa.TASK, "test", ["mlqa/MLQA_V1/test/test-context-zho_Hans-question-deu_Latn.json"], ["zho_Hans-deu_Latn"]),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_languages_that_are_spelt_with_their_script(task, split, files, languages, write, tmp_path):
+    """As FLORES and NLLB name them; they were skipped without a word. `--languages` finds the files that are listed."""
+    paths = sorted(write("", file) for file in files)
+    assert languages_in(task.source, split, str(tmp_path)) == languages
+    assert sorted(path for code in languages for path in files_there(task.source, split, code, str(tmp_path))) == paths
+
+
 def test_a_missing_file_is_named_with_its_path(tmp_path):
-    with pytest.raises(MissingData, match=f"no file {tmp_path}/xnli/test-de.tsv"):
+    with pytest.raises(MissingData, match=f"no file {tmp_path}/xnli/XNLI-1.0/xnli.test.tsv or .*/xnli/test-de.tsv"):
         load_rows(xnli.TASK.source, "test", "de", str(tmp_path))
     with pytest.raises(MissingData, match="declares no train split"):
         load_rows(xquad.TASK.source, "train", "de", str(tmp_path))
@@ -629,6 +735,7 @@ def hub(monkeypatch):
 
     def load_dataset(*names, **options):
         hub.asked.append((*names, options))
+        assert names[1] is None or options["revision"] != CONVERTED, "that branch has no named configurations"
         if isinstance(hub.answer, Exception):
             raise hub.answer
         return hub.answer
@@ -684,7 +791,7 @@ def test_the_hub_is_asked_for_its_own_names(task, language, asked, hub):
     [
         (anli.TASK, "validation", {"split": "dev_r1+dev_r2+dev_r3", "revision": None}),
         (cosmosqa.TASK, "train", {"split": "train", "revision": "refs/convert/parquet"}),
-        (copa.TASK, "validation", {"split": "validation", "revision": "refs/convert/parquet"}),
+        (copa.TASK, "validation", {"split": "validation", "revision": None}),
         (xnli.TASK, "train", {"split": "train", "revision": None}),
     ],
     ids=lambda value: getattr(value, "name", None),
@@ -693,6 +800,27 @@ def test_splits_and_revisions_of_the_hub(task, split, options, hub):
     hub.answer = Dataset.from_dict({column: [] for column in task.source.features}, features=task.source.features)
     load_rows(task.source, split, "en")
     assert hub.asked[0][2] == options
+
+
+@pytest.mark.parametrize("task", [copa.TASK, cosmosqa.TASK, mnli.TASK, xcopa.TASK], ids=lambda task: task.name)
+def test_configurations_are_found_where_the_hub_has_them(task, monkeypatch, tmp_path):
+    """`datasets` itself reads a folder laid out as the repository: a main branch names its configurations in the card; the branch
+    that the hub converts to parquet has a folder for each and no card, so that no name is known there."""
+    source, split = task.source, next(iter(task.source.splits))
+    row = {
+        column: 0 if hasattr(each, "names") or "int" in each.dtype else "a" for column, each in source.features.items()
+    }
+    piece = hub_rows.piece_of(source, split, task.languages[0])
+    config, file = piece.config or "default", tmp_path / (piece.config or "default") / piece.split / "0000.parquet"
+    file.parent.mkdir(parents=True)
+    Dataset.from_list([row], features=source.features).to_parquet(file)
+    if piece.revision != CONVERTED:
+        files = [{"split": piece.split, "path": f"{config}/{piece.split}/*"}]
+        card = json.dumps({"configs": [{"config_name": config, "data_files": files}]})
+        (tmp_path / "README.md").write_text(f"---\n{card}\n---\n", "utf-8")
+    local = partial(load_dataset, str(tmp_path), cache_dir=str(tmp_path / "cache"))
+    monkeypatch.setattr(hub_rows, "load_dataset", lambda name, config, split, revision: local(config, split=split))
+    assert [*load_rows(source, split, task.languages[0])[0]] == [row]
 
 
 def test_languages_of_one_configuration_are_told_apart_by_their_ids(hub):

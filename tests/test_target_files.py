@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks import mlqa, panx, pawsx, squad, tydiqa, xquad
+from tasks import load_task, mlqa, panx, pawsx, squad, tydiqa, xquad
 from xstilts.errors import UserError
 from xstilts.examples import load_examples
 from xstilts.official_files import patterns
 from xstilts.raw_rows import MissingData
 from xstilts.sources import languages_in, load_raw, load_rows
+from xstilts.submission import read_questions
 from xstilts.tagged_files import iob2
 from xstilts.templates import pair_of
 
@@ -179,6 +180,69 @@ def test_offsets_in_bytes_become_offsets_in_characters(write, tmp_path, capsys):
     assert [answer["answer_start"] for answer in examples.rows["answers"]] == [[9], [9], [9]]
     assert examples.records[0]["irregular"] == {"questions with offsets in bytes, not in characters": 2}
     assert "xquad test 'zh': 2 questions with offsets in bytes" in capsys.readouterr().out
+
+
+EMOJI = "😀😀 The ferry 🚢 leaves Rhodes, and Rhodes leaves it."
+
+
+def emoji(starts, ids=None):
+    """SQuAD JSON with a question for each list of offsets, at which "Rhodes" should be."""
+    qas = [
+        {
+            "id": ids[i] if ids else str(i),
+            "question": "?",
+            "answers": [{"text": "Rhodes", "answer_start": n} for n in each],
+        }
+        for i, each in enumerate(starts)
+    ]
+    return json.dumps({"data": [{"paragraphs": [{"context": EMOJI, "qas": qas}]}]})
+
+
+def test_offsets_in_utf_16_become_offsets_in_characters(write, tmp_path):
+    """As JavaScript counts them, an emoji is two. All answers of a question are counted in one unit."""
+    first, second = (i for i in range(len(EMOJI)) if EMOJI.startswith("Rhodes", i))
+    units = [len(EMOJI[:i].encode("utf-16-le")) // 2 for i in (first, second)]
+    in_bytes = [len(EMOJI[:i].encode()) for i in (first, second)]
+    write(emoji([[first, second], units, [units[1]], in_bytes]), "xquad/xquad.zh.json")
+    examples = load_examples(xquad.TASK, "test", "zh", str(tmp_path))
+    found = [answers["answer_start"] for answers in examples.rows["answers"]]
+    assert found == [[first, second], [first, second], [second], [first, second]]
+    assert examples.records[0]["irregular"] == {
+        "questions with offsets in UTF-16 units, not in characters": 2,
+        "questions with offsets in bytes, not in characters": 1,
+    }
+
+
+def test_ids_that_are_numbers_are_read_as_text(write, tmp_path):
+    write(emoji([[22], [22]], ids=[100, "x"]), "xquad/xquad.zh.json")
+    assert [*load_examples(xquad.TASK, "test", "zh", str(tmp_path)).rows["id"]] == ["100", "x"]
+    assert [id for id, _ in read_questions(tmp_path / "xquad/xquad.zh.json")] == ["100", "x"]
+    write(emoji([[22], [22]], ids=[1, "1"]), "xquad/xquad.zh.json")
+    with pytest.raises(UserError, match="two questions have the id '1'"):
+        load_examples(xquad.TASK, "test", "zh", str(tmp_path))
+    for wrong, shown in ((1.0, "1.0"), (True, "True"), (None, "null")):
+        write(emoji([[22]], ids=[wrong]), "xquad/xquad.zh.json")
+        with pytest.raises(UserError, match=rf"id' is {shown}, not text"):
+            load_rows(xquad.TASK.source, "test", "zh", str(tmp_path))
+
+
+def test_ids_of_other_json_files_may_be_numbers_too(write):
+    """XQuAD-R's, Mewsli-X's and those of the tasks in JSON lines."""
+    rows = {
+        "lareqa": {"context": "It is old.", "sentence_breaks": [[0, 10]],
+            "qas": [{"id": 7, "question": "?", "answers": [{"answer_start": 6}]}]},
+        "mewslix": {"entity_id": 7, "description": "A city.", "sentence_spans": [{"start": 0, "end": 7}]},
+        "anli": {"uid": 7, "context": "a", "hypothesis": "b", "label": "e"},
+        "commonsenseqa": {"id": 7, "answerKey": "A", "question": {"stem": "?", "question_concept": "x",
+            "choices": [{"label": letter, "text": "y"} for letter in "ABCDE"]}},
+    }  # fmt: skip
+    rows["lareqa"] = {"data": [{"paragraphs": [rows["lareqa"]]}]}
+    lareqa, mewslix = (load_task(name).retrieval for name in ("lareqa", "mewslix"))
+    sources = [lareqa.queries, mewslix.candidates, load_task("anli").source, load_task("commonsenseqa").source]
+    for content, source in zip(rows.values(), sources, strict=True):
+        (row,) = source.read(write(json.dumps(content)), source.features)
+        found = row["questions"][0] if "questions" in row else row
+        assert found.get("id", found.get("uid", found.get("entity_id"))) == "7"
 
 
 @pytest.mark.parametrize(("count", "wrong", "fine"), [(5, 1, True), (5, 2, False), (300, 3, True), (300, 4, False)])

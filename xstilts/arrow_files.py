@@ -85,6 +85,8 @@ def _or_in_memory(attempt, compute):
     try:
         return attempt()
     except OSError as error:
+        if error.filename and not os.path.abspath(error.filename).startswith(os.path.abspath(folder())):
+            raise  # of what `compute` reads, a data file say
         _say_once(f"{folder()} keeps no file ({error.strerror or error}); HF_DATASETS_CACHE names another folder")
         return compute(None)
 

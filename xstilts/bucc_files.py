@@ -17,7 +17,7 @@ from typing import NamedTuple
 from xstilts.errors import UserError, shown
 from xstilts.raw_rows import MissingData
 from xstilts.templates import ENGLISH
-from xstilts.text_files import MARK, decoded
+from xstilts.text_files import MARK, check_pointer, decoded
 
 
 class Corpora(NamedTuple):
@@ -95,6 +95,7 @@ def _plain(path):
                 f"bucc2018-{language}-en.training-gold.tar.bz2"
             )
             raise MissingData(f"{path} has no companion {name}{restored if name.endswith('test.gold') else ''}")
+        check_pointer(name)
         with open(name, "rb") as file:
             yield name, file.read()
 
@@ -104,6 +105,7 @@ def _archived(path):
     stem = os.path.basename(path).removeprefix("bucc2018-").removesuffix("-gold.tar.bz2")
     names = [f"{stem}.{suffix}" for suffix in (stem.split("-")[0], ENGLISH, "gold")]
     contents = {}
+    check_pointer(path)
     try:
         with tarfile.open(path, "r|bz2") as archive:
             for member in archive:

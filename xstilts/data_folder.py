@@ -12,7 +12,7 @@ from xstilts.errors import UserError
 from xstilts.fetched_models import fetched_model, folder_of
 from xstilts.fetching import megabytes
 from xstilts.hub_errors import REASONS
-from xstilts.hub_rows import HUB, kept_record, piece_of
+from xstilts.hub_rows import HUB, holds_several, kept_record, piece_of
 from xstilts.json_files import read_json, write_json
 from xstilts.official_files import files_there, patterns
 from xstilts.raw_rows import MissingData
@@ -104,7 +104,7 @@ def _why(piece, plan, problems):
 
 def _rows(wanted, piece, data_dir):
     """How many rows are there; those of a whole piece that nothing else has to be counted in stand in its record."""
-    if piece and wanted.count is len and not wanted.source.language_of:
+    if piece and wanted.count is len and not holds_several(wanted.source):
         return kept_record(piece, data_dir)["rows"]
     return wanted.count(load_raw(wanted.source, wanted.stored, wanted.language, data_dir).rows)
 

@@ -21,6 +21,7 @@ from xstilts.checkpoint import (
 from xstilts.errors import UserError, say
 from xstilts.loading import from_config
 from xstilts.sealed import writing
+from xstilts.text_files import check_pointer
 
 HEADS = "heads"  # the folder of the heads in a checkpoint
 
@@ -212,8 +213,11 @@ def labels_at(path, task):
 
 
 def head_file(path, task):
-    """Where the head of a task lies in a checkpoint of several tasks."""
-    return os.path.join(path, HEADS, f"{task.name}.safetensors")
+    """Where the head of a task lies in a checkpoint of several tasks. Raises UserError for a Git LFS pointer."""
+    file = os.path.join(path, HEADS, f"{task.name}.safetensors")
+    if os.path.exists(file):
+        check_pointer(file)
+    return file
 
 
 def _labels_of(file):

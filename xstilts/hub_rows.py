@@ -23,6 +23,7 @@ from xstilts.raw_rows import MissingData, Raw, in_language
 from xstilts.sealed import damage
 from xstilts.shapes import Maybe, check_shape
 from xstilts.templates import ENGLISH, filled, languages_of, names_language
+from xstilts.text_files import check_pointer
 
 HUB = "_hub"  # below --data_dir
 DEFAULT = "default"  # the folder of a dataset without configurations
@@ -128,8 +129,13 @@ def declared_columns(rows, source, piece):
     return rows
 
 
+def holds_several(source):
+    """Whether only the rows of a piece say their languages."""
+    return source.language_of is not None and not names_language(source.config or "")
+
+
 def _of_language(rows, source, language, piece, revision):
-    if source.language_of:
+    if holds_several(source):
         kept = [index for index, _ in in_language(rows_of(rows), source, language, piece)]
         if not kept:
             raise MissingData(f"no rows in '{language}' in {piece}")
@@ -154,6 +160,8 @@ def kept_rows(source, split, language, data_dir):
             f"{path} was fetched at revision {record['asked_revision']}, the task's file asks for {piece.revision}; run "
             "prepare_data.py again where there is internet"
         )
+    if path.exists():
+        check_pointer(path)
     if reason := damage_of(piece, data_dir):
         raise UserError(f"{path.parent}: {reason}; run prepare_data.py again where there is internet")
     rows = passing(f"{split}-{language}", lambda own: write(own, *_tables(path, source, piece)))
@@ -203,7 +211,7 @@ def kept_languages(source, split, data_dir):
         return {*languages_of(source.config, found, source.names)}
     if not piece_of(source, split, ENGLISH).is_kept(data_dir):
         return set()
-    return _spoken(source, split, data_dir) if source.language_of else {ENGLISH}
+    return _spoken(source, split, data_dir) if holds_several(source) else {ENGLISH}
 
 
 def _spoken(source, split, data_dir):

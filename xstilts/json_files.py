@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from xstilts.errors import UserError
+from xstilts.text_files import check_pointer
 
 CHECKSUM = "checksum"
 CHECKED = "checked"  # at the other end of the file: says that a checksum belongs to it, wherever that went
@@ -51,6 +52,7 @@ def read_json(path):
             f"{path} was changed after it was written: its checksum is another one; delete it or its directory, and run again"
         ) from error
     except (ValueError, RecursionError) as error:
+        check_pointer(path)
         reason = str(error).split(";")[0]
         raise UserError(f"{path} is not valid JSON ({reason}); delete it or its directory") from error
 

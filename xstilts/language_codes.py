@@ -15,7 +15,7 @@ OTHER_CODES = {
             "hy hye arm;id ind in;is isl ice;it ita;ja jpn;jv jav jw;ka kat geo;kk kaz;km khm;kn kan;ko kor;ku kur kmr;"
             "ky kir;la lat;lo lao;lt lit;lv lav lvs;mg mlg;mk mkd mac;ml mal;mn mon khk;mr mar;ms msa may zsm zlm;"
             "my mya bur;ne nep npi;nl nld dut;no nor nb nob nn nno;om orm;or ori ory;pa pan;pl pol;ps pus pbt;pt por;"
-            "qu que quz;ro ron rum mo;ru rus;sa san;sd snd;si sin;sk slk slo;sl slv;so som;sq sqi alb als;sr srp;su sun;"
+            "qu que quy quz;ro ron rum mo;ru rus;sa san;sd snd;si sin;sk slk slo;sl slv;so som;sq sqi alb als;sr srp;su sun;"
             "sv swe;sw swa swh;ta tam;te tel;th tha;tl tgl fil;tr tur;ug uig;uk ukr;ur urd;uz uzb uzn;vi vie;wo wol;"
             "xh xho;yi yid ydd;yo yor;zh zho chi cmn"
         ).split(";")

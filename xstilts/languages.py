@@ -29,8 +29,14 @@ def load_training(task, languages=ENGLISH, data_dir=None, max_samples=None):
     first `max_samples`.
 
     English rows are those of `train_on` where a task has one; rows in other languages are its own (XNLI's machine translations)
-    or translated files of `train_on`. Raises UserError for a language without training rows, with those that have some.
+    or translated files of `train_on`. Raises UserError for a language without training rows, with those that have some, and for
+    a task that has none and names none.
     """
+    if not teachers(task, ENGLISH):
+        raise UserError(
+            f"{task.name} can only be evaluated: tasks/{task.name}.py declares no train split, and no `train_on`, the task "
+            "whose training rows it learns from"
+        )
     found = []
     for language in asked_languages(task, languages, data_dir):
         try:
@@ -56,14 +62,16 @@ def load_training(task, languages=ENGLISH, data_dir=None, max_samples=None):
 
 def load_selection(task, languages=ENGLISH, data_dir=None, max_samples=None):
     """Selection examples in `languages`, those of the training rows; one without any is named, and where none has any they are
-    English."""
+    English. Raises UserError for a task that has none."""
+    if not any(_selectors(task, language) for language in {*task.languages, ENGLISH}):
+        raise UserError(
+            f"{task.name} has no rows to select a checkpoint on: declare a validation split in tasks/{task.name}.py, or "
+            "`held_out_by`, a column by whose values a part of the training rows is held out"
+        )
     found, missing = [], []
     for language in asked_languages(task, languages, data_dir):
-        sources = [task] if "validation" in task.splits else []
-        if language not in task.languages or not sources:  # XCOPA's English is COPA
-            sources = sources + [each for each in teachers(task, language) if each is not task]
         try:
-            found.append(_of_first(sources, "validation", language, data_dir, max_samples))
+            found.append(_of_first(_selectors(task, language), "validation", language, data_dir, max_samples))
         except MissingData:
             if languages == ENGLISH:
                 raise
@@ -76,6 +84,19 @@ def load_selection(task, languages=ENGLISH, data_dir=None, max_samples=None):
     return joined(found)
 
 
+def _selectors(task, language):
+    """The tasks whose selection rows in a language are a task's, the first that has some."""
+    own = [task] if _has_selection(task) else []
+    if language in task.languages and own:
+        return own
+    others = [each for each in teachers(task, language) if each is not task and _has_selection(each)]
+    return own + others  # XCOPA's English is COPA
+
+
+def _has_selection(task):
+    return "validation" in task.splits or task.held_out_by is not None
+
+
 def teachers(task, language):
     """The tasks whose training rows in a language `task` may learn from, the first that has some."""
     own = [task] if "train" in task.splits else []
@@ -84,7 +105,9 @@ def teachers(task, language):
 
 
 def _of_first(tasks, split, language, data_dir, max_samples):
-    """Examples of the first of some tasks that has any."""
+    """Examples of the first of some tasks that has any. Raises MissingData where none has."""
+    if not tasks:
+        raise MissingData(f"no task declares {split} rows in '{language}'")
     *others, last = tasks
     for task in others:
         with contextlib.suppress(MissingData):

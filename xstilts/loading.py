@@ -5,12 +5,14 @@ Weights are safetensors, or a pickle of which transformers takes nothing but ten
 """
 
 import os
+from pathlib import Path
 
 from transformers import AutoConfig, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from xstilts.errors import UserError, first_line, say
 from xstilts.generic_heads import ensure_class
+from xstilts.text_files import check_pointer
 
 TRUSTED = (
     set()
@@ -87,6 +89,18 @@ def _check_folder(path):
             f"--model_name_or_path {path} holds adapters (adapter_config.json), which are not read; merge them into their model "
             "first (merge_and_unload of peft)"
         )
+    if os.path.isdir(path):
+        _check_pointers(Path(path))
+
+
+def _check_pointers(folder):
+    """Raise UserError for a Git LFS pointer among the files that a model is read from. Others may be pointers: a clone need not
+    hold the weights in every form."""
+    files = [*folder.glob("*.json"), *folder.glob("*.txt")]
+    files += [*folder.glob("*.safetensors")] or folder.glob("pytorch_model*.bin")
+    files += [] if (folder / "tokenizer.json").exists() else folder.glob("*.model")
+    for file in files:
+        check_pointer(file)
 
 
 def _reason(path, error):

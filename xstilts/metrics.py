@@ -22,7 +22,7 @@ def score(metric, predictions, references, language=None):
     of the examples. `language`, that of the examples, is read by metrics with `by_language` (MLQA's) and ignored by all others.
 
     Raises ValueError when the lists differ in length: a score over fewer rows than there are would be a wrong score; and
-    Placeholders, a UserError, for gold labels that are none.
+    Placeholders, a UserError, for a question without a reference answer.
     """
     if len(predictions) != len(references):
         raise ValueError(f"{len(predictions)} predictions for {len(references)} examples")

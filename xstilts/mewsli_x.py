@@ -2,7 +2,7 @@
 
 from xstilts.errors import UserError, shown
 from xstilts.readers import Dropped
-from xstilts.shapes import Maybe, misfit
+from xstilts.shapes import Id, Maybe, misfit
 from xstilts.text_files import numbered_lines, parse_json
 
 ACROSS = "mentions that lie in no single sentence"
@@ -10,8 +10,8 @@ ACROSS = "mentions that lie in no single sentence"
 
 SPANS = [{"start": int, "end": int}]
 CONTEXT = {"text": Maybe(str), "language": str, "sentence_spans": SPANS}
-MENTION = {"example_id": str, "entity_id": str, "mention_span": {"start": int, "end": int, "text": str}}
-ENTITY = {"entity_id": str, "description": str, "sentence_spans": SPANS}
+MENTION = {"example_id": Id(), "entity_id": Id(), "mention_span": {"start": int, "end": int, "text": str}}
+ENTITY = {"entity_id": Id(), "description": str, "sentence_spans": SPANS}
 
 
 def pairs(path, features):
@@ -31,7 +31,7 @@ def mentions(path, features):
 def entities(path, features):
     """candidate_set_entities.jsonl -> `entity_id` and `description`; a row at a time, as there are a million."""
     for where, line in _lines(path, ENTITY):
-        yield {"entity_id": line["entity_id"], "description": _description(line, where)}
+        yield {"entity_id": str(line["entity_id"]), "description": _description(line, where)}
 
 
 def _lines(path, shape):
@@ -62,8 +62,8 @@ def _mention(context, mention, where):
     if not around:
         return Dropped(ACROSS)
     return {
-        "example_id": mention["example_id"],
-        "entity_id": mention["entity_id"],
+        "example_id": str(mention["example_id"]),
+        "entity_id": str(mention["entity_id"]),
         "language": context["language"],
         "before": text[around[0]["start"] : start],
         "mention": span["text"],
@@ -86,7 +86,7 @@ def _description(entity, where):
     text = entity["description"]
     sentences = [text[span["start"] : span["end"]] for span in _spans(entity["sentence_spans"], text, where)]
     if not any(sentence.strip() for sentence in sentences):
-        raise UserError(f"{where}: entity {entity['entity_id']:.40} has no description")
+        raise UserError(f"{where}: entity {entity['entity_id']!s:.40} has no description")
     return one_line(" ".join(sentences))
 
 

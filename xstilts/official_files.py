@@ -20,7 +20,8 @@ from xstilts.templates import ENGLISH, filled, languages_of, names_language, of_
 @dataclass(frozen=True)
 class FirstOf:
     """Official files in several forms: of these templates the first that `data_dir` has a file of, in whatever language, is read.
-    So rows of two collections are never mixed, and a copy of the same rows in another form does not double them."""
+    So rows of two collections are never mixed, and a copy of the same rows in another form does not double them. A file that
+    holds several languages is for those that the source has names of; rows in others are looked for in the next form."""
 
     templates: tuple[str, ...]
 
@@ -30,7 +31,7 @@ def file_rows(source, split, language, data_dir):
     values that do not fit."""
     paths = find_files(source, split, language, data_dir)
     where, counts, dropped = ", ".join(paths), Counter(), Counter()
-    named = bool(source.language_of) and any(map(names_language, _templates(source, split, data_dir)))
+    named = bool(source.language_of) and any(map(names_language, _templates(source, split, data_dir, language)))
 
     def tables():
         counts.clear()
@@ -86,9 +87,10 @@ def _fits(row, flat):
 
 
 def _tables(rows, features, where):
-    """Arrow tables of rows, BATCH at a time, with the columns of `features`. Raises UserError for a value that does not fit."""
+    """Arrow tables of rows, BATCH at a time, with the columns of `features`; the language of a row may be one more. Raises
+    UserError for a value that does not fit."""
     for batch in batches_of(rows):
-        columns = {name: [row.get(name) for row in batch] for name in batch[0]}
+        columns = {name: [row.get(name) for row in batch] for name in batch[0] if name in features}
         try:
             table = table_cast(pyarrow.table(features.encode_batch(columns)), features.arrow_schema)
         except (TypeError, ValueError) as error:
@@ -118,20 +120,27 @@ def expected_files(source, split, language, data_dir):
 
 def patterns(source, split, language, data_dir=None):
     """The glob patterns of a split in one language, below `--data_dir`; of `FirstOf` the one that is read, if any is there."""
-    found = _templates(source, split, data_dir)
+    found = _templates(source, split, data_dir, language)
     if language != ENGLISH:
         found = [template if _template_has_languages(template, source) else _translated(template) for template in found]
     return [filled(template, language, source.names) for template in found]
 
 
-def _templates(source, split, data_dir=None):
+def _templates(source, split, data_dir=None, language=None):
+    """Templates of the files that are read for a language, or for any."""
     files = source.files.get(split, ())  # none for rows that are on the hub only
     if isinstance(files, str):
         return [files]
     if isinstance(files, FirstOf):
-        first = next((template for template in files.templates if data_dir and _files_of(template, data_dir)), None)
-        return [first] if first else [*files.templates]
+        found = [each for each in files.templates if _may_hold(each, source, language)]
+        first = next((template for template in found if data_dir and _files_of(template, data_dir)), None)
+        return [first] if first else found
     return [*files]
+
+
+def _may_hold(template, source, language):
+    """Whether a file may have rows in a language, by its name or by the names of languages in its rows."""
+    return language is None or names_language(template) or not source.names or language in source.names
 
 
 def _files_of(template, data_dir):
@@ -155,17 +164,19 @@ def _translated(template):
 
 def languages_in_files(source, split, data_dir):
     """Codes of the languages that `data_dir` holds files of: published ones by their code, others as they are spelt."""
-    found = set()
-    for template in _templates(source, split, data_dir):
-        if names_language(template):
-            found |= set(_codes(template, source, data_dir))
-        elif source.language_of:
-            files = _files_of(template, data_dir)
-            found |= set(source.names or _spoken(source, files)) if files else set()
-        else:
-            found |= {ENGLISH} if _files_of(template, data_dir) else set()
-            found |= set(_codes(_translated(template), source, data_dir))
-    return sorted(found)
+    files = source.files.get(split, ())
+    every = files.templates if isinstance(files, FirstOf) else _templates(source, split)
+    found = {code for template in every for code in _languages_of(template, source, data_dir)}
+    return sorted(code for code in found if files_there(source, split, code, data_dir))
+
+
+def _languages_of(template, source, data_dir):
+    files = _files_of(template, data_dir)
+    if names_language(template):
+        return {*_codes(template, source, data_dir)}
+    if source.language_of:
+        return {*(source.names or _spoken(source, files))} if files else set()
+    return {*([ENGLISH] if files else []), *_codes(_translated(template), source, data_dir)}
 
 
 def _spoken(source, paths):

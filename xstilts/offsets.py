@@ -3,32 +3,36 @@
 from xstilts.errors import UserError
 
 MOST_MISPLACED = 0.01  # of all questions; above, the file is damaged or of another text
-MISPLACED, IN_BYTES = (
-    "questions whose answer is not at its offset",
-    "questions with offsets in bytes, not in characters",
-)
+MISPLACED = "questions whose answer is not at its offset"
+UNITS = {  # what offsets may count instead of characters: (encoding, bytes of a unit)
+    "questions with offsets in bytes, not in characters": ("utf-8", 1),
+    "questions with offsets in UTF-16 units, not in characters": ("utf-16-le", 2),
+}
 RENUMBERED = "repeated ids in training, renumbered"
 
 
 def in_place(example):
-    """(the example with offsets in characters, None or what was wrong with them: IN_BYTES or MISPLACED)."""
+    """(the example with offsets in characters, None or what was wrong with them: MISPLACED or a key of UNITS). All answers of a
+    question are counted in one unit."""
     context, answers = example["context"], example["answers"]
-    found = [_start(context, *answer) for answer in zip(answers["text"], answers["answer_start"], strict=True)]
-    if found == list(answers["answer_start"]):
-        return example, None
-    if None in found:
+    pairs = [*zip(answers["text"], answers["answer_start"], strict=True)]
+    if any(start < 0 for _, start in pairs):  # which Python would count from the end
         return example, MISPLACED
-    return {**example, "answers": {**answers, "answer_start": found}}, IN_BYTES
+    if all(context.startswith(text, start) for text, start in pairs):
+        return example, None
+    for wrong, unit in UNITS.items():
+        found = [_start(context, text, start, *unit) for text, start in pairs]
+        if None not in found:
+            return {**example, "answers": {**answers, "answer_start": found}}, wrong
+    return example, MISPLACED
 
 
-def _start(context, text, start):
-    """Where an answer begins, in characters, if `start` says so in characters or bytes."""
-    if start < 0:  # which Python would count from the end
+def _start(context, text, start, encoding, width):
+    """Where an answer begins, in characters, if it is at `start` units of an encoding; None if it is not."""
+    encoded = context.encode(encoding)
+    if not encoded.startswith(text.encode(encoding), start * width):
         return None
-    if context.startswith(text, start):
-        return start
-    before = context.encode()[:start]
-    return len(before.decode(errors="ignore")) if context.encode().startswith(text.encode(), start) else None
+    return len(encoded[: start * width].decode(encoding, errors="ignore"))
 
 
 def check_misplaced(counts, questions, where):

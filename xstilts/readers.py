@@ -1,13 +1,14 @@
 """Official files -> rows in the columns of the hub: one reader per file format, each naming the line it stumbles over."""
 
+import contextlib
 import csv
 import io
 import os
 import re
 from typing import NamedTuple
 
-from xstilts.errors import UserError, shown
-from xstilts.shapes import Maybe, misfit
+from xstilts.errors import UserError, say, shown
+from xstilts.shapes import Id, Maybe, misfit
 from xstilts.text_files import numbered_lines, parse_json, text_of
 
 
@@ -35,6 +36,11 @@ def whole_number(text, column, path, number):
     return int(text)
 
 
+def id_of(value):
+    """An id as text, which some tools write as a number; what is neither stays what it is, and fits no column."""
+    return str(value) if type(value) is int else value
+
+
 def json_lines(path, columns, optional=()):
     """One JSON object a line, of which `columns` are kept. Columns in `optional` are None where a line lacks them."""
     return (row for _, row in numbered_json_lines(path, columns, optional))
@@ -55,19 +61,47 @@ def numbered_json_lines(path, columns, optional=()):
 
 
 def tab_separated(path, columns):
-    """(line number, row) of a headerless TSV whose fields may be quoted the CSV way (XTREME's XNLI and PAWS-X files)."""
+    """(line number, row) of a headerless TSV, whose publishers quote it (XTREME's XNLI and PAWS-X files) or do not.
+
+    A file is quoted if every line with a quotation mark is what csv.writer would write; otherwise quotation marks are text. Where
+    only some are, that is said. A quoted field ends in its line.
+    """
+    written, other = _quoting(path)
+    if written and other:
+        say(
+            f"note: quotation marks are text in {path}: csv.writer could have written {written:,} of the lines that hold "
+            f"some, but not line {other}"
+        )
     for number, line in numbered_lines(path):
         if not line.strip():
             continue
-        try:
-            fields = next(csv.reader([line], delimiter="\t", strict=True))
-        except csv.Error as error:
-            raise UserError(
-                f"{path}, line {number}: a quoted field is not closed or not at an end ({error})"
-            ) from error
+        fields = line.split("\t") if other else _csv_fields(line)
         if len(fields) != len(columns):
-            raise UserError(f"{path}, line {number}: {len(fields)} tab-separated fields instead of {len(columns)}")
+            reason = f" (without quoting, because of line {other})" if other and '"' in line else ""
+            raise UserError(
+                f"{path}, line {number}: {len(fields)} tab-separated fields instead of {len(columns)}{reason}"
+            )
         yield number, dict(zip(columns, fields, strict=True))
+
+
+def _quoting(path):
+    """(how many lines of a TSV hold quotation marks as csv.writer writes them, number of the first whose are others or 0)."""
+    marked = ((number, line) for number, line in numbered_lines(path) if '"' in line)
+    others = [number if _csv_fields(line) is None else 0 for number, line in marked]
+    return others.count(0), next(filter(None, others), 0)
+
+
+def _csv_fields(line):
+    """The fields of a line of tab-separated ones that csv.writer wrote, quoted where they need it; None where it did not."""
+    if '"' not in line:
+        return line.split("\t")
+    written = io.StringIO(newline="")
+    with contextlib.suppress(csv.Error):
+        fields = next(csv.reader([line], delimiter="\t", strict=True))
+        csv.writer(written, delimiter="\t", lineterminator="\r\n").writerow(fields)
+        if written.getvalue() == f"{line}\r\n":
+            return fields
+    return None
 
 
 def headed_tsv(path, columns, drop_short=False):
@@ -112,7 +146,7 @@ def _row(path, number, header, fields, columns):
     return {column: row[column] for column in columns}
 
 
-QUESTION = {"id": str, "question": str, "answers": [{"text": str, "answer_start": int}]}
+QUESTION = {"id": Id(), "question": str, "answers": [{"text": str, "answer_start": int}]}
 SQUAD = {"data": [{"title": Maybe(str), "paragraphs": [{"context": str, "qas": [QUESTION]}]}]}
 
 
@@ -136,7 +170,7 @@ def squad_paragraphs(path, shape):
 def _squad_row(article, paragraph, question, features):
     answers = question["answers"]
     row = {
-        "id": question["id"],
+        "id": str(question["id"]),
         "title": article.get("title") or "",
         "context": paragraph["context"],
         "question": question["question"],

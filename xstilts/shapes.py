@@ -2,8 +2,8 @@
 
 A shape is a type (str, int, float, bool, dict, list; an int is a float, a bool is neither; object is anything), `range(a, b)`
 for whole numbers from a to below b, [shape] for a list, {name: shape} for an object with these keys among others, `Each(shape)`
-for an object of any keys, `Maybe(shape)` for a value that may be null or a key that may be missing, and `IfThere(shape)` for a
-key that may be missing but has no null.
+for an object of any keys, `Maybe(shape)` for a value that may be null or a key that may be missing, `IfThere(shape)` for a key
+that may be missing but has no null, and `Id()` for text or a whole number.
 """
 
 from typing import NamedTuple
@@ -29,6 +29,10 @@ class IfThere(NamedTuple):
     shape: object
 
 
+class Id(NamedTuple):
+    """The shape of an id: text, or a whole number, which its reader makes text."""
+
+
 NAMES = {
     str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "an object", list: "a list",
     type(None): "null",
@@ -45,6 +49,8 @@ def misfit(value, shape, name=""):
     """The first thing about a value that does not fit its shape, in words; "" where all does."""
     if shape is object or type(value) is shape or (isinstance(shape, range) and type(value) is int and value in shape):
         return ""
+    if isinstance(shape, Id):
+        return "" if type(value) is int else misfit(value, str, name)
     if isinstance(shape, Maybe | IfThere):
         return "" if value is None and isinstance(shape, Maybe) else misfit(value, shape.shape, name)
     if isinstance(shape, list) and type(value) is list:

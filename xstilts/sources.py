@@ -23,7 +23,8 @@ class Source:
 
     hub       namespaced id on the Hugging Face hub, None for rows that are in files only
     config    its configuration; what `files` may hold in braces is filled in
-    revision  a commit or branch; None is the hub's default branch
+    revision  a commit or branch; None is the hub's default branch. In refs/convert/parquet, which the hub makes, configurations
+              are folders and have no names: only a dataset with a single one is read from there, without `config`
     features  the hub's schema, which rows from files are cast to
     splits    our split -> the hub's split
     files     our split -> official file below `--data_dir`, a glob pattern in which `{language}` and `{name}` are filled in, or

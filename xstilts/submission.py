@@ -11,9 +11,9 @@ from functools import partial
 
 from xstilts import answers, scoring
 from xstilts.errors import UserError
-from xstilts.placeholders import ADVICE, Placeholders
+from xstilts.placeholders import ADVICE, Placeholders, check_labels
 from xstilts.readers import squad_paragraphs
-from xstilts.shapes import misfit
+from xstilts.shapes import Id, misfit
 from xstilts.text_files import parse_json, text_of
 
 WORD, TAG, ENTITY = (
@@ -107,6 +107,7 @@ def _label_in(path, number, row):
 def score_labels(predictions, labels, language):
     """Accuracy, with a note on predictions that are labels of another kind (numbers for names)."""
     _check_count(predictions, labels, "labels")
+    check_labels(labels)
     kinds = [sorted({*each})[:3] for each in (predictions, labels)]
     apart = {*predictions}.isdisjoint(labels)
     notes = (
@@ -136,6 +137,7 @@ def score_sentences(predictions, labels, language, metric):
             raise UserError(
                 f"sentence {number} (line {line} of the predictions): {len(tags)} tags for {len(gold)} words"
             )
+    check_labels([tags for _, tags in labels])
     return metric(*([tags for _, tags in each] for each in (predictions, labels))), []
 
 
@@ -154,10 +156,10 @@ def read_answers(path):
 
 def read_questions(path):
     """SQuAD's JSON -> [(question id, [reference answers])]."""
-    shape = {"data": [{"paragraphs": [{"qas": [{"id": str, "answers": [{"text": str}]}]}]}]}
+    shape = {"data": [{"paragraphs": [{"qas": [{"id": Id(), "answers": [{"text": str}]}]}]}]}
     paragraphs = squad_paragraphs(path, shape)
     questions = [question for _, paragraph in paragraphs for question in paragraph["qas"]]
-    return [(question["id"], [answer["text"] for answer in question["answers"]]) for question in questions]
+    return [(str(question["id"]), [answer["text"] for answer in question["answers"]]) for question in questions]
 
 
 def score_answers(predictions, questions, language, metric):

@@ -33,10 +33,12 @@ def of_any_language(template):
 
 def languages_of(template, found, names):
     """The codes of the languages in those of the names `found` that a template fits: published ones by their code, others as they
-    are spelt."""
+    are spelt, `zh`, `quy_Latn` or `pt_BR`. Where `_` follows in the template, only a script (`_Latn`) is a part of a code: the
+    treebank `de_gsd` is in `de`."""
     spelling = re.escape(template).replace(r"\*", "[^/]*").replace(r"\[", "[").replace(r"\]", "]").replace(r"\-", "-")
     for part in FIELDS:
-        spelling = spelling.replace(rf"\{{{part}\}}", f"(?P<{part}>[^/_]+)", 1)
+        code = r"[^/_]+(?:_[A-Z][a-z]{3})?" if f"{{{part}}}_" in template else "[^/]+"
+        spelling = spelling.replace(rf"\{{{part}\}}", f"(?P<{part}>{code})", 1)
         spelling = spelling.replace(rf"\{{{part}\}}", f"(?P={part})")
     codes = {name: code for code, name in names.items()}
     for each in found:

@@ -1,4 +1,5 @@
-"""Text of files, and the JSON in it: what is not UTF-8, not JSON or not unambiguous is named with its file, line and byte."""
+"""Text of files, and the JSON in it: what is not UTF-8, not JSON or not unambiguous is named with its file, line and byte; so is
+a Git LFS pointer, which is in the place of a file."""
 
 import json
 import re
@@ -7,6 +8,7 @@ from collections import Counter
 from xstilts.errors import UserError, shown
 
 MARK = "\ufeff"  # at the beginning of a file it is no text
+POINTER = b"version https://git-lfs.github.com/spec/"  # how one begins
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -18,6 +20,8 @@ def numbered_lines(path):
     number, begin = 0, 0
     with open(path, "rb") as file:
         for number, line in enumerate(file, start=1):
+            if number == 1:
+                _check_beginning(line, path)
             text = decoded(line, path, number, begin)
             begin += len(line)
             text = text.removeprefix(MARK) if number == 1 else text
@@ -29,7 +33,20 @@ def numbered_lines(path):
 def text_of(path):
     """The whole text of a UTF-8 file, without a byte-order mark. Raises UserError with the line of what is not UTF-8."""
     with open(path, "rb") as file:
-        return decoded(file.read(), path).removeprefix(MARK)
+        content = file.read()
+    _check_beginning(content, path)
+    return decoded(content, path).removeprefix(MARK)
+
+
+def check_pointer(path):
+    """Raise UserError for a Git LFS pointer: for files that a library opens, whose errors would not say so."""
+    with open(path, "rb") as file:
+        _check_beginning(file.read(len(POINTER)), path)
+
+
+def _check_beginning(content, path):
+    if content.startswith(POINTER):
+        raise UserError(f"{path} is a Git LFS pointer, not the file itself; run `git lfs pull` in that folder")
 
 
 def decoded(content, where, line=1, begin=0):

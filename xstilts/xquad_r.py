@@ -2,12 +2,12 @@
 
 from xstilts.errors import UserError
 from xstilts.readers import Dropped, squad_paragraphs
-from xstilts.shapes import Maybe
+from xstilts.shapes import Id, Maybe
 
 NO_SENTENCE = "questions whose answer begins in no sentence"
 
 
-QUESTION = {"id": str, "question": str, "answers": [{"answer_start": int}]}
+QUESTION = {"id": Id(), "question": str, "answers": [{"answer_start": int}]}
 PARAGRAPH = {"context": str, "sentence_breaks": Maybe([[int]]), "sentences": Maybe([str]), "qas": [QUESTION]}
 SHAPE = {"data": [{"paragraphs": [PARAGRAPH]}]}
 
@@ -49,9 +49,9 @@ def _breaks(paragraph, where):
 
 def _question(question, where):
     if not question["answers"]:
-        raise UserError(f"{where}: question {question['id']:.40} has no answer")
+        raise UserError(f"{where}: question {question['id']!s:.40} has no answer")
     return {
-        "id": question["id"],
+        "id": str(question["id"]),
         "question": question["question"],
         "answer_start": question["answers"][0]["answer_start"],
     }
