@@ -69,7 +69,7 @@ def seen_blocks(table):
 
 
 def _of_language(phase, language, seen, examples):
-    """"qna 4 of 40", or nothing. Of retrieval both sides of a pair count, or queries, so that `examples` is not what
+    """ "qna 4 of 40", or nothing. Of retrieval both sides of a pair count, or queries, so that `examples` is not what
     they are among."""
     if not seen > 0:
         return ""
