@@ -239,9 +239,9 @@ def main(argv=None):
         moved = encoder_changes(stored_encoder(args.model_name_or_path), run.output_dir)
         warnings = stages_after(args.unfreeze_schedule, results["selected_step"])
         results |= {"weight_change": moved, "warnings": warnings, **trained}
-        taught = [(part.task, part.train) for part in parts]
+        taught, chosen_by = ([(part.task, getattr(part, name)) for part in parts] for name in ("train", "dev"))
         save_training_rows(
-            run.output_dir, args.model_name_or_path, record["fingerprint"], taught, results.get("mixture")
+            run.output_dir, args.model_name_or_path, record["fingerprint"], taught, chosen_by, results.get("mixture")
         )
         run.close(results | describe(parts, trainer, args), record)
 

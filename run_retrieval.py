@@ -200,7 +200,7 @@ def main(argv=None):
         results |= {"compared_with": base.about, "cka": cka} if base else {}
         results |= {"factors": factors, "warnings": untrained_for(task, lineage), **transferred}
         results |= {"missing_languages": missing, "seen_candidates": in_pool}
-        warn_of_seen(task.name, {language: own["seen_in_training"] for language, own in scores.items()})
+        warn_of_seen(task.name, scores)
         run.close(results)
         check_against(args, task, scores)
 

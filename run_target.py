@@ -204,7 +204,9 @@ def main(argv=None):
             "factors": factors, **transfer_record(args),
         }  # fmt: skip
         record["fingerprint"] = save_checkpoint(model, tokenizer, run.output_dir)
-        save_training_rows(run.output_dir, args.model_name_or_path, record["fingerprint"], [(task, train)])
+        save_training_rows(
+            run.output_dir, args.model_name_or_path, record["fingerprint"], [(task, train)], [(task, dev)]
+        )
         results = {"metric": task.metric.headline, "dev_scores": scores, **trainer.training_record()}
         warnings = departures(task, lineage) + stages_after(args.unfreeze_schedule, results["selected_step"])
         results |= {"warnings": warnings, "chance": chance[task.metric.headline], **trained}

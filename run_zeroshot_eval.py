@@ -156,7 +156,7 @@ def main(argv=None):
             continue
         scores[language] |= coverage(inputs_of(task, examples), tokenizer, args.max_seq_length)
         if trainer.is_world_process_zero():
-            scores[language]["seen_in_training"] = count_seen(task, examples, seen)
+            scores[language] |= count_seen(task, examples, seen)
     if not scores:
         raise UserError(f"{task.name}: no language can be scored; {next(iter(unscored.values()))}")
 
@@ -164,7 +164,7 @@ def main(argv=None):
     if trainer.is_world_process_zero():
         results = {"split": args.split, "benchmark": args.benchmark, "factors": factors, "scores": scores}
         results |= summary(task, scores, lineage) | {"degenerate": of_evaluation(scores)}
-        warn_of_seen(task.name, {language: own["seen_in_training"] for language, own in scores.items()})
+        warn_of_seen(task.name, scores)
         known = {language: each.astype(np.float32) for language, each in added.items() if each is not None}
         np.savez_compressed(run.output_dir / "ratios.npz", **known)
         run.close({**results, "missing_languages": missing, "unscored_languages": unscored})

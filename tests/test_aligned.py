@@ -17,7 +17,7 @@ from xstilts.aligned import nearest_by_margin, search, sorted_english, write
 from xstilts.errors import UserError
 from xstilts.json_files import read_json
 from xstilts.published import PROTOCOL, SHAPE, check_against, check_published, values_of
-from xstilts.submission import score_files
+from xstilts.submission import FORMATS, score_files
 from xstilts.task import Collection, Side
 
 TATOEBA = load_task("tatoeba", object)
@@ -160,7 +160,7 @@ def test_the_prediction_file_scores_as_the_run_does(encoder, world, tmp_path):
     gold = "".join(f"{position}\n" for position in sorted_english(texts))
     (tmp_path / "gold" / "tatoeba" / "test-qna.tsv").write_text(gold)
     files = [tmp_path / folder / "tatoeba" / "test-qna.tsv" for folder in ("run/predictions", "gold")]
-    scores, _ = score_files("tatoeba", "qna", *files)
+    scores, _ = score_files(FORMATS["tatoeba"], "qna", *files)
     assert scores["accuracy"] > 0
     assert scores["accuracy"] == pytest.approx(run["scores"]["qna"]["accuracy"])
 

@@ -208,7 +208,7 @@ def test_a_damaged_submission_is_scored_or_refused(task, side, fuzz, tmp_path):
 
     def attempt(content):
         path.write_bytes(content)
-        scores, _ = score_files(task, "de", *paths)
+        scores, _ = score_files(FORMATS[task], "de", *paths)
         if path.suffix == ".tsv":
             assert _size(FORMATS[task].read(path)) == sum(
                 1 for line in content.decode("utf-8-sig").split("\n") if line.strip()

@@ -691,7 +691,7 @@ def test_predictions_score_the_same_as_a_file(retrieval, small, tmp_path):
     write(tmp_path, "de", predictions, collection)
     labels = tmp_path / "labels.tsv"
     labels.write_text("".join(f"{one}\t{other}\n" for one, other in sorted(gold_ids(collection.gold["test"]))))
-    found, notes = score_files("bucc2018", "de", tmp_path / "test-de.tsv", labels)
+    found, notes = score_files(FORMATS["bucc2018"], "de", tmp_path / "test-de.tsv", labels)
     assert found == {name: scores[name] for name in ("f1", "precision", "recall")}
     assert notes == []
     assert FORMATS["bucc2018"].suffixes == (".tsv",)

@@ -195,6 +195,7 @@ def repository(monkeypatch, shared, tmp_path):
         return str(place / name)
 
     monkeypatch.setattr(hub, "hf_hub_download", download)
+    monkeypatch.setattr(hub, "get_hf_file_metadata", lambda url: None)
     monkeypatch.setattr(hub, "snapshot_download", lambda repo, **options: str(place))
     return SimpleNamespace(place=place, asked=asked)
 
@@ -247,8 +248,7 @@ def test_a_shared_run_json_names_no_other_folder(repository, tmp_path):
 def test_models_without_run_json_stay_what_they_are(repository, tmp_path, monkeypatch, capsys):
     assert local_copy("FacebookAI/xlm-roberta-base") == "FacebookAI/xlm-roberta-base"
     assert local_copy(str(tmp_path)) == str(tmp_path)
-    for path in (None, "xlm-roberta-base", "runs/a/b", "/gone/x", "a b/c"):
-        assert local_copy(path) == path
+    assert local_copy(None) is None
     assert repository.asked == [("FacebookAI/xlm-roberta-base", "run.json")]
     assert capsys.readouterr().out == ""
     monkeypatch.setattr(hub, "try_to_load_from_cache", lambda repo, name: object())
@@ -256,10 +256,38 @@ def test_models_without_run_json_stay_what_they_are(repository, tmp_path, monkey
     assert len(repository.asked) == 1, "the hub has said that there is none"
 
 
+@pytest.mark.parametrize(
+    "path", ["xlm-roberta-large", "runs/a/b", "/gone/x", "a b/c", "./x", "../x", "{there}/x", "a/b/"]
+)
+def test_a_path_with_a_typo_is_named_without_asking_the_hub(path, tmp_path, monkeypatch):
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(hub, "get_hf_file_metadata", lambda url: pytest.fail("the hub was asked"))
+    with pytest.raises(UserError, match="no such directory"):
+        local_copy(path.format(there="there"))
+
+
+def test_a_hub_out_of_reach_is_asked_once(monkeypatch):
+    asked = []
+
+    def unreachable(url):
+        asked.append(url)
+        raise OSError("[Errno -2] Name or service not known\nand more")
+
+    monkeypatch.setattr(hub, "get_hf_file_metadata", unreachable)
+    monkeypatch.setattr(hub, "hf_hub_download", lambda *of: pytest.fail("asked again"))
+    with pytest.raises(
+        UserError, match=r"no such directory, and the hub cannot be reached \(\[Errno -2\] Name or service not"
+    ):
+        local_copy("FacebookAI/xlm-roberta-bas")
+    assert len(asked) == 1
+
+
 def test_offline_it_is_said_that_nobody_knows(monkeypatch, capsys):
     def offline(repo, name):
         raise LocalEntryNotFoundError("offline")
 
+    monkeypatch.setattr(hub, "try_to_load_from_cache", lambda repo, name: "/cache" if name == "config.json" else None)
     monkeypatch.setattr(hub, "hf_hub_download", offline)
     assert local_copy("me/model") == "me/model"
     assert local_copy("me/model") == "me/model"

@@ -18,7 +18,7 @@ from xstilts.json_files import read_json
 from xstilts.ranking import by_language, load, mean_average_precision, ranks_of_right, search, write
 from xstilts.readers import json_lines
 from xstilts.sources import Source
-from xstilts.submission import score_files
+from xstilts.submission import FORMATS, score_files
 from xstilts.task import Ranking, Task
 
 TEXT, TEXTS = Value("string"), Sequence(Value("string"))
@@ -259,7 +259,7 @@ def test_files_are_the_benchmarks(tmp_path, shared):
     predictions = {"q1": ["Q3", "Q1"], "q2": ["Q2"]}
     write(tmp_path, "de", predictions, None)
     (tmp_path / "gold.json").write_text(json.dumps({"q1": ["Q1"], "q2": ["Q2"]}))
-    scores, _ = score_files("mewslix", "de", tmp_path / "test-de.json", tmp_path / "gold.json")
+    scores, _ = score_files(FORMATS["mewslix"], "de", tmp_path / "test-de.json", tmp_path / "gold.json")
     assert scores["map@20"] == 75
     mock = json.loads((shared / "xtreme_mock" / "predictions" / "mewslix" / "test-de.json").read_text())
     assert {type(ids) for ids in mock.values()} == {list}

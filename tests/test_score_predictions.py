@@ -138,8 +138,14 @@ def mock():
 def scored(folder, tmp_path, benchmark="xtreme"):
     """What the script writes for the submission in a folder."""
     path = tmp_path / "out" / "scores.json"
+    path.unlink(missing_ok=True)
     arguments = ["--predictions", str(folder / "predictions"), "--labels", str(folder / "labels")]
-    score_predictions.main([*arguments, "--benchmark", benchmark, "--output_file", str(path)])
+    try:
+        score_predictions.main([*arguments, "--benchmark", benchmark, "--output_file", str(path)])
+    except UserError as error:  # a file is damaged: said last, after the rest is scored
+        if not path.exists():
+            raise
+        return {**json.loads(path.read_text("utf-8")), "error": str(error)}
     return json.loads(path.read_text("utf-8"))
 
 
@@ -165,7 +171,7 @@ def test_every_value_of_the_benchmarks_own_test(benchmark, mock, tmp_path, capsy
     assert found["groups"]["qa"] == pytest.approx(
         sum(scores[task] for task in ("xquad", "mlqa", "tydiqa")) / 3, abs=1e-9
     )
-    assert found["notes"] == [f"{mock}/predictions/mewslix: not a task of xtreme"]
+    assert (found["notes"], [*found["other_tasks"]]) == ([], ["mewslix"])  # XTREME-R's: scored, in no average
     assert ["all", "tasks", f"{found['all_task']:.1f}"] in [line.split() for line in printed.split("\n")]
     assert "*" not in printed
 
@@ -289,17 +295,28 @@ XNLI, PANX, XQUAD = "xnli/test-de.tsv", "panx/test-de.tsv", "xquad/test-de.json"
 NOT_SCORED = [  # file, content, what is said of the language; {} is the path of the file, ~ what is said of stripped labels
     (P + XNLI, "neutral\nneutral\n", "2 predictions for 3 labels"),
     (P + XNLI, "", "0 predictions for 3 labels"),
-    (P + XNLI, "neutral\n\nentailment\n", "{}, line 2: '' is not a label"),
+    (P + XNLI, "neutral\n\nentailment\n", "{}, line 2: '' is not a label^contradiction, entailment, neutral)"),
+    (P + XNLI, "neutral\nhapy\nentailment\n", "{}, line 2: 'hapy' is not a label^contradiction, entailment, neutral)"),
+    (P + XNLI, "0\n1\n2\n", "{}, line 1: '0' is not a label^contradiction, entailment, neutral)"),
+    (P + "tatoeba/test-de.tsv", "1\none\n", "{}, line 2: 'one' is not a label"),
+    (P + "xcopa/test-th.tsv", "1\n2\n", "{}, line 2: '2' is not a label^0, 1)"),
+    (P + PANX, "B-PER\nB-MISC\n", "{}, line 2: 'B-MISC' is not a label^B-LOC, B-ORG, B-PER, I-LOC, I-ORG, I-PER, O)"),
     (P + XNLI, b"neutral\nneut\xff\n", "{}, line 2: not UTF-8 (byte 12)"),
     (P + XNLI, b"\xef\xbb\xbfneutral\nneut\xff\n", "{}, line 2: not UTF-8 (byte 15)"),
-    (P + XNLI, "0\tneutral\n", "{}, line 1: '0\\tneutral' is not a label"),
-    (L + XNLI, "Ein Hund\tSo\n", "{}, line 1: 'Ein Hund\\tSo' is not a label~"),
+    (P + XNLI, "0\tneutral\n", "{}, line 1: '0\\tneutral' is not a label^contradiction, entailment, neutral)"),
+    (L + XNLI, "Ein Hund\n", "{}, line 1: 'Ein Hund' is not a label~"),
+    (
+        L + XNLI,
+        "Ein Hund\tSo\tneutral\n",
+        "{}, line 1: 'Ein Hund\\tSo\\tneutral' is not a label but a row of 3 columns|",
+    ),
+    (L + PANX, "Ein\tO\nHund\tO\n", "{}, line 1: 'Ein\\tO' is not a label but a row of 2 columns|"),
     (L + XNLI, "\n", "{} holds no labels~"),
     (P + "xcopa/test-et.jsonl", '{"label": 0}\n{"label": \n', "{}, line 2: not valid JSON (Expecting value)"),
     (L + "xcopa/test-et.jsonl", '{"label": 0}\n{"x": 1}\n', "{}, line 2: '' is not a label~"),
     (P + PANX, "B-PER\nO\n\nB-LOC\nO\n", "sentence 2 (line 4 of the predictions): 2 tags for 1 words"),
     (P + PANX, "B-PER\nO\nB-LOC\n", "1 predictions for 2 sentences"),
-    (P + PANX, "B-PER\nO O\n", "{}, line 2: 'O O' is not a label"),
+    (P + PANX, "B-PER\nO O\n", "{}, line 2: 'O O' is not a label^B-LOC, B-ORG, B-PER, I-LOC, I-ORG, I-PER, O)"),
     (L + PANX, "O\nHund\n", "{}, line 2: 'Hund' is not a label~"),
     (L + "udpos/test-de.tsv", "DET\nHund\n", "{}, line 2: 'Hund' is not a label~"),
     (L + "tatoeba/test-de.tsv", "0\nHund\n", "{}, line 2: 'Hund' is not a label~"),
@@ -335,9 +352,12 @@ def change(submission, path, content):
 @pytest.mark.parametrize(("path", "content", "note"), NOT_SCORED)
 def test_damage_is_named_and_the_rest_scored(path, content, note, submission):
     before, after, new = change(submission, path, content)
-    note = note.replace("{}", str(submission / path)).replace("~", f"; {STRIPPED}")
+    stripped = "~" in note
+    note = note.replace("{}", str(submission / path)).replace("~", f"; {STRIPPED}").replace("^", " of this task (")
+    note = note.replace("|", "; --labels takes the gold labels alone, one a line")
     task, language = Path(path).parent.name, Path(path).stem[-2:]
     assert new == [f"{task} {language}: not scored: {note}"]
+    assert after.get("error") == (None if stripped else new[0])  # labels that nobody has are no damage
     assert language in after["tasks"][task]["missing_languages"]
     del before["tasks"][task]["scores"][language]
     assert scores_of(after) == scores_of(before)
@@ -361,11 +381,6 @@ def test_a_gap_is_named_and_the_rest_scored(side, submission):
         (P + XQUAD, '{"1": "Hund"}', "xquad de: 1 of 2 have no prediction and score 0, e.g. 2"),
         (P + XQUAD, '{"1": "", "2": "", "9": "", "8": ""}', "xquad de: 2 predictions are for unknown ids, e.g. 8"),
         (P + "mewslix/test-de.json", '{"m1": ["Q1"]}', "mewslix de: 1 of 2 have no prediction and score 0, e.g. m2"),
-        (
-            P + XNLI,
-            "0\n1\n2\n",
-            "xnli de: no prediction is among the labels (0, 1, 2 against contradiction, entailment, neutral)",
-        ),
         (P + "xnli/test_fr.tsv", "0\n", "xnli: not read: test_fr.tsv in {}"),
     ],
 )
@@ -378,9 +393,39 @@ def test_what_is_odd_is_scored_and_noted(path, content, note, submission):
 
 
 def test_a_folder_that_is_no_task_is_noted(submission):
+    write(submission / "labels" / "nli/test-de.tsv", "0\n")
     *_, new = change(submission, P + "nli/test-de.tsv", "0\n")
-    assert f"{submission}/predictions/nli" in new[0]
-    assert new[0].endswith(": not a task of xtreme")
+    assert new == ["nli: not scored, as there is no tasks/nli.py"]
+
+
+def test_what_the_benchmark_lacks_is_scored_outside_of_its_averages(submission, capsys):
+    before = scored(submission, submission)
+    for side, labels in (("predictions", "neutral\nneutral\n"), ("labels", "neutral\nentailment\n")):
+        write(submission / side / "xnli/test-quy_Latn.tsv", labels)
+        write(submission / side / "snli/test-en.tsv", labels)  # a task of ours, and of no benchmark
+        write(submission / side / "anli/test-en.tsv", "entailment\nhapy\n" if side == "predictions" else labels)
+    capsys.readouterr()
+    after = scored(submission, submission)
+    lines = [line.split() for line in capsys.readouterr().out.split("\n")]
+    assert after["tasks"]["xnli"]["scores"]["quy_Latn"] == {"accuracy": 50}
+    assert (after["other_tasks"]["snli"], after["other_tasks"]["anli"]) == ({"en": {"accuracy": 50}}, {})
+    assert "anli/test-en.tsv, line 2: 'hapy' is not a label of this task" in after["error"]
+    del after["tasks"]["xnli"]["scores"]["quy_Latn"]
+    assert after["tasks"] == before["tasks"]
+    assert ["xnli", "quy_Latn", "50.0"] in lines[lines.index(["outside", "of", "xtreme:"]) :]
+    assert ["snli", "en", "accuracy", "50.0"] in lines
+
+
+def test_the_last_line_gives_the_reason_that_held(submission):
+    for side in ("predictions", "labels"):
+        for folder in (submission / side).iterdir():
+            if folder.name != "xnli":
+                shutil.rmtree(folder)
+        (submission / side / "xnli/test-en.tsv").unlink()
+    write(submission / P / XNLI, "neutral\n" * 398)
+    write(submission / L / XNLI, "neutral\nentailment\nneutral\n" * 133)
+    with pytest.raises(UserError, match="nothing could be scored; xnli de: not scored: 398 predictions for 399 labels"):
+        scored(submission, submission)
 
 
 def test_a_question_without_a_prediction_scores_0(submission, tmp_path):

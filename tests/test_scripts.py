@@ -194,9 +194,9 @@ BAD = [
     (
         TARGET,
         "--task xnli --model_name_or_path FacebookAI/none --data_dir {world}",
-        "nor a model that the hub can deliver",
+        "there is no such directory, and the hub cannot be reached",
     ),
-    (TARGET, "--task xnli --model_name_or_path {empty}/no/where --data_dir {world}", "no such checkpoint"),
+    (TARGET, "--task xnli --model_name_or_path {empty}/no/where --data_dir {world}", "no such directory"),
     (TARGET, "--task xnli --model_name_or_path {encoder} --data_dir {empty}/nowhere", "is not a folder"),
     (TARGET, "--task xnli --model_name_or_path {encoder}", "--data_dir DIR with the official file"),
     (TARGET, "--task xnli --model_name_or_path {encoder} --data_dir {empty}", "mnli/multinli_1.0_train.jsonl"),

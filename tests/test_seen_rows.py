@@ -31,6 +31,7 @@ from xstilts.mlm import text_task
 from xstilts.report import remarks
 from xstilts.seen_rows import (
     BETWEEN,
+    DEV,
     TEXTS,
     count_seen,
     count_seen_texts,
@@ -96,8 +97,13 @@ def examples(rows):
 def saved(folder, *parts, start="", fingerprint="aaaa", **more):
     """`load_seen` of a checkpoint that was trained on some rows."""
     folder.mkdir(exist_ok=True)
-    save_training_rows(folder, start, fingerprint, parts, **more)
+    save_training_rows(folder, start, fingerprint, parts, **{"dev": (), **more})
     return load_seen(folder, [{"base_model": "x"}, {"fingerprint": fingerprint}])
+
+
+def trained_on(task, rows, seen):
+    """How many rows are among the training rows."""
+    return count_seen(task, rows, seen)["seen_in_training"]
 
 
 def pair(a, b, label="neutral"):
@@ -108,9 +114,9 @@ def test_a_pair_is_matched_whole_and_without_its_label(tmp_path):
     mnli = load_task("mnli")
     seen = saved(tmp_path, (mnli, examples([pair("A cat sat.", "It sat."), pair("A dog.", "")])))
     rows = [pair("a CAT  sat.", "It sat.", "entailment"), pair("A cat sat.", "It ran."), pair("It sat.", "A cat sat.")]
-    assert count_seen(mnli, examples(rows), seen) == 1
-    assert count_seen(mnli, examples([pair("A dog.", ""), pair("A cat sat.", "")]), seen) == 1, "premise of a pair only"
-    assert count_seen(mnli, examples(rows * 2), seen) == 2, "rows, not texts"
+    assert trained_on(mnli, examples(rows), seen) == 1
+    assert trained_on(mnli, examples([pair("A dog.", ""), pair("A cat sat.", "")]), seen) == 1, "premise of a pair only"
+    assert trained_on(mnli, examples(rows * 2), seen) == 2, "rows, not texts"
 
 
 def test_a_question_counts_with_its_context_and_a_context_with_all_of_its_choices(tmp_path):
@@ -118,19 +124,19 @@ def test_a_question_counts_with_its_context_and_a_context_with_all_of_its_choice
     one = {"id": "1", "question": "Who?", "context": "Ada did.", "answers": {"text": ["Ada"], "answer_start": [0]}}
     two = {"context": "It rained.", "choices": ["I got wet.", "I stayed dry."], "label": "0"}
     seen = saved(tmp_path, (squad, examples([one])), (copa, examples([two])))
-    assert count_seen(squad, examples([{**one, "id": "2"}, {**one, "question": "What?"}]), seen) == 1
+    assert trained_on(squad, examples([{**one, "id": "2"}, {**one, "question": "What?"}]), seen) == 1
     turned = {**two, "choices": two["choices"][::-1], "label": "1"}
     other = {**two, "choices": ["I got wet.", "I ran."]}
-    assert count_seen(copa, examples([other, turned, two, other]), seen) == 2
+    assert trained_on(copa, examples([other, turned, two, other]), seen) == 2
 
 
 def test_words_of_a_sentence_are_one_text_also_where_it_was_a_line(tmp_path):
     udpos = load_task("udpos")
     sentence = {"tokens": ["She", "sings", "."], "tags": ["PRON", "VERB", "PUNCT"]}
     rows = examples([sentence, {"tokens": ["She"], "tags": ["PRON"]}])
-    assert count_seen(udpos, rows, saved(tmp_path / "a", (udpos, examples([sentence])))) == 1
-    assert count_seen(udpos, rows, saved(tmp_path / "b", (text_task(0.15), examples([{"text": "she sings ."}])))) == 1
-    assert count_seen(udpos, rows, saved(tmp_path / "c", (text_task(0.15), examples([{"text": "she sings."}])))) == 0
+    assert trained_on(udpos, rows, saved(tmp_path / "a", (udpos, examples([sentence])))) == 1
+    assert trained_on(udpos, rows, saved(tmp_path / "b", (text_task(0.15), examples([{"text": "she sings ."}])))) == 1
+    assert trained_on(udpos, rows, saved(tmp_path / "c", (text_task(0.15), examples([{"text": "she sings."}])))) == 0
 
 
 def test_sentences_of_retrieval_are_looked_for_among_the_texts_of_pairs_too(tmp_path):
@@ -153,9 +159,9 @@ def test_text_that_is_only_watched_is_not_trained_on(tmp_path):
     mnli, text = load_task("mnli"), text_task(0.15)
     parts = [(mnli, examples([pair("a", "b")])), (text, examples([{"text": "c"}]))]
     mixture = {"mnli": {"steps": 3}, "mlm": {"steps": 0}}
-    assert count_seen(text, parts[1][1], saved(tmp_path / "watched", *parts, mixture=mixture)) == 0
+    assert trained_on(text, parts[1][1], saved(tmp_path / "watched", *parts, mixture=mixture)) == 0
     mixture["mlm"]["steps"] = 1
-    assert count_seen(text, parts[1][1], saved(tmp_path / "trained", *parts, mixture=mixture)) == 1
+    assert trained_on(text, parts[1][1], saved(tmp_path / "trained", *parts, mixture=mixture)) == 1
 
 
 # ---- the file -------------------------------------------------------------------------------------------------------
@@ -171,6 +177,7 @@ def test_the_same_rows_give_the_same_bytes_and_sorted_unique_hashes(tmp_path):
         assert {name: (len(arrays[name]), arrays[name].dtype) for name in arrays} == {
             "aaaa": (50, np.uint64),
             f"aaaa{TEXTS}": (50, np.uint64),
+            f"aaaa{DEV}": (0, np.uint64),
         }
         assert all((np.diff(arrays[name].astype(object)) > 0).all() for name in arrays)
     assert os.listdir(tmp_path / "a") == [TRAINING_ROWS]
@@ -180,21 +187,21 @@ def test_rows_of_the_phases_before_are_carried_over(tmp_path):
     mnli, first, second = load_task("mnli"), pair("a", "b"), pair("c", "d")
     saved(tmp_path / "one", (mnli, examples([first])))
     (tmp_path / "two").mkdir()
-    save_training_rows(tmp_path / "two", tmp_path / "one", "bbbb", [(mnli, examples([second]))])
+    save_training_rows(tmp_path / "two", tmp_path / "one", "bbbb", [(mnli, examples([second]))], [])
     shutil.rmtree(tmp_path / "one")
     lineage = [{"base_model": "x"}, {"fingerprint": "aaaa"}, {"fingerprint": "bbbb"}]
-    assert count_seen(mnli, examples([first, second, pair("e", "f")]), load_seen(tmp_path / "two", lineage)) == 2
+    assert trained_on(mnli, examples([first, second, pair("e", "f")]), load_seen(tmp_path / "two", lineage)) == 2
 
 
 def test_what_nobody_recorded_is_not_known(tmp_path, capsys):
     base, trained, mnli = {"base_model": "x"}, {"fingerprint": "bbbb"}, load_task("mnli")
     rows = examples([pair("a", "b")])
     assert load_seen(tmp_path, [base]) == {}, "an encoder that was trained on no task"
-    assert count_seen(mnli, rows, {}) == 0
+    assert trained_on(mnli, rows, {}) == 0
     assert load_seen(tmp_path, [{**base, "has_head": True}]) is None
-    assert count_seen(mnli, rows, None) is None
+    assert trained_on(mnli, rows, None) is None
     assert load_seen(tmp_path, [base, trained]) is None, "no file"
-    save_training_rows(tmp_path, "", "bbbb", [(mnli, rows)])
+    save_training_rows(tmp_path, "", "bbbb", [(mnli, rows)], [])
     assert load_seen(tmp_path, [base, trained]) is not None
     assert load_seen(tmp_path, [base, {"fingerprint": "aaaa"}, trained]) is None, "a training before it left none"
     assert load_seen(tmp_path, [{**base, "has_head": True}, trained]) is None, "nor did somebody else's"
@@ -295,7 +302,7 @@ def evaluate(main, task, checkpoint, data, folder, languages):
 
 def planted(world, folder):
     """A copy of the world in which rows of the trainings are test rows: of XNLI in `qna` four (one of the 14 of the target
-    training, three of the 24 before it), of Tatoeba in `qfd` three sentences."""
+    training, three of the 24 before it) and one that is in the dev set, of Tatoeba in `qfd` three sentences."""
     for path in world.iterdir():
         if path.name not in ("xnli", "tatoeba"):
             (folder / path.name).symlink_to(path)
@@ -311,6 +318,8 @@ def planted(world, folder):
     rows[8] = list(pairs[23])
     rows[30] = list(pairs[2])
     rows[31] = list(pairs[24])  # the first row that was not used
+    dev = read_tsv(folder / "xnli" / "dev-en.tsv")
+    rows[34], rows[35] = [dev[0][0].upper(), dev[0][1], "neutral"], dev[13]  # the second is behind those that are read
     rows[32] = [premise, f"{hypothesis} {hypothesis}", label]
     rows[33] = [hypothesis, premise, label]
     write_tsv(folder / "xnli" / "test-qna.tsv", rows)
@@ -325,13 +334,15 @@ def planted(world, folder):
 def test_exactly_the_planted_rows_are_counted(chain):
     found = {code: own["seen_in_training"] for code, own in read_json(chain / "eval" / "run.json")["scores"].items()}
     assert found == {"en": 0, "qna": 4, "qfd": 0}
+    found = {code: own["seen_in_dev"] for code, own in read_json(chain / "eval" / "run.json")["scores"].items()}
+    assert found == {"en": 0, "qna": 1, "qfd": 0}
     found = {code: own["seen_in_training"] for code, own in read_json(chain / "tatoeba" / "run.json")["scores"].items()}
     assert found == {"qna": 0, "qfd": 3}
 
 
 def test_the_report_shows_them(chain):
     text = (chain / "report" / "report.md").read_text("utf-8")
-    assert "| mnli (mlm1) | xnli | qna 4 of 40 |" in text
+    assert "| mnli (mlm1) | xnli | qna 4 of 40 | qna 1 of 40 |" in text
     assert "| mnli (mlm1) > xnli | tatoeba (layer 1) | qfd 3 |" in text
     assert "is not known" not in text
     with open(chain / "report" / "scores.csv", encoding="utf-8") as file:
@@ -349,15 +360,14 @@ def test_a_checkpoint_is_the_same_with_and_without_the_file(chain, tmp_path, cap
     assert model_fingerprint(tmp_path / "xnli") == model_fingerprint(chain / "xnli")
     data = read_json(chain / "eval" / "run.json")["arguments"]["data_dir"]
     evaluate(run_zeroshot_eval.main, "xnli", chain / "xnli", data, tmp_path / "with", "en,qna,qfd")
-    assert (
-        "warning: xnli: test rows that occur in the training rows behind the checkpoint: qna 4"
-        in capsys.readouterr().out
-    )
+    printed = capsys.readouterr().out
+    assert "warning: xnli: test rows that occur in the training rows behind the checkpoint: qna 4" in printed
+    assert "warning: xnli: test rows that occur in the dev sets that chose the checkpoint: qna 1" in printed
     evaluate(run_zeroshot_eval.main, "xnli", tmp_path / "xnli", data, tmp_path / "eval", "en,qna,qfd")
     assert "training rows behind" not in capsys.readouterr().out
     ours, theirs = (read_json(folder / "run.json")["scores"] for folder in (tmp_path / "eval", chain / "eval"))
-    assert {own.pop("seen_in_training") for own in ours.values()} == {None}
-    assert ours == {code: {k: v for k, v in own.items() if k != "seen_in_training"} for code, own in theirs.items()}
+    assert {own.pop(name) for own in ours.values() for name in ("seen_in_training", "seen_in_dev")} == {None}
+    assert ours == {code: {k: v for k, v in own.items() if "seen_in_" not in k} for code, own in theirs.items()}
     shutil.rmtree(tmp_path / "with")
     run_report.main([str(tmp_path), "--output_dir", str(tmp_path / "report"), "--questions", "layers"])
     text = (tmp_path / "report" / "report.md").read_text("utf-8")
@@ -366,14 +376,15 @@ def test_a_checkpoint_is_the_same_with_and_without_the_file(chain, tmp_path, cap
 
 
 def test_the_file_holds_the_rows_that_were_used(chain):
-    """24 pairs and the lines that were not held out; 14 pairs (of 12 selection rows there is nothing). Single texts apart."""
+    """24 pairs and the lines that were not held out; 14 pairs (the 12 rows of the dev set apart). Single texts apart."""
     lineage = read_json(chain / "xnli" / "run.json")["lineage"]
     with np.load(chain / "xnli" / TRAINING_ROWS, allow_pickle=False) as arrays:
         sizes = {name: len(arrays[name]) for name in arrays}
     first, second = (each["fingerprint"] for each in lineage[1:])
     assert sizes[first] == 24 + 38
     assert sizes[second] == 14
-    assert sizes.keys() == {first, second, f"{first}{TEXTS}", f"{second}{TEXTS}"}
+    assert sizes.keys() == {f"{name}{kind}" for name in (first, second) for kind in ("", TEXTS, DEV)}
+    assert sizes[f"{second}{DEV}"] == 12
 
 
 def test_an_untrained_encoder_has_seen_nothing(encoder, world, tmp_path):
@@ -383,7 +394,7 @@ def test_an_untrained_encoder_has_seen_nothing(encoder, world, tmp_path):
     assert done["seen_candidates"] is None
     run_report.main([str(tmp_path), "--output_dir", str(tmp_path / "report"), "--questions", "layers"])
     text = (tmp_path / "report" / "report.md").read_text("utf-8")
-    assert "No test row occurs in the training rows behind its checkpoint." in text
+    assert "No test row occurs in the training rows or the dev sets behind its checkpoint." in text
 
 
 def test_an_oracle_has_no_zero_shot_languages(world, encoder, tmp_path):

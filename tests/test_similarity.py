@@ -319,7 +319,7 @@ def test_a_pooler_is_not_compared(encoder, base, sentences, tmp_path):
     [
         ("--compare_with {deeper}", r"--compare_with .*deeper has 3 layers and the encoder 2"),
         ("--compare_with {base} --max_eval_samples 3", "needs 4 sentences or more; 'de' has 3"),
-        ("--compare_with {base}/no/where", r"--compare_with .*no/where: no such checkpoint"),
+        ("--compare_with {base}/no/where", r"--compare_with .*no/where: no such directory"),
         ("--compare_with {short} --max_seq_length 100", "--max_seq_length 100 is more than the 48"),
     ],
 )

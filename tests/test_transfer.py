@@ -149,7 +149,7 @@ def test_a_base_model_that_lies_elsewhere_is_said(world, tmp_path, monkeypatch):
     [
         (
             "--transfer_layers 0-1 --base_model_name_or_path a/b/c",
-            "--base_model_name_or_path a/b/c: no such checkpoint",
+            "--base_model_name_or_path a/b/c: no such directory",
         ),
         ("--base_model_name_or_path somewhere", "has an effect with --transfer_layers only"),
         ("--transfer_layers 0-1 --keep_head", "exclude each other"),

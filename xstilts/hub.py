@@ -1,21 +1,27 @@
 """Checkpoints on the Hugging Face hub: a finished one goes there with run.json, and one from there keeps its lineage."""
 
 import os
-import re
 import shlex
 from functools import cache
 
-from huggingface_hub import HfApi, hf_hub_download, snapshot_download, try_to_load_from_cache
+from huggingface_hub import (
+    HfApi,
+    get_hf_file_metadata,
+    hf_hub_download,
+    hf_hub_url,
+    snapshot_download,
+    try_to_load_from_cache,
+)
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 
 from xstilts.errors import UserError, first_line, say
+from xstilts.loading import check_place
 from xstilts.tracking import name_of
 
 # Of a finished run's directory: claims, logs and what killed processes left; what only an unfinished one needs.
 LEFT = ("_*", ".*", "checkpoint-*", "started.json", "training_args.bin")
 # What pushes during the training have put there.
 OUTDATED = ("last-checkpoint/*", "started.json", "training_args.bin", "adapter_*")
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", flags=re.ASCII)
 
 
 def settle(training_args, phase):
@@ -66,9 +72,16 @@ def no_repo(training_args, error):
 def local_copy(path):
     """Where a checkpoint lies: `path` itself, or for an id of the hub whose repository holds a run.json the directory with its
     files, which are fetched: a checkpoint that was shared is read as one that was made here, lineage, heads and hashes of
-    training rows included. Without a run.json it stays an id, somebody else's model."""
-    if path is None or os.path.exists(path) or not HUB_ID.fullmatch(path):
+    training rows included. Without a run.json it stays an id, somebody else's model.
+
+    Raises UserError for what is neither there nor can be on the hub, and where a hub that has to be asked cannot be reached: at
+    once, while the library would ask six times.
+    """
+    if path is None or os.path.exists(path):
         return path
+    check_place(path)
+    if not isinstance(try_to_load_from_cache(path, "config.json"), str):
+        _check_hub(path)
     known = try_to_load_from_cache(path, "run.json")
     if known is not None and not isinstance(known, str):  # the hub said before that there is none
         return path
@@ -87,3 +100,16 @@ def local_copy(path):
         ) from error
     say(f"{path}: its run.json says how it was trained; it lies in {folder}")
     return folder
+
+
+def _check_hub(path):
+    """Raise UserError where the hub does not answer."""
+    try:
+        get_hf_file_metadata(hf_hub_url(path, "config.json"))
+    except HfHubHTTPError:
+        return  # an answer; a model that is not there, or not for you, is named when it is read
+    except Exception as error:  # of the network: many libraries'
+        raise UserError(
+            f"no model at --model_name_or_path {path}: there is no such directory, and the hub cannot be reached "
+            f"({first_line(error)}); without internet give a directory, as prepare_data.py --models {path} fills it"
+        ) from error

@@ -5,6 +5,7 @@ Weights are safetensors, or a pickle of which transformers takes nothing but ten
 """
 
 import os
+import re
 from pathlib import Path
 
 from transformers import AutoConfig, AutoTokenizer
@@ -14,10 +15,23 @@ from xstilts.errors import UserError, first_line, say
 from xstilts.generic_heads import ensure_class
 from xstilts.text_files import check_pointer
 
+HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+", flags=re.ASCII)
 TRUSTED = (
     set()
 )  # paths whose own programs are run; filled by `trust`, and by `trust_copy` with what this process wrote of them
 ONLY_SAFETENSORS = set()  # paths that nobody but a run.json named
+
+
+def check_place(path):
+    """Raise UserError for a model that is neither there nor can be on the hub, without asking it: what is not OWNER/NAME, and
+    what begins with a directory that is there, is a path with a typo in it."""
+    if os.path.exists(path) or (HUB_ID.fullmatch(path) and not os.path.isdir(path.split("/")[0])):
+        return
+    if "/" in path:
+        raise UserError(f"--model_name_or_path {path}: no such directory; is the run that should write it finished?")
+    raise UserError(
+        f"--model_name_or_path {path}: no such directory; a model on the hub is OWNER/NAME, as FacebookAI/xlm-roberta-large"
+    )
 
 
 def trust(path, given):
@@ -79,7 +93,8 @@ def head_name(auto_model, config, path):
 
 
 def _check_folder(path):
-    """Raise UserError for a directory without a model of its own."""
+    """Raise UserError for a directory without a model of its own, and for one that is not there."""
+    check_place(os.fspath(path))
     if os.path.exists(path) and not os.path.isfile(os.path.join(path, "config.json")):
         raise UserError(
             f"--model_name_or_path {path} holds no model (no config.json); is the run that should fill it finished?"
@@ -121,8 +136,6 @@ def _reason(path, error):
             f"{path}, which only a run.json names, has no weights in safetensors, and a pickle is not read on its word; where "
             "you trust it, give --base_model_name_or_path"
         )
-    if not os.path.exists(path) and (path.count("/") > 1 or os.path.isdir(path.split("/")[0])):
-        return f"--model_name_or_path {path}: no such checkpoint; the script that writes it comes first"
     return (
         f"no model at --model_name_or_path {path}: neither a directory with a whole checkpoint nor a model that the hub "
         f"can deliver ({first_line(text)}); without internet give a directory, as prepare_data.py --models {path} fills it"

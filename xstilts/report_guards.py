@@ -12,8 +12,8 @@ DEGENERATE = (
 )
 SEEN = (
     "Test rows that the encoder had been trained on: the same text, whole inputs without their labels, after NFKC, case folding "
-    "and collapsing of white space; for retrieval, sentences or queries that are a text of a training row. Of several seeds the "
-    "most"
+    "and collapsing of white space; for retrieval, sentences or queries that are a text of a training row; and test rows that "
+    "are in the dev set that chose the checkpoint. Of several seeds the most"
 )
 NAMES = {"base": "base_model", "row": "intermediate_training", "column": "target", "flag": "why"}
 
@@ -49,15 +49,17 @@ def seen_blocks(table):
     """A table of the test rows that were trained on, and sentences on where there are none and where that is not known."""
     known = table[table["seen"].notna()]
     unknown = [name for name in table["column"].unique() if name in {*table.loc[table["seen"].isna(), "column"]}]
-    blocks, found = [], known[known["seen"] > 0]
+    blocks, found = [], known[(known["seen"] > 0) | (known["seen_in_dev"] > 0)]
     if len(found):
-        keys = ["base", "row", "column"]
-        most = found.groupby([*keys, "phase", "language"], sort=False)[["seen", "examples"]].max().reset_index()
-        most["rows_seen"] = [_of_language(*each) for each in most[["phase", "language", "seen", "examples"]].to_numpy()]
-        lines = most.groupby(keys, sort=False)["rows_seen"].agg(", ".join).reset_index()
-        blocks.append(frame_table("seen", SEEN, lines.rename(columns=NAMES)))
+        keys, counts = ["base", "row", "column"], ["seen", "seen_in_dev"]
+        most = found.groupby([*keys, "phase", "language"], sort=False)[[*counts, "examples"]].max().reset_index()
+        for name in counts:
+            most[name] = [_of_language(*each) for each in most[["phase", "language", name, "examples"]].to_numpy()]
+        lines = most.groupby(keys, sort=False)[counts].agg(lambda cells: ", ".join(filter(None, cells))).reset_index()
+        names = NAMES | {"seen": "in_training_rows", "seen_in_dev": "in_dev_rows"}
+        blocks.append(frame_table("seen", SEEN, lines.rename(columns=names)))
     elif len(known):
-        blocks.append("No test row occurs in the training rows behind its checkpoint.")
+        blocks.append("No test row occurs in the training rows or the dev sets behind its checkpoint.")
     if unknown:
         blocks.append(
             f"Whether test rows were trained on is not known of all runs of {listed(unknown)}: they are older than the count, or "
@@ -67,5 +69,8 @@ def seen_blocks(table):
 
 
 def _of_language(phase, language, seen, examples):
-    """Of retrieval both sides of a pair count, or queries, so that `examples` is not what they are among."""
+    """ "qna 4 of 40", or nothing. Of retrieval both sides of a pair count, or queries, so that `examples` is not what
+    they are among."""
+    if not seen > 0:
+        return ""
     return f"{language} {seen:,.0f}" + (f" of {examples:,.0f}" if phase == "eval" else "")

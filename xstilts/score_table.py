@@ -20,7 +20,7 @@ UNTRAINED = -1  # instead of a seed
 
 COLUMNS = (
     "base row column phase target group split seed language score metric source zero_shot examples data english_dev flag "
-    "constant seen tasks number draw budget steps rows taught frozen transferred bits subwords_per_word layers path"
+    "constant seen seen_in_dev tasks number draw budget steps rows taught frozen transferred bits subwords_per_word layers path"
 ).split()
 
 
@@ -31,7 +31,8 @@ def score_table(runs, found):
                       baseline_path is that run's
     loss, loss_from   how far a score lies below that of the source language, and which of its scores that is
     flag              why the run is degenerate, a training behind it is included; `constant`: its predictions in the language are
-                      one label; `seen`: test rows of the language that the encoder was trained on, missing where nobody knows
+                      one label; `seen`, `seen_in_dev`: test rows of the language that the encoder was trained on, or selected by,
+                      missing where nobody knows
 
     found    all run.json, {path: content}: what only the trainings know (steps, complexity) is looked up there by fingerprint,
              and missing where they are not among them
@@ -63,6 +64,7 @@ def _rows(path, run, trainings):
             **one, "language": language, "score": own[headline], "zero_shot": language in zero_shot,
             "examples": own.get("examples"), "data": data.get(language),
             "subwords_per_word": own.get("subwords_per_word"), "seen": own.get("seen_in_training"),
+            "seen_in_dev": own.get("seen_in_dev"),
             "constant": own.get("constant_predictions"),
         }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Which test rows an encoder has been trained on: hashes of its training rows, kept beside every checkpoint.
+"""Which test rows an encoder has been trained on, or was selected by: hashes of these rows, kept beside every checkpoint.
 
 `training_rows.npz` in a checkpoint's directory holds, under the fingerprint of every training in its lineage, sorted 64-bit
 hashes of the rows that this training was given (`--max_train_samples` of them, of all tasks, lines of text for masked language
@@ -6,7 +6,7 @@ modelling too; not those of a task that got no step), so that the directory alon
 it, whole and without its label: a sentence (of tagging its words with spaces between them), a pair, a question with its context,
 a context with each of its choices. The same context with another question is another row. Beside them, under
 `<fingerprint>-texts`, stand the single texts of inputs of several: sentences of retrieval, which come alone, are looked for among
-these too.
+these too; and under `<fingerprint>-dev` the rows of the dev set that chose the checkpoint.
 
 Texts are equal after Unicode NFKC, case folding, and with white space collapsed: copies between data sets differ in these. Of 64
 bits, ten million training rows and a million test rows collide by chance once in two million such comparisons.
@@ -27,7 +27,7 @@ from xstilts.lineage import TRAINING_ROWS
 from xstilts.ranking import CANDIDATES
 from xstilts.sealed import arrays_of
 
-TEXTS = "-texts"
+TEXTS, DEV = "-texts", "-dev"
 BETWEEN = "\x1f"  # the texts of an input; white space to Python, so that no normalised text has it
 SURROGATES = "surrogatepass"  # halves of a pair, which broken files have
 
@@ -75,18 +75,20 @@ def training_hashes(task, rows):
 # ---- the file beside a checkpoint -----------------------------------------------------------------------------------
 
 
-def save_training_rows(output_dir, start, fingerprint, parts, mixture=None):
-    """Write the hashes of a training's rows beside its checkpoint, with those of the trainings behind it.
+def save_training_rows(output_dir, start, fingerprint, parts, dev, mixture=None):
+    """Write the hashes of a training's rows and of its dev set beside its checkpoint, with those of the trainings behind it.
 
     output_dir    of the run
     start         --model_name_or_path, whose own file is carried over
     fingerprint   of the checkpoint, as its record in the lineage has it
     parts         (task, training Examples) of every task
+    dev           (task, Examples of the dev set) of every task
     mixture       what run.json says of several tasks: {task: {"steps": ...}}
     """
     seen = [each for each in parts if (mixture or {}).get(each[0].name, {}).get("steps", 1)]
     whole, single = zip(*(training_hashes(task, train.rows) for task, train in seen), strict=True)
     own = {fingerprint: _union(whole), f"{fingerprint}{TEXTS}": _union(single)}
+    own[f"{fingerprint}{DEV}"] = _union([training_hashes(task, each.rows)[0] for task, each in dev])
     path = os.path.join(output_dir, TRAINING_ROWS)
     try:
         with open(f"{path}.partial", "wb") as file:
@@ -99,7 +101,7 @@ def save_training_rows(output_dir, start, fingerprint, parts, mixture=None):
 
 def _union(arrays):
     """Their values, each once, sorted."""
-    return np.unique(np.concatenate(arrays))
+    return np.unique(np.concatenate([np.zeros(0, np.uint64), *arrays]))
 
 
 def _stored(path):
@@ -119,23 +121,27 @@ def load_seen(path, lineage):
     not known: somebody else's fine-tuned model, or a training whose file is not there."""
     if any(record.get("has_head") for record in lineage):
         return None
-    stored, trained = _stored(path), [record.get("fingerprint") for record in lineage[1:]]
-    if any(f"{name}{side}" not in stored for name in trained for side in ("", TEXTS)):
-        return None
-    return {f"{name}{side}": stored[f"{name}{side}"] for name in trained for side in ("", TEXTS)}
+    stored = _stored(path)
+    names = [f"{record.get('fingerprint')}{kind}" for record in lineage[1:] for kind in ("", TEXTS, DEV)]
+    return None if any(name not in stored for name in names) else {name: stored[name] for name in names}
 
 
 # ---- test rows ------------------------------------------------------------------------------------------------------
 
 
 def count_seen(task, examples, seen):
-    """How many test rows of a task have all their inputs among the training rows `seen` (of `load_seen`); None for None."""
+    """{"seen_in_training", "seen_in_dev"}: how many test rows of a task have all their inputs among the training rows, or the dev
+    rows, of `seen` (of `load_seen`); None for None."""
     if seen is None:
-        return None
-    whole = [hashes for name, hashes in seen.items() if not name.endswith(TEXTS)]
+        return {"seen_in_training": None, "seen_in_dev": None}
     inputs = [[hash_of_input(texts) for texts in inputs_of(task, example)] for example in rows_of(examples.rows)]
-    begins = np.cumsum([0, *map(len, inputs[:-1])])
-    return int(np.logical_and.reduceat(_among([each for row in inputs for each in row], whole), begins).sum())
+    hashes, begins = [each for row in inputs for each in row], np.cumsum([0, *map(len, inputs[:-1])])
+    dev = [known for name, known in seen.items() if name.endswith(DEV)]
+    training = [known for name, known in seen.items() if not name.endswith((TEXTS, DEV))]
+    return {
+        f"seen_in_{name}": int(np.logical_and.reduceat(_among(hashes, known), begins).sum())
+        for name, known in (("training", training), ("dev", dev))
+    }
 
 
 def count_seen_texts(side, seen):
@@ -143,7 +149,8 @@ def count_seen_texts(side, seen):
     if seen is None:
         return None
     inputs = ((text,) if isinstance(text, str) else tuple(filter(None, text)) for text in side.texts)
-    return int(_among([hash_of_input(each) for each in inputs], [*seen.values()]).sum())
+    training = [known for name, known in seen.items() if not name.endswith(DEV)]
+    return int(_among([hash_of_input(each) for each in inputs], training).sum())
 
 
 def _among(hashes, arrays):
@@ -165,7 +172,13 @@ def seen_in_collection(collection, seen):
     return {language: None if seen is None else sum(counts.values())}, None
 
 
-def warn_of_seen(task, counts):
-    """Say how many test rows were trained on, {language: number}, where there are any."""
-    if found := [f"{language} {count:,}" for language, count in counts.items() if count]:
-        say(f"warning: {task}: test rows that occur in the training rows behind the checkpoint: {', '.join(found)}")
+def warn_of_seen(task, scores):
+    """Say how many test rows were trained on, and how many the checkpoint was selected by, of {language: {"seen_in_training",
+    "seen_in_dev" where there is one, ...}}, where there are any."""
+    for name, rows in (
+        ("training", "training rows behind the checkpoint"),
+        ("dev", "dev sets that chose the checkpoint"),
+    ):
+        counts = {language: own.get(f"seen_in_{name}") for language, own in scores.items()}
+        if found := [f"{language} {count:,}" for language, count in counts.items() if count]:
+            say(f"warning: {task}: test rows that occur in the {rows}: {', '.join(found)}")

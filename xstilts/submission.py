@@ -16,11 +16,9 @@ from xstilts.readers import squad_paragraphs
 from xstilts.shapes import Id, misfit
 from xstilts.text_files import parse_json, text_of
 
-WORD, TAG, ENTITY = (
-    r"\S+",
-    "ADJ|ADP|ADV|AUX|CCONJ|DET|INTJ|NOUN|NUM|PART|PRON|PROPN|PUNCT|SCONJ|SYM|VERB|X|_",
-    r"O|[BI]-\w+",
-)
+WORD, NUMBER = r"\S+", r"\d+"
+TAGS = tuple("ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X _".split())
+ENTITIES = tuple("O B-PER I-PER B-ORG I-ORG B-LOC I-LOC".split())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,29 +28,39 @@ class Format:
     suffixes     of its files, the benchmark's first
     read, gold   path -> predictions, path -> labels
     score        (predictions, labels, language) -> ({metric: 0 to 100}, [notes])
+    labels       what `gold` gives -> labels, or lists of tags, of which all may not be one; None for answers and ids
     """
 
     suffixes: tuple[str, ...]
     read: Callable
     gold: Callable
     score: Callable
+    labels: Callable | None = None
 
 
-def file_of(task, language, folder):
-    """Path of a language's file in a task's folder, or None."""
-    paths = (folder / f"test-{language}{suffix}" for suffix in FORMATS[task].suffixes)
+def file_of(form, language, folder):
+    """Path of a language's file in the folder of a task whose `Format` is `form`, or None."""
+    paths = (folder / f"test-{language}{suffix}" for suffix in form.suffixes)
     return next((path for path in paths if path.is_file()), None)
 
 
-def score_files(task, language, predictions, labels):
-    """({metric: score}, [notes]) of the files of one language of a task.
+def languages_there(form, folder):
+    """Codes of the languages that the folder of a task has files of, sorted."""
+    suffixes = "|".join(map(re.escape, form.suffixes))
+    found = (re.fullmatch(rf"test-(.+)({suffixes})", path.name) for path in folder.iterdir())
+    return sorted({match[1] for match in found if match})
+
+
+def score_files(form, language, predictions, labels, may_be_stripped=True):
+    """({metric: score}, [notes]) of the files of one language of a task, whose labels `may_be_stripped` (`placeholders`).
 
     Raises UserError if a file is malformed or the two do not pair, and Placeholders if the labels are none.
     """
-    form = FORMATS[task]
     found, gold = form.read(predictions), form.gold(labels)
     if not gold:
         raise Placeholders(f"{labels} holds no labels; {ADVICE}")
+    if may_be_stripped and form.labels:
+        check_labels(form.labels(gold))
     return form.score(found, gold, language)
 
 
@@ -67,11 +75,19 @@ def read_lines(path):
     return lines
 
 
-def check_line(path, number, text, pattern, gold):
-    """Raise UserError for a line that is not a label; Placeholders, where it should be a gold label."""
-    if not re.fullmatch(pattern, text):
-        wrong = f"{path}, line {number}: {text[:40]!r} is not a label"
-        raise Placeholders(f"{wrong}; {ADVICE}") if gold else UserError(wrong)
+def check_line(path, number, text, allowed, gold):
+    """Raise UserError for a line that is not among the `allowed` labels, a tuple of them or a regular expression; Placeholders,
+    where it should be a gold label and may be a text of a test set without labels."""
+    if text in allowed if isinstance(allowed, tuple) else re.fullmatch(allowed, text):
+        return
+    wrong = f"{path}, line {number}: {text[:40]!r} is not a label"
+    if gold and "\t" in text:
+        raise UserError(
+            f"{wrong} but a row of {text.count(chr(9)) + 1} columns; --labels takes the gold labels alone, one a line"
+        )
+    if gold:
+        raise Placeholders(f"{wrong}; {ADVICE}")
+    raise UserError(f"{wrong} of this task ({', '.join(sorted(allowed))})" if isinstance(allowed, tuple) else wrong)
 
 
 def json_object(path, text, line=None):
@@ -85,14 +101,14 @@ def json_object(path, text, line=None):
 # ---- labels and tags ------------------------------------------------------------------------------------------------
 
 
-def read_labels(path, pattern=WORD, gold=False):
+def read_labels(path, allowed=WORD, gold=False):
     """One label a line, or in XCOPA's .jsonl files one object with a `label`."""
     labels = read_lines(path)
     if path.suffix == ".jsonl":
         rows = [json_object(path, line, number) for number, line in enumerate(labels, start=1)]
         labels = [_label_in(path, number, row) for number, row in enumerate(rows, start=1)]
     for number, label in enumerate(labels, start=1):
-        check_line(path, number, label, pattern, gold)
+        check_line(path, number, label, allowed, gold)
     return labels
 
 
@@ -104,24 +120,18 @@ def _label_in(path, number, row):
     return str(label)
 
 
-def score_labels(predictions, labels, language):
-    """Accuracy, with a note on predictions that are labels of another kind (numbers for names)."""
+def score_labels(predictions, labels, language, metric):
+    """Scores of labels."""
     _check_count(predictions, labels, "labels")
-    check_labels(labels)
-    kinds = [sorted({*each})[:3] for each in (predictions, labels)]
-    apart = {*predictions}.isdisjoint(labels)
-    notes = (
-        [f"no prediction is among the labels ({', '.join(kinds[0])} against {', '.join(kinds[1])})"] if apart else []
-    )
-    return scoring.accuracy(predictions, labels), notes
+    return metric(predictions, labels, language), []
 
 
-def read_sentences(path, pattern=WORD, gold=False):
+def read_sentences(path, allowed=WORD, gold=False):
     """One tag a line and empty lines between sentences -> [(line of its first tag, tags)], one a sentence."""
     sentences, tags = [], []
     for number, tag in enumerate([*read_lines(path), ""], start=1):
         if tag:
-            check_line(path, number, tag, pattern, gold)
+            check_line(path, number, tag, allowed, gold)
             tags.append(tag)
         elif tags:
             sentences.append((number - len(tags), tags))
@@ -137,8 +147,7 @@ def score_sentences(predictions, labels, language, metric):
             raise UserError(
                 f"sentence {number} (line {line} of the predictions): {len(tags)} tags for {len(gold)} words"
             )
-    check_labels([tags for _, tags in labels])
-    return metric(*([tags for _, tags in each] for each in (predictions, labels))), []
+    return metric(*([tags for _, tags in each] for each in (predictions, labels)), language), []
 
 
 def _check_count(predictions, labels, things):
@@ -187,12 +196,12 @@ def read_entities(path):
     return {id: [right.strip() for right in ids[:1]] for id, ids in read_rankings(path).items()}
 
 
-def score_rankings(predictions, labels, language):
-    """mAP@20; a query without a ranking scores 0, as in the benchmark, and is noted."""
+def score_rankings(predictions, labels, language, metric):
+    """Scores of rankings; a query without a ranking scores 0, as in the benchmark, and is noted."""
     if none := [id for id, right in labels.items() if not right]:
         raise Placeholders(f"query {none[0]} has no right id; {ADVICE}")
     found = [predictions.get(id, []) for id in labels]
-    return scoring.ranking(found, list(labels.values())), _id_notes(predictions, list(labels))
+    return metric(found, list(labels.values()), language), _id_notes(predictions, list(labels))
 
 
 def _values_of(path, shape, named):
@@ -213,14 +222,21 @@ def _id_notes(predictions, ids):
 # ---- which task has which -------------------------------------------------------------------------------------------
 
 
-def _labels(pattern=WORD, suffixes=(".tsv",)):
-    gold = partial(read_labels, pattern=pattern, gold=True)
-    return Format(suffixes=suffixes, read=read_labels, gold=gold, score=score_labels)
+def _without_language(metric):
+    """A metric that is the same in every language."""
+    return lambda predictions, labels, language: metric(predictions, labels)
 
 
-def _sentences(pattern, metric):
-    gold = partial(read_sentences, pattern=pattern, gold=True)
-    return Format(suffixes=(".tsv",), read=read_sentences, gold=gold, score=partial(score_sentences, metric=metric))
+def _labels(allowed, metric, suffixes=(".tsv",)):
+    read, gold = (partial(read_labels, allowed=allowed, gold=gold) for gold in (False, True))
+    score = partial(score_labels, metric=metric)
+    return Format(suffixes=suffixes, read=read, gold=gold, score=score, labels=lambda gold: gold)
+
+
+def _sentences(allowed, metric):
+    read, gold = (partial(read_sentences, allowed=allowed, gold=gold) for gold in (False, True))
+    score, labels = partial(score_sentences, metric=metric), lambda gold: [tags for _, tags in gold]
+    return Format(suffixes=(".tsv",), read=read, gold=gold, score=score, labels=labels)
 
 
 def _answers(metric):
@@ -228,14 +244,19 @@ def _answers(metric):
     return Format(suffixes=(".json",), read=read_answers, gold=read_questions, score=score)
 
 
-SQUAD = _answers(lambda predictions, references, language: answers.squad_scores(predictions, references))
+def _rankings(metric, gold=read_rankings):
+    return Format(suffixes=(".json",), read=read_rankings, gold=gold, score=partial(score_rankings, metric=metric))
+
+
+SQUAD = _answers(_without_language(answers.squad_scores))
+RANKING, ACCURACY = _without_language(scoring.ranking), _without_language(scoring.accuracy)
 FORMATS = {
-    "xnli": _labels(),
-    "pawsx": _labels(),
-    "xcopa": _labels("[01]", (".jsonl", ".tsv")),  # the second is what run_zeroshot_eval.py writes
-    "tatoeba": _labels(r"\d+"),
-    "udpos": _sentences(TAG, scoring.part_of_speech),
-    "panx": _sentences(ENTITY, scoring.entities),
+    "xnli": _labels(("contradiction", "entailment", "neutral"), ACCURACY),
+    "pawsx": _labels(("0", "1"), ACCURACY),
+    "xcopa": _labels(("0", "1"), ACCURACY, (".jsonl", ".tsv")),  # the second is what run_zeroshot_eval.py writes
+    "tatoeba": _labels(NUMBER, ACCURACY),
+    "udpos": _sentences(TAGS, _without_language(scoring.part_of_speech)),
+    "panx": _sentences(ENTITIES, _without_language(scoring.entities)),
     "xquad": SQUAD,
     "tydiqa": SQUAD,
     "mlqa": _answers(answers.mlqa_scores),
@@ -245,8 +266,25 @@ FORMATS = {
         gold=partial(read_pairs, gold=True),
         score=lambda predictions, labels, language: (scoring.mined_pairs(predictions, labels), []),
     ),
-    "mewslix": Format(suffixes=(".json",), read=read_rankings, gold=read_entities, score=score_rankings),
-    "lareqa": Format(
-        suffixes=(".json",), read=read_rankings, gold=read_rankings, score=score_rankings
-    ),  # a layout of ours
+    "mewslix": _rankings(RANKING, read_entities),
+    "lareqa": _rankings(RANKING),  # a layout of ours
 }
+
+
+def format_by_type(declared, score):
+    """The `Format` of the files of a task that no benchmark has, by its declaration; `score` is that of `metrics.py`.
+
+    Raises UserError for a type whose predictions cannot be read back.
+    """
+    metric = partial(score, declared.metric)
+    made = {
+        "classification": lambda: _labels(declared.labels, metric),
+        "multiple_choice": lambda: _labels(declared.labels, metric),
+        "tagging": lambda: _sentences(declared.labels or WORD, metric),
+        "question_answering": lambda: _answers(metric),
+        "aligned": lambda: _labels(NUMBER, metric),
+        "dual_encoder": lambda: _rankings(metric),
+    }.get(declared.type.name)
+    if made is None:
+        raise UserError(f"predictions of {declared.name} ({declared.type.name}) cannot be scored from files")
+    return made()
