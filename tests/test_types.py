@@ -6,12 +6,16 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from conftest import CHARACTERS
+from conftest import CHARACTERS, tiny_tokenizer
 from datasets import Dataset
+from families import gemma, llama_3
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Regex, normalizers
 
+from tasks import squad
 from xstilts import classification, multiple_choice, qa, tagging
+from xstilts.answer_tokens import token_span
 from xstilts.errors import UserError
 
 PADDING = -100  # what the Trainer fills shorter batches of logits with
@@ -349,20 +353,94 @@ def test_answers_map_to_tokens_and_back(tokenizer, context, data):
 
 
 @pytest.mark.parametrize(
-    ("answers", "labels"),
+    ("answers", "span"),
     [
-        ({"text": ["the"], "answer_start": [3]}, [6, 6]),
-        ({"text": ["  the "], "answer_start": [1]}, [6, 6]),
-        ({"text": ["the", "on"], "answer_start": [3, 0]}, [6, 6]),
-        ({"text": ["t"], "answer_start": [3]}, [6, 6]),
-        ({"text": ["n t"], "answer_start": [1]}, [5, 6]),
-        ({"text": ["elsewhere"], "answer_start": [90]}, [0, 0]),
-        ({"text": ["the and more"], "answer_start": [3]}, [0, 0]),
-        ({"text": [], "answer_start": []}, [0, 0]),
+        ({"text": ["the"], "answer_start": [3]}, (1, 1)),
+        ({"text": ["  the "], "answer_start": [1]}, (1, 1)),
+        ({"text": ["the", "on"], "answer_start": [3, 0]}, (1, 1)),
+        ({"text": ["t"], "answer_start": [3]}, (1, 1)),
+        ({"text": ["n t"], "answer_start": [1]}, (0, 1)),
+        ({"text": ["the and more"], "answer_start": [3]}, (1, 1)),
+        ({"text": ["elsewhere"], "answer_start": [90]}, None),
+        ({"text": [" "], "answer_start": [2]}, None),
+        ({"text": [""], "answer_start": [4]}, None),
+        ({"text": [], "answer_start": []}, None),
     ],
 )
-def test_token_span(answers, labels):
-    assert qa.token_span(answers, [(-1, -1)] * 5 + [(0, 2), (3, 6), (-1, -1)]) == labels
+def test_token_span(answers, span):
+    assert token_span(answers, [(0, 2), (3, 6)]) == span
+
+
+def normalizing(normalizer):
+    """The tiny tokenizer with another normalizer."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.backend_tokenizer.normalizer = normalizer
+    return tokenizer
+
+
+# XLM-R's normalizer composes, and drops some format characters or makes spaces of them; older ones drop accents.
+FORMATS = Regex("[\u00ad\u200b-\u200f]")
+TOKENIZERS = {
+    "dropped": normalizing(normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(FORMATS, "")])),
+    "spaced": normalizing(normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(FORMATS, " ")])),
+    "without accents": normalizing(normalizers.BertNormalizer()),
+    "bytes": llama_3(),
+    "spaces in pieces": gemma(),
+}
+MARKED = [
+    ("The singer is Jose\u0301 from Bogota\u0301 in", "Jose\u0301"),
+    ("The singer is Jose\u0301", "Jose\u0301"),
+    ("a Jose\u0323\u0301, b", "Jose\u0323\u0301"),
+    ("born in Marl\u200b a town", "Marl\u200b"),
+    ("born in (Marl\u200b) a", "Marl\u200b"),
+    ("هو سالم\u200f من", "سالم\u200f"),
+    ("هو سالم\u200e، من", "سالم\u200e"),
+    ("he said nil\u200d here", "nil\u200d"),
+    ("हिन्दी में है", "हिन्दी"),
+    ("in \u1112\u1161\u11ab\u1100\u116e\u11a8 on", "\u1112\u1161\u11ab\u1100\u116e\u11a8"),  # decomposed Korean
+    # A mark between two words belongs to neither.
+    ("نام کتاب\u200cها بود", "کتاب"),
+    ("กาน\u200bนะ", "กาน"),
+    ("see \u200fسالم من", "سالم"),
+]
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_an_answer_keeps_the_marks_of_its_last_character(name):
+    examples = [question(*each) for each in MARKED]
+    features = qa_features(examples, TOKENIZERS[name], 90, 16)
+    logits = planted_spans(features, max(map(len, features["input_ids"])))
+    assert decoded(qa.TYPE, logits, features, examples) == [answer for _, answer in MARKED]
+    assert [0, 0] not in features["labels"]
+
+
+def test_training_answers_with_marks_have_a_target(shared):
+    source = squad.TASK.source
+    rows = source.read(f"{shared.parent}/cases/18-answer-edges/train.json", source.features)
+    examples = [squad.to_example(row) for row in rows]
+    long = "the an in on " * 20 + examples[0]["context"]
+    examples.append(question(long, "Jose\u0301"))
+    features = qa_features(examples, TOKENIZERS["dropped"], 60, 16)
+    assert [0, 0] in features["labels"], "a window without the answer"
+    logits = planted_spans(features, max(map(len, features["input_ids"])))
+    logits[[row["labels"] == [0, 0] for row in features]] = -5
+    found = decoded(qa.TYPE, logits, features, examples)
+    assert found == [example["answers"]["text"][0] for example in examples]
+    assert len(found) == 7
+
+
+def test_answers_without_a_target_are_counted_by_reason():
+    tokenizer, context = TOKENIZERS["dropped"], "the an in on " * 9 + "st\u200bst"
+    answers = [("st", None), ("\u200b", None), (context, None), ("", 4), (" ", 3)]
+    examples = [question(context, *answer) for answer in answers]
+    examples.append({**examples[0], "answers": {"text": [], "answer_start": []}})  # has none: nothing is wrong
+    features = qa_features(examples, tokenizer)
+    assert max(features["example"]) == 5 < len(features) - 1
+    assert qa.TYPE.untaught(features, Dataset.from_list(examples)) == {
+        "questions whose answer has no token": 1,
+        "questions whose answer is whole in no window": 1,
+        "questions whose answer is empty": 2,
+    }
 
 
 def reference_decode(starts, ends, offsets, context):

@@ -33,6 +33,7 @@ class TaskType:
     texts        example -> the model's inputs before tokenisation: a list of tuples of strings
     constant     (training examples, examples) -> predictions that know nothing but the most frequent training label
     write        (path without suffix, predictions, examples) -> writes the file the benchmark's scorer reads
+    untaught     (features, examples) -> {why: number} of examples that do not teach what `gold` says; for types that have such
     in_batch_negatives  whether the loss of a row depends on which others share its micro-batch, so that these stay as drawn
     """
 
@@ -51,6 +52,7 @@ class TaskType:
     texts: Callable
     constant: Callable
     write: Callable
+    untaught: Callable | None = None
     in_batch_negatives: bool = False
 
 
