@@ -41,8 +41,7 @@ def to_candidates(row):
     """Every sentence of a row; the first one answers its question."""
     keys = [[row["id"]], *[[] for _ in row["sentences"][1:]]]
     return [
-        {"id": f"{row['id']}_{place}", "text": text, "context": "the paragraph", "keys": keys[place]}
-        for place, text in enumerate(row["sentences"])
+        {"id": f"{row['id']}_{place}", "text": text, "keys": keys[place]} for place, text in enumerate(row["sentences"])
     ]
 
 
@@ -80,7 +79,7 @@ def test_the_pool_has_all_languages_and_their_right_answers(folder):
     assert list(collection.sides) == ["candidates", *LANGUAGES]
     pool = collection.sides["candidates"]
     assert pool.role == "document"
-    assert pool.texts[0] == ("en a 0", "the paragraph")
+    assert pool.texts[0] == "en a 0"
     assert collection.gold.ids[:6] == ["en_a_0", "en_a_1", "en_b_0", "en_b_1", "en_b_2", "de_a_0"]
     assert collection.sides["de"].texts == ["a in de?", "b in de?"]
     assert collection.gold.right == {language: [[0, 5, 10], [2, 7, 12]] for language in LANGUAGES}

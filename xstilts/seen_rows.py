@@ -142,8 +142,7 @@ def count_seen_texts(side, seen):
     """How many texts of a retrieval's Side are training rows, or texts of one; None for None."""
     if seen is None:
         return None
-    inputs = ((text,) if isinstance(text, str) else tuple(filter(None, text)) for text in side.texts)
-    return int(_among([hash_of_input(each) for each in inputs], [*seen.values()]).sum())
+    return int(_among([hash_of_input((text,)) for text in side.texts], [*seen.values()]).sum())
 
 
 def _among(hashes, arrays):
