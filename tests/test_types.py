@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tokenizers import Regex, normalizers
 
 from tasks import squad
-from xstilts import classification, multiple_choice, qa, tagging
+from xstilts import classification, dual_encoder, multiple_choice, qa, tagging
 from xstilts.answer_tokens import token_span
 from xstilts.errors import UserError
 
@@ -78,6 +78,24 @@ def test_classification_of_single_texts(tokenizer):
     features = featurized(classification.TYPE, examples, tokenizer, NLI, max_seq_length=32)
     assert pieces(tokenizer, features["input_ids"][0]) == ["<s>", "▁on", "</s>"]
     assert [classification.TYPE.texts(example) for example in (*PAIRS[1:], *examples)] == [[("on", "er")], [("on",)]]
+
+
+def test_features_of_a_row_do_not_depend_on_its_neighbours(tokenizer):
+    """Of every type whose second text may be empty, which may go in another order within the tokenizer."""
+    single, pair = {**PAIRS[0], "text_b": ""}, PAIRS[1]
+    story = {"context": "", "choices": ["on er", "a"], "label": "0"}
+    rows = [
+        (classification.TYPE, [pair, single, {**pair, "text_a": ""}, single, pair], NLI, {}),
+        (multiple_choice.TYPE, [story, {**story, "context": "the man", "choices": ["", "a"]}, story], ("0", "1"), {}),
+        (qa.TYPE, [question("", "", 0), question("the man", "man")], (), {"doc_stride": 8}),
+        (dual_encoder.TYPE, [{"id": "1", "query": q, "document": d} for q, d in (("", "on"), ("on er", ""))], (),
+         {"max_query_length": 8}),
+    ]  # fmt: skip
+    for kind, examples, labels, lengths in rows:
+        together = featurized(kind, examples, tokenizer, labels, max_seq_length=32, **lengths)
+        for number, example in enumerate(examples):
+            (alone,) = featurized(kind, [example], tokenizer, labels, max_seq_length=32, **lengths)
+            assert together[number] == {**alone, "example": number}
 
 
 def test_classification_cuts_the_longer_text(tokenizer):
