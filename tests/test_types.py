@@ -16,6 +16,7 @@ from tokenizers import Regex, normalizers
 from tasks import squad
 from xstilts import classification, dual_encoder, multiple_choice, qa, tagging
 from xstilts.answer_tokens import token_span
+from xstilts.coverage import coverage
 from xstilts.errors import UserError
 
 PADDING = -100  # what the Trainer fills shorter batches of logits with
@@ -259,6 +260,21 @@ def test_windows_hold_all_pieces_in_order(tokenizer):
 def test_words_have_the_pieces_of_running_text(tokenizer, words):
     running = tokenizer(" ".join(words), add_special_tokens=False)["input_ids"]
     assert [id for ids in tagging.word_pieces([words], tokenizer)[0] for id in ids] == running
+
+
+@pytest.mark.parametrize("name", ["dropped", "spaces in pieces"])
+def test_fertility_is_that_of_the_tokens_the_model_reads(name):
+    tokenizer, room = TOKENIZERS[name], 9
+    examples = [sentence(*words) for words in (["the", "on er", "\u200b"], ["er", "st"], ["on", "the", "st"] * 3)]
+    features = featurized(tagging.TYPE, examples, tokenizer, TAGS, max_seq_length=64)
+    words, read = sum(len(example["tokens"]) for example in examples), [len(ids) - 2 for ids in features["input_ids"]]
+    inputs = [each for example in examples for each in tagging.TYPE.texts(example)]
+    found = coverage(inputs, tokenizer, room, True)
+    assert found["subwords_per_word"] == round(sum(read) / words, 4)
+    assert found["too_long_share"] == round(sum(length + 2 > room for length in read) / 3, 6)
+    unknown = sum(ids.count(tokenizer.unk_token_id) for ids in features["input_ids"])
+    assert found["unknown_share"] == round(unknown / sum(read), 6)
+    assert coverage([("er", "st")], tokenizer, read[1] + 2, True)["too_long_share"] == 0, "two words are no pair"
 
 
 def test_words_without_pieces_become_unknown(tokenizer):
