@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 from itertools import product
 
 import numpy as np
@@ -251,6 +252,28 @@ def test_bitext_is_mined_by_the_script(encoder, world, tmp_path):
     other = retrieve("bucc2018", encoder, world, tmp_path / "other", *given)
     assert other["factors"] == ["fwd-retrieval", f"threshold{scores['threshold']}"]
     assert "dev_f1" not in other["scores"]["qna"]
+
+
+@pytest.mark.parametrize(
+    ("task", "prefixes", "warning"),
+    [
+        ("tatoeba", ["--query_prefix", "q: "], "--query_prefix is put before the English .*give --document_prefix too"),
+        (
+            "bucc2018_pairs",
+            ["--document_prefix", "q: "],
+            "--document_prefix is put before the foreign .*--query_prefix",
+        ),
+        ("bucc2018", ["--query_prefix", "q: "], "--query_prefix is put before the English sentences alone"),
+        ("tatoeba", ["--query_prefix", "q: ", "--document_prefix", "q: "], None),
+        ("lareqa", ["--query_prefix", "q: "], None),
+    ],
+)
+def test_one_prefix_for_translations_is_said(task, prefixes, warning, encoder, world, tmp_path, capsys):
+    run = retrieve(task, encoder, world, tmp_path / "run", *prefixes, "--languages", "qna")
+    found = [each for each in run["warnings"] if "prefix" in each]
+    assert len(found) == (warning is not None)
+    assert warning is None or re.search(f"warning: {warning}", capsys.readouterr().out.split("tatoeba qna")[0])
+    assert warning is None or re.match(warning, found[0])
 
 
 def test_files_are_the_benchmarks(tmp_path, shared):
