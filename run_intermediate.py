@@ -28,7 +28,7 @@ from xstilts.checkpoint import check_lengths, family_of, load_tokenizer, stored_
 from xstilts.dry_run import plan_training
 from xstilts.dual_encoder import check_dual_encoder
 from xstilts.errors import UserError, is_main_process, run_script, say
-from xstilts.examples import featurize, with_labels
+from xstilts.examples import featurize, untaught, with_labels
 from xstilts.heads import check_trained, labels_at, load_trained
 from xstilts.languages import check_available, load_selection, load_training
 from xstilts.layerwise import check_layerwise, select_trained
@@ -217,6 +217,7 @@ def main(argv=None):
     for part in parts:
         part.train_features = featurize(part.task, part.train, tokenizer, vars(part.args))
         part.dev_features = featurize(part.task, part.dev, tokenizer, vars(part.args))
+    not_taught = {part.task.name: untaught(part.task, part.train, part.train_features) for part in parts}
     trainer = trainer_for(parts, model, args, training_args, tokenizer)
     if args.dry_run:
         sets = {f"{part.task.name} train": part.train_features for part in parts}
@@ -238,7 +239,7 @@ def main(argv=None):
         results = {"metric": headline_of(parts), "dev_scores": scores, **trainer.training_record()}
         moved = encoder_changes(stored_encoder(args.model_name_or_path), run.output_dir)
         warnings = stages_after(args.unfreeze_schedule, results["selected_step"])
-        results |= {"weight_change": moved, "warnings": warnings, **trained}
+        results |= {"weight_change": moved, "warnings": warnings, "untaught": not_taught, **trained}
         taught, chosen_by = ([(part.task, getattr(part, name)) for part in parts] for name in ("train", "dev"))
         save_training_rows(
             run.output_dir, args.model_name_or_path, record["fingerprint"], taught, chosen_by, results.get("mixture")

@@ -46,6 +46,7 @@ from xstilts.retrieval import (
     embeddings_folder,
     fingerprints_of,
     in_precision,
+    one_prefix,
     retrieval_factors,
     type_of,
     untrained_for,
@@ -86,8 +87,10 @@ class RetrievalArguments:
     pooling: str | None = HfArg(
         default=None, help="mean, mean_no_special, cls, max or pooler; default: that of the task's protocol."
     )
-    query_prefix: str = HfArg(default="", help="Put before what is searched with (English), as 'query: ' for E5.")
-    document_prefix: str = HfArg(default="", help="Put before what is searched (foreign sentences, candidates).")
+    query_prefix: str = HfArg(default="", help="Put before what is searched with (English, questions); E5: 'query: '.")
+    document_prefix: str = HfArg(
+        default="", help="Put before what is searched; E5: 'query: ' for sentences, 'passage: ' for candidates."
+    )
     neighborhood: int = HfArg(default=4, help="Neighbours that the ratio margin looks at.")
     retrieval: str = HfArg(default="max", help="Mining: max, intersect, fwd or bwd.")
     duplicates: str = HfArg(
@@ -124,6 +127,8 @@ def main(argv=None):
     task = load_task(args.task, (Task, RetrievalTask))
     kind = type_of(task)
     check_retrieval(args, training_args, kind)
+    for warning in (prefixes := one_prefix(args, kind)):  # now, too: the run may take an hour
+        say(f"warning: {warning}")
     lineage = lineage_of(args.model_name_or_path)
     check_transfer(args, lineage)
     tokenizer = load_tokenizer(args.model_name_or_path)
@@ -198,7 +203,7 @@ def main(argv=None):
         results |= {"layers": layers, "by_layer": by_layer} if len(layers) > 1 else {}
         results |= {"zero_shot_languages": zero_shot, "averages": averages(scores, name, zero_shot)}
         results |= {"compared_with": base.about, "cka": cka} if base else {}
-        results |= {"factors": factors, "warnings": untrained_for(task, lineage), **transferred}
+        results |= {"factors": factors, "warnings": untrained_for(task, lineage) + prefixes, **transferred}
         results |= {"missing_languages": missing, "seen_candidates": in_pool}
         warn_of_seen(task.name, scores)
         run.close(results)

@@ -27,7 +27,7 @@ from xstilts.complexity import chance_scores, label_entropy
 from xstilts.dry_run import plan_training
 from xstilts.dual_encoder import check_dual_encoder
 from xstilts.errors import run_script
-from xstilts.examples import featurize, with_labels
+from xstilts.examples import featurize, untaught, with_labels
 from xstilts.languages import load_training
 from xstilts.layerwise import check_layerwise, gradual_unfreezing, select_trained
 from xstilts.lineage import default_output_dir, departures, lineage_of, task_of_benchmark, training_factors
@@ -180,6 +180,7 @@ def main(argv=None):
 
     # 5. Train; the best checkpoint on the selection set stays in the model.
     train_features, dev_features = (featurize(task, examples, tokenizer, vars(args)) for examples in (train, dev))
+    not_taught = {task.name: untaught(task, train, train_features)}
     trainer = StiltsTrainer(
         task, model, training_args, tokenizer, train_features, (dev, dev_features),
         callbacks=[*early_stopping(args.early_stopping_patience), *gradual_unfreezing(model, args)],
@@ -209,7 +210,7 @@ def main(argv=None):
         )
         results = {"metric": task.metric.headline, "dev_scores": scores, **trainer.training_record()}
         warnings = departures(task, lineage) + stages_after(args.unfreeze_schedule, results["selected_step"])
-        results |= {"warnings": warnings, "chance": chance[task.metric.headline], **trained}
+        results |= {"warnings": warnings, "chance": chance[task.metric.headline], "untaught": not_taught, **trained}
         results["label_entropy_bits"] = label_entropy(train.rows)
         results["weight_change"] = encoder_changes(starting_encoder(args), run.output_dir)
         run.close(results, record)

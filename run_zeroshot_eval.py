@@ -154,7 +154,8 @@ def main(argv=None):
             unscored[language] = str(error)
             say(f"{task.name} {language}: not scored, {error}")
             continue
-        scores[language] |= coverage(inputs_of(task, examples), tokenizer, args.max_seq_length)
+        are_words = "tokens" in task.type.columns
+        scores[language] |= coverage(inputs_of(task, examples), tokenizer, args.max_seq_length, are_words)
         if trainer.is_world_process_zero():
             scores[language] |= count_seen(task, examples, seen)
     if not scores:

@@ -1,7 +1,8 @@
 """LAReQA (Roy et al. 2020, arXiv 2004.05484), XQuAD-R: find the sentences, in 11 languages, that answer a question.
 
-Trains on SQuAD v1.1: a question and the sentence in which its first answer begins, in its paragraph. SQuAD comes without
-sentences: the benchmark's code breaks them by rules of its own, here `xstilts/sentences.py` does. Evaluated by run_retrieval.py.
+Trains on SQuAD v1.1: a question, and the sentence in which its first answer begins with its paragraph behind it, as one text.
+SQuAD comes without sentences: the benchmark's code breaks them by rules of its own, here `xstilts/sentences.py` does. Evaluated
+by run_retrieval.py.
 
 Training files: tasks/squad.py. Official test files: xquad-r/<language>.json of github.com/google-research-datasets/lareqa, 13,014
 sentences and 11 x 1,190 questions with one right sentence in each language; the hub's google-research-datasets/xquad_r lacks the
@@ -19,7 +20,7 @@ from xstilts.readers import Dropped
 from xstilts.sentences import sentence_spans
 from xstilts.sources import Source
 from xstilts.task import Ranking
-from xstilts.xquad_r import NO_SENTENCE, sentence_at, to_candidates, to_queries, xquad_r
+from xstilts.xquad_r import NO_SENTENCE, document_of, sentence_at, to_candidates, to_queries, xquad_r
 
 NUMBER = Value("int32")
 PARAGRAPHS = Source(
@@ -38,7 +39,7 @@ PARAGRAPHS = Source(
 def to_example(row):
     """{"id": "1", "title": "Warsaw", "context": "He was born in 1810. Chopin moved to Warsaw.", "question": "Where to?",
     "answers": {"text": ["Warsaw"], "answer_start": [37]}}
-    -> {"id": "1", "query": "Where to?", "document": "Chopin moved to Warsaw.", "context": "He was born in 1810. Chopin ..."};
+    -> {"id": "1", "query": "Where to?", "document": "Chopin moved to Warsaw.He was born in 1810. Chopin moved to Warsaw."};
     `Dropped` where the answer is not at its offset or begins in no sentence"""
     row, wrong = in_place(row)
     if wrong == MISPLACED:
@@ -51,8 +52,7 @@ def to_example(row):
     return {
         "id": row["id"],
         "query": row["question"].strip(),
-        "document": row["context"][start:end],
-        "context": row["context"],
+        "document": document_of(row["context"][start:end], row["context"]),
     }
 
 

@@ -38,8 +38,8 @@ ENTITIES = Source(
 def to_example(row):
     """{"example_id": "c79", "entity_id": "Q1757", "language": "en", "before": "In ", "mention": "Helsinki", "after": ", rain.",
     "description": "Helsinki is a city."}
-    -> {"id": "c79", "query": "Helsinki: In { Helsinki } , rain.", "document": "Helsinki is a city.", "context": ""}"""
-    return {"id": row["example_id"], "query": query_of(row), "document": row["description"], "context": ""}
+    -> {"id": "c79", "query": "Helsinki: In { Helsinki } , rain.", "document": "Helsinki is a city."}"""
+    return {"id": row["example_id"], "query": query_of(row), "document": row["description"]}
 
 
 TASK = Task(

@@ -22,6 +22,7 @@ import run_zeroshot_eval
 from tasks import lareqa, load_task, mewslix
 from xstilts import dual_encoder, metrics
 from xstilts.checkpoint import check_head, check_lengths, has_task_head, load_model, load_tokenizer, save_checkpoint
+from xstilts.embeddings import token_rows
 from xstilts.errors import UserError
 from xstilts.examples import load_examples
 from xstilts.json_files import read_json
@@ -35,10 +36,10 @@ from xstilts.training import summed_loss
 
 TYPE = dual_encoder.TYPE
 EXAMPLES = [
-    {"id": "1", "query": "on the", "document": "in an on", "context": "in an on er st"},
-    {"id": "2", "query": "er", "document": "the st", "context": "in the st the on the an"},
-    {"id": "3", "query": "on in st", "document": "in an on", "context": "in an on er st"},
-    {"id": "4", "query": "an", "document": "in an on", "context": "st in an on"},
+    {"id": "1", "query": "on the", "document": "in an on in an on er st"},
+    {"id": "2", "query": "er", "document": "the st in the st the on the an"},
+    {"id": "3", "query": "on in st", "document": "in an on in an on er st"},
+    {"id": "4", "query": "an", "document": "in an on st in an on"},
 ]
 
 
@@ -49,47 +50,27 @@ def features_of(examples, tokenizer, most=64, most_query=32):
 # ---- inputs ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_row_is_a_query_and_a_document_with_its_context(tokenizer):
+def test_a_row_is_a_query_and_a_document(tokenizer):
     row = features_of(EXAMPLES, tokenizer)[1]
     query, document = (pieces(tokenizer, ids) for ids in row["input_ids"])
     assert query == ["<s>", "▁er", "</s>"]
-    assert document == ["<s>", "▁the", "▁st", "</s>", "</s>", *"▁in ▁the ▁st ▁the ▁on ▁the ▁an".split(), "</s>"]
-    (_, plain) = features_of([{**EXAMPLES[1], "context": ""}], tokenizer)[0]["input_ids"]
-    assert pieces(tokenizer, plain) == ["<s>", "▁the", "▁st", "</s>"]
-    assert TYPE.texts(EXAMPLES[1]) == [("er",), ("the st", "in the st the on the an")]
-    assert TYPE.texts({**EXAMPLES[1], "context": ""}) == [("er",), ("the st",)]
-
-
-@settings(deadline=None, max_examples=60)
-@given(st.integers(0, 30), st.integers(0, 30), st.integers(6, 40), st.booleans())
-def test_the_paragraph_loses_its_end_and_a_sentence_only_when_it_is_too_long(tokenizer, first, second, most, is_pair):
-    (whole,) = tokenizer(["the " * first], ["on " * second] if is_pair else None)["input_ids"]
-    texts = ["the " * first, "an"], (["on " * second, "in"] if is_pair else None)
-    rows = dual_encoder.tokenized(*texts, tokenizer, most)
-    found = pieces(tokenizer, rows["input_ids"][0])
-    assert len(found) == min(len(whole), most) == len(rows["attention_mask"][0])
-    specials = 4 if is_pair else 2
-    assert found.count("▁the") == min(first, most - specials)
-    assert found.count("▁on") == (min(second, most - specials - found.count("▁the")) if is_pair else 0)
-    assert sum(piece in ("<s>", "</s>") for piece in found) == specials
-    assert pieces(tokenizer, rows["input_ids"][1]) == ["<s>", "▁an", "</s>", *(["</s>", "▁in", "</s>"] * is_pair)]
-    if is_pair and second and first < most - specials:  # what the library makes of it, where it makes anything
-        texts = ("the " * first, "on " * second)
-        expected = tokenizer(*texts, truncation="only_second", max_length=most)["input_ids"]
-        assert rows["input_ids"][0] == expected
+    assert document == ["<s>", *"▁the ▁st ▁in ▁the ▁st ▁the ▁on ▁the ▁an".split(), "</s>"]
+    assert TYPE.texts(EXAMPLES[1]) == [("er",), ("the st in the st the on the an",)]
 
 
 def test_both_sides_are_cut_to_their_own_length(tokenizer):
-    long = [{"id": "1", "query": "the " * 50, "document": "on " * 50, "context": ""}]
+    long = [{"id": "1", "query": "the " * 50, "document": "on " * 50 + "er"}]
     row = features_of(long, tokenizer, 24, 9)[0]
-    assert [len(ids) for ids in row["input_ids"]] == [9, 24]
+    query, document = (pieces(tokenizer, ids) for ids in row["input_ids"])
+    assert query == ["<s>", *["▁the"] * 7, "</s>"]
+    assert document == ["<s>", *["▁on"] * 22, "</s>"]
 
 
 def test_a_batch_pads_its_sides_by_themselves(tokenizer):
     features = features_of(EXAMPLES[:2], tokenizer)
     batch = TYPE.collate(list(features), tokenizer)
     assert batch["query_input_ids"].shape == (2, 4)
-    assert batch["document_input_ids"].shape == (2, 13)
+    assert batch["document_input_ids"].shape == (2, 11)
     assert batch["query_attention_mask"].sum(1).tolist() == [4, 3]
     assert batch["labels"].tolist() == [0, 1]
     assert batch["allowed"].all()
@@ -132,10 +113,10 @@ def literal_loss(model, examples, tokenizer):
         return states[0, 0] / states[0, 0].norm()
 
     queries = [vector(each["query"]) for each in examples]
-    documents = [vector(each["document"], each["context"]) for each in examples]
+    documents = [vector(each["document"]) for each in examples]
     losses = []
     for row, query in enumerate(queries):
-        others = [(each["document"], each["context"]) for each in examples]
+        others = [each["document"] for each in examples]
         scores = [
             100 * query @ document
             for place, document in enumerate(documents)
@@ -207,7 +188,7 @@ def plain_ranking(queries, documents, texts):
         scores = [float(np.float32(query @ documents[row])) for row in order]
         best = sorted(range(len(order)), key=lambda place: -scores[place])
         share = 1 / sum(np.exp(100 * (each - max(scores))) for each in scores)
-        found.append(([dual_encoder.document_id(*texts[order[place]]) for place in best[:CUTOFF]], share))
+        found.append(([dual_encoder.document_id(texts[order[place]]) for place in best[:CUTOFF]], share))
     return found
 
 
@@ -218,10 +199,9 @@ def test_ranking_equals_a_plain_one(seed, rows, distinct):
     random = np.random.default_rng(seed)
     table = random.integers(-1, 2, (distinct, 5)).astype(np.float32)
     owners = random.integers(0, distinct, rows)
-    texts = [(f"d{owner}", "c" * (owner % 2)) for owner in owners]
+    texts = [f"d{owner}" for owner in owners]
     examples = Dataset.from_dict({
-        "id": [*map(str, range(rows))], "query": ["q"] * rows,
-        "document": [text for text, _ in texts], "context": [context for _, context in texts],
+        "id": [*map(str, range(rows))], "query": ["q"] * rows, "document": texts,
     })  # fmt: skip
     vectors = np.stack([random.integers(-1, 2, (rows, 5)).astype(np.float32), table[owners]], axis=1)
     order = random.permutation(rows)
@@ -233,11 +213,10 @@ def test_ranking_equals_a_plain_one(seed, rows, distinct):
     assert shares == pytest.approx([share for _, share in expected], rel=1e-4)
 
 
-def test_a_document_is_its_text_in_its_context():
+def test_a_document_is_its_text():
     first, second, third, fourth = (TYPE.gold(example) for example in EXAMPLES)
     assert first == third
     assert len({*first, *second, *fourth}) == 3
-    assert dual_encoder.document_id("ab", "") != dual_encoder.document_id("a", "b")
     ids = [first[0], second[0], fourth[0]]
     assert score(metrics.Ranking, [ids, ids, ids, ids], [first, second, third, fourth])["map@20"] == pytest.approx(
         100 * (1 + 1 / 2 + 1 + 1 / 3) / 4
@@ -339,12 +318,11 @@ def test_questions_and_sentences_of_xquad_r(tmp_path):
         {"id": "b", "text": "What does it?", "key": "b"},
     ]
     assert [(each["id"], each["text"], each["keys"]) for each in candidates] == [
-        ("1_0", "It is old.", ["a"]),
-        ("1_1", "It stands.", ["b"]),
-        ("1_2", "It is old.", ["a"]),
-        ("2_0", "No.", []),
+        ("1_0", f"It is old.{TEXT}", ["a"]),
+        ("1_1", f"It stands.{TEXT}", ["b"]),
+        ("1_2", f"It is old.{TEXT}", ["a"]),
+        ("2_0", "No.No.", []),
     ]
-    assert {each["context"] for each in candidates} == {TEXT, "No."}
 
 
 @pytest.mark.parametrize(
@@ -393,15 +371,35 @@ def test_real_questions_have_one_right_sentence_in_each_language(shared):
     assert counts == {language: (count, 135, 0) for language, count in sentences.items()}
 
 
+def test_training_and_evaluation_read_what_google_s_do(tokenizer):
+    """One text: the sentence, then its paragraph, nothing between them, no line breaks; cut at the right."""
+    paragraph = "It is old.\nIt stands.\n\n" + "on " * 300
+    spans = [[0, 10], [11, 21]]
+    read = ["It is old.", "It stands."]
+    read = [sentence + "It is old.It stands." + "on " * 300 for sentence in read]
+    question = {"id": "a", "question": "?", "answer_start": 14}
+    row = {"number": 1, "context": paragraph, "sentence_breaks": spans, "questions": [question]}
+    candidates = lareqa.TASK.retrieval.to_candidates(row)
+    assert [each["text"] for each in candidates] == read
+    row = {"id": "a", "context": paragraph, "question": "?", "answers": {"text": ["stands"], "answer_start": [14]}}
+    example = lareqa.to_example(row)
+    assert example == {"id": "a", "query": "?", "document": read[1]}
+    settings = {"prefix": "", "max_length": 256}
+    (embedded,) = token_rows([candidates[1]["text"]], tokenizer, settings)
+    trained = features_of([example], tokenizer, 256, 96)[0]["input_ids"][1]
+    assert embedded["input_ids"] == trained
+    assert trained == [0, *tokenizer(read[1], add_special_tokens=False)["input_ids"][:254], 2]
+
+
 def test_an_answer_in_another_place_makes_no_example():
     row = {"id": "1", "context": "It is old. It stands.", "question": "?", "answers": {"text": ["stands"]}}
     place = {"text": ["stands"], "answer_start": [14]}
-    assert lareqa.to_example({**row, "answers": place})["document"] == "It stands."
+    assert lareqa.to_example({**row, "answers": place})["document"] == "It stands.It is old. It stands."
     assert lareqa.to_example({**row, "answers": {**place, "answer_start": [3]}}) == Dropped(
         "questions whose answer is not at its offset"
     )
     in_bytes = {**row, "context": "ÉÉÉÉ is. It stands.", "answers": {"text": ["is"], "answer_start": [9]}}
-    assert lareqa.to_example(in_bytes)["document"] == "ÉÉÉÉ is."
+    assert lareqa.to_example(in_bytes)["document"] == "ÉÉÉÉ is.ÉÉÉÉ is. It stands."
 
 
 # ---- Mewsli-X -------------------------------------------------------------------------------------------------------
@@ -462,8 +460,8 @@ def test_candidates_are_one_pool(tmp_path):
         for candidate in mewslix.TASK.retrieval.to_candidates(row)
     ]
     assert found == [
-        {"id": "Q1", "text": "Ulm is old. It is.", "context": "", "keys": ["Q1"]},
-        {"id": "Q2", "text": "One. Two.", "context": "", "keys": ["Q2"]},
+        {"id": "Q1", "text": "Ulm is old. It is.", "keys": ["Q1"]},
+        {"id": "Q2", "text": "One. Two.", "keys": ["Q2"]},
     ]
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 from itertools import product
 
 import numpy as np
@@ -41,8 +42,7 @@ def to_candidates(row):
     """Every sentence of a row; the first one answers its question."""
     keys = [[row["id"]], *[[] for _ in row["sentences"][1:]]]
     return [
-        {"id": f"{row['id']}_{place}", "text": text, "context": "the paragraph", "keys": keys[place]}
-        for place, text in enumerate(row["sentences"])
+        {"id": f"{row['id']}_{place}", "text": text, "keys": keys[place]} for place, text in enumerate(row["sentences"])
     ]
 
 
@@ -80,7 +80,7 @@ def test_the_pool_has_all_languages_and_their_right_answers(folder):
     assert list(collection.sides) == ["candidates", *LANGUAGES]
     pool = collection.sides["candidates"]
     assert pool.role == "document"
-    assert pool.texts[0] == ("en a 0", "the paragraph")
+    assert pool.texts[0] == "en a 0"
     assert collection.gold.ids[:6] == ["en_a_0", "en_a_1", "en_b_0", "en_b_1", "en_b_2", "de_a_0"]
     assert collection.sides["de"].texts == ["a in de?", "b in de?"]
     assert collection.gold.right == {language: [[0, 5, 10], [2, 7, 12]] for language in LANGUAGES}
@@ -252,6 +252,28 @@ def test_bitext_is_mined_by_the_script(encoder, world, tmp_path):
     other = retrieve("bucc2018", encoder, world, tmp_path / "other", *given)
     assert other["factors"] == ["fwd-retrieval", f"threshold{scores['threshold']}"]
     assert "dev_f1" not in other["scores"]["qna"]
+
+
+@pytest.mark.parametrize(
+    ("task", "prefixes", "warning"),
+    [
+        ("tatoeba", ["--query_prefix", "q: "], "--query_prefix is put before the English .*give --document_prefix too"),
+        (
+            "bucc2018_pairs",
+            ["--document_prefix", "q: "],
+            "--document_prefix is put before the foreign .*--query_prefix",
+        ),
+        ("bucc2018", ["--query_prefix", "q: "], "--query_prefix is put before the English sentences alone"),
+        ("tatoeba", ["--query_prefix", "q: ", "--document_prefix", "q: "], None),
+        ("lareqa", ["--query_prefix", "q: "], None),
+    ],
+)
+def test_one_prefix_for_translations_is_said(task, prefixes, warning, encoder, world, tmp_path, capsys):
+    run = retrieve(task, encoder, world, tmp_path / "run", *prefixes, "--languages", "qna")
+    found = [each for each in run["warnings"] if "prefix" in each]
+    assert len(found) == (warning is not None)
+    assert warning is None or re.search(f"warning: {warning}", capsys.readouterr().out.split("tatoeba qna")[0])
+    assert warning is None or re.match(warning, found[0])
 
 
 def test_files_are_the_benchmarks(tmp_path, shared):

@@ -383,3 +383,19 @@ def test_the_card_s_command_needs_nothing_else(world, tmp_path):
     run = read_run(tmp_path / "runs" / "intermediate" / "hellaswag" / "seed42")
     assert run["lineage_text"] == "xlm-roberta-large > hellaswag"
     assert run["data"][0]["files"] == ["Rowan/hellaswag (train)"]
+
+
+@pytest.mark.parametrize(("main", "task"), [(run_intermediate.main, "squad"), (run_target.main, "xquad")])
+def test_training_questions_that_teach_no_answer_are_counted(main, task, encoder, tmp_path, capsys):
+    context = "on the er " * 30
+    questions = [
+        {"id": text, "question": "an", "answers": [{"text": text, "answer_start": 0}]} for text in ("on", context)
+    ]
+    articles = [{"title": t, "paragraphs": [{"context": context, "qas": questions}]} for t in ("a", "b", "c")]
+    (tmp_path / "squad").mkdir()
+    (tmp_path / "squad" / "train-v1.1.json").write_text(json.dumps({"data": articles}), encoding="utf-8")
+    options = f"--task {task} --model_name_or_path {encoder} --data_dir {tmp_path} --output_dir {tmp_path / 'run'}"
+    main([*options.split(), *"--use_cpu --max_steps 1 --max_seq_length 32 --doc_stride 8".split()])
+    assert read_run(tmp_path / "run")["untaught"] == {task: {"questions whose answer is whole in no window": 2}}
+    said = f"warning: {task} is trained as if these had no answer: 2 questions whose answer is whole in no window"
+    assert said in capsys.readouterr().out

@@ -6,12 +6,17 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from conftest import CHARACTERS
+from conftest import CHARACTERS, tiny_tokenizer
 from datasets import Dataset
+from families import gemma, llama_3
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Regex, normalizers
 
-from xstilts import classification, multiple_choice, qa, tagging
+from tasks import squad
+from xstilts import classification, dual_encoder, multiple_choice, qa, tagging
+from xstilts.answer_tokens import token_span
+from xstilts.coverage import coverage
 from xstilts.errors import UserError
 
 PADDING = -100  # what the Trainer fills shorter batches of logits with
@@ -74,6 +79,24 @@ def test_classification_of_single_texts(tokenizer):
     features = featurized(classification.TYPE, examples, tokenizer, NLI, max_seq_length=32)
     assert pieces(tokenizer, features["input_ids"][0]) == ["<s>", "▁on", "</s>"]
     assert [classification.TYPE.texts(example) for example in (*PAIRS[1:], *examples)] == [[("on", "er")], [("on",)]]
+
+
+def test_features_of_a_row_do_not_depend_on_its_neighbours(tokenizer):
+    """Of every type whose second text may be empty, which may go in another order within the tokenizer."""
+    single, pair = {**PAIRS[0], "text_b": ""}, PAIRS[1]
+    story = {"context": "", "choices": ["on er", "a"], "label": "0"}
+    rows = [
+        (classification.TYPE, [pair, single, {**pair, "text_a": ""}, single, pair], NLI, {}),
+        (multiple_choice.TYPE, [story, {**story, "context": "the man", "choices": ["", "a"]}, story], ("0", "1"), {}),
+        (qa.TYPE, [question("", "", 0), question("the man", "man")], (), {"doc_stride": 8}),
+        (dual_encoder.TYPE, [{"id": "1", "query": q, "document": d} for q, d in (("", "on"), ("on er", ""))], (),
+         {"max_query_length": 8}),
+    ]  # fmt: skip
+    for kind, examples, labels, lengths in rows:
+        together = featurized(kind, examples, tokenizer, labels, max_seq_length=32, **lengths)
+        for number, example in enumerate(examples):
+            (alone,) = featurized(kind, [example], tokenizer, labels, max_seq_length=32, **lengths)
+            assert together[number] == {**alone, "example": number}
 
 
 def test_classification_cuts_the_longer_text(tokenizer):
@@ -239,6 +262,21 @@ def test_words_have_the_pieces_of_running_text(tokenizer, words):
     assert [id for ids in tagging.word_pieces([words], tokenizer)[0] for id in ids] == running
 
 
+@pytest.mark.parametrize("name", ["dropped", "spaces in pieces"])
+def test_fertility_is_that_of_the_tokens_the_model_reads(name):
+    tokenizer, room = TOKENIZERS[name], 9
+    examples = [sentence(*words) for words in (["the", "on er", "\u200b"], ["er", "st"], ["on", "the", "st"] * 3)]
+    features = featurized(tagging.TYPE, examples, tokenizer, TAGS, max_seq_length=64)
+    words, read = sum(len(example["tokens"]) for example in examples), [len(ids) - 2 for ids in features["input_ids"]]
+    inputs = [each for example in examples for each in tagging.TYPE.texts(example)]
+    found = coverage(inputs, tokenizer, room, True)
+    assert found["subwords_per_word"] == round(sum(read) / words, 4)
+    assert found["too_long_share"] == round(sum(length + 2 > room for length in read) / 3, 6)
+    unknown = sum(ids.count(tokenizer.unk_token_id) for ids in features["input_ids"])
+    assert found["unknown_share"] == round(unknown / sum(read), 6)
+    assert coverage([("er", "st")], tokenizer, read[1] + 2, True)["too_long_share"] == 0, "two words are no pair"
+
+
 def test_words_without_pieces_become_unknown(tokenizer):
     unknown = [tokenizer.unk_token_id]
     assert tagging.word_pieces([["", "on", "\u00a0"]], tokenizer)[0] == [
@@ -349,20 +387,94 @@ def test_answers_map_to_tokens_and_back(tokenizer, context, data):
 
 
 @pytest.mark.parametrize(
-    ("answers", "labels"),
+    ("answers", "span"),
     [
-        ({"text": ["the"], "answer_start": [3]}, [6, 6]),
-        ({"text": ["  the "], "answer_start": [1]}, [6, 6]),
-        ({"text": ["the", "on"], "answer_start": [3, 0]}, [6, 6]),
-        ({"text": ["t"], "answer_start": [3]}, [6, 6]),
-        ({"text": ["n t"], "answer_start": [1]}, [5, 6]),
-        ({"text": ["elsewhere"], "answer_start": [90]}, [0, 0]),
-        ({"text": ["the and more"], "answer_start": [3]}, [0, 0]),
-        ({"text": [], "answer_start": []}, [0, 0]),
+        ({"text": ["the"], "answer_start": [3]}, (1, 1)),
+        ({"text": ["  the "], "answer_start": [1]}, (1, 1)),
+        ({"text": ["the", "on"], "answer_start": [3, 0]}, (1, 1)),
+        ({"text": ["t"], "answer_start": [3]}, (1, 1)),
+        ({"text": ["n t"], "answer_start": [1]}, (0, 1)),
+        ({"text": ["the and more"], "answer_start": [3]}, (1, 1)),
+        ({"text": ["elsewhere"], "answer_start": [90]}, None),
+        ({"text": [" "], "answer_start": [2]}, None),
+        ({"text": [""], "answer_start": [4]}, None),
+        ({"text": [], "answer_start": []}, None),
     ],
 )
-def test_token_span(answers, labels):
-    assert qa.token_span(answers, [(-1, -1)] * 5 + [(0, 2), (3, 6), (-1, -1)]) == labels
+def test_token_span(answers, span):
+    assert token_span(answers, [(0, 2), (3, 6)]) == span
+
+
+def normalizing(normalizer):
+    """The tiny tokenizer with another normalizer."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.backend_tokenizer.normalizer = normalizer
+    return tokenizer
+
+
+# XLM-R's normalizer composes, and drops some format characters or makes spaces of them; older ones drop accents.
+FORMATS = Regex("[\u00ad\u200b-\u200f]")
+TOKENIZERS = {
+    "dropped": normalizing(normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(FORMATS, "")])),
+    "spaced": normalizing(normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(FORMATS, " ")])),
+    "without accents": normalizing(normalizers.BertNormalizer()),
+    "bytes": llama_3(),
+    "spaces in pieces": gemma(),
+}
+MARKED = [
+    ("The singer is Jose\u0301 from Bogota\u0301 in", "Jose\u0301"),
+    ("The singer is Jose\u0301", "Jose\u0301"),
+    ("a Jose\u0323\u0301, b", "Jose\u0323\u0301"),
+    ("born in Marl\u200b a town", "Marl\u200b"),
+    ("born in (Marl\u200b) a", "Marl\u200b"),
+    ("هو سالم\u200f من", "سالم\u200f"),
+    ("هو سالم\u200e، من", "سالم\u200e"),
+    ("he said nil\u200d here", "nil\u200d"),
+    ("हिन्दी में है", "हिन्दी"),
+    ("in \u1112\u1161\u11ab\u1100\u116e\u11a8 on", "\u1112\u1161\u11ab\u1100\u116e\u11a8"),  # decomposed Korean
+    # A mark between two words belongs to neither.
+    ("نام کتاب\u200cها بود", "کتاب"),
+    ("กาน\u200bนะ", "กาน"),
+    ("see \u200fسالم من", "سالم"),
+]
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_an_answer_keeps_the_marks_of_its_last_character(name):
+    examples = [question(*each) for each in MARKED]
+    features = qa_features(examples, TOKENIZERS[name], 90, 16)
+    logits = planted_spans(features, max(map(len, features["input_ids"])))
+    assert decoded(qa.TYPE, logits, features, examples) == [answer for _, answer in MARKED]
+    assert [0, 0] not in features["labels"]
+
+
+def test_training_answers_with_marks_have_a_target(shared):
+    source = squad.TASK.source
+    rows = source.read(f"{shared.parent}/cases/18-answer-edges/train.json", source.features)
+    examples = [squad.to_example(row) for row in rows]
+    long = "the an in on " * 20 + examples[0]["context"]
+    examples.append(question(long, "Jose\u0301"))
+    features = qa_features(examples, TOKENIZERS["dropped"], 60, 16)
+    assert [0, 0] in features["labels"], "a window without the answer"
+    logits = planted_spans(features, max(map(len, features["input_ids"])))
+    logits[[row["labels"] == [0, 0] for row in features]] = -5
+    found = decoded(qa.TYPE, logits, features, examples)
+    assert found == [example["answers"]["text"][0] for example in examples]
+    assert len(found) == 7
+
+
+def test_answers_without_a_target_are_counted_by_reason():
+    tokenizer, context = TOKENIZERS["dropped"], "the an in on " * 9 + "st\u200bst"
+    answers = [("st", None), ("\u200b", None), (context, None), ("", 4), (" ", 3)]
+    examples = [question(context, *answer) for answer in answers]
+    examples.append({**examples[0], "answers": {"text": [], "answer_start": []}})  # has none: nothing is wrong
+    features = qa_features(examples, tokenizer)
+    assert max(features["example"]) == 5 < len(features) - 1
+    assert qa.TYPE.untaught(features, Dataset.from_list(examples)) == {
+        "questions whose answer has no token": 1,
+        "questions whose answer is whole in no window": 1,
+        "questions whose answer is empty": 2,
+    }
 
 
 def reference_decode(starts, ends, offsets, context):

@@ -215,7 +215,7 @@ def test_the_reader_of_lareqa_accepts_the_files(world):
         queries = [query["key"] for row in rows for query in task.retrieval.to_queries(row)]
         candidates = [each for row in rows for each in task.retrieval.to_candidates(row)]
         assert len(candidates) == 3 * len(rows) == 3 * 12
-        assert {each["context"].count(".") for each in candidates} == {3}
+        assert {each["text"].count(".") for each in candidates} == {1 + 3}
         found = collections.Counter(key for each in candidates for key in each["keys"])
         assert found == dict.fromkeys(queries, 1)
         right += found

@@ -11,9 +11,20 @@ from xstilts.task import TaskType
 
 def features(batch, indices, tokenizer, labels, max_seq_length):
     """<s> text_a </s></s> text_b </s> in one row per example; the longer text is cut first (HF's longest_first)."""
-    second = batch["text_b"] if any(batch["text_b"]) else None
-    rows = tokenizer(batch["text_a"], second, truncation=True, max_length=max_seq_length)
+    rows = _tokenized(batch["text_a"], batch["text_b"], tokenizer, max_seq_length)
     return {**rows, "labels": [labels.index(label) for label in batch["label"]], "example": indices}
+
+
+def _tokenized(first, second, tokenizer, max_length):
+    """{name: a list per row}. A row whose second text is empty is a single text, whatever the other rows of the batch are."""
+    found = {}
+    for is_pair in (False, True):
+        places = [place for place, text in enumerate(second) if bool(text) == is_pair]
+        if places:
+            texts = [[side[place] for place in places] for side in (first, second)[: 1 + is_pair]]
+            for name, values in tokenizer(*texts, truncation=True, max_length=max_length).items():
+                found.setdefault(name, {}).update(zip(places, values, strict=True))
+    return {name: [values[place] for place in range(len(first))] for name, values in found.items()}
 
 
 def collate(rows, tokenizer):

@@ -1,4 +1,4 @@
-"""Dual encoder: example = `id`, `query`, `document`, `context` (what the document is a part of, may be empty).
+"""Dual encoder: example = `id`, `query`, `document`.
 
 One encoder reads queries and documents, each by itself, and a query's own document has to be nearer to it than the others of its
 batch are. A vector is the first token of the last layer at length 1, a score SCALE times a dot product. Three choices that move
@@ -125,32 +125,14 @@ class AutoModelForDualEncoding(_BaseAutoModelClass):
 
 
 def features(batch, indices, tokenizer, labels, max_seq_length, max_query_length):
-    """One row per example with a list of two inputs: <s> query </s> and <s> document </s></s> context </s>.
+    """One row per example with a list of two inputs: <s> query </s> and <s> document </s>. What is too long loses its end.
 
     Labels are their positions in a batch, which `collate` knows; until then 0.
     """
-    contexts = batch["context"] if any(batch["context"]) else None
-    queries = tokenized(batch["query"], None, tokenizer, max_query_length)
-    documents = tokenized(batch["document"], contexts, tokenizer, max_seq_length)
+    queries = tokenizer(batch["query"], truncation=True, max_length=max_query_length)
+    documents = tokenizer(batch["document"], truncation=True, max_length=max_seq_length)
     both = {name: [[*pair] for pair in zip(queries[name], documents[name], strict=True)] for name in queries}
     return {**both, "labels": [0] * len(indices), "example": indices}
-
-
-def tokenized(first, second, tokenizer, max_length, **options):
-    """{name: a list per text (pair)} of at most `max_length` tokens, specials included. Of a pair the second text loses its end,
-    and the first one only where it is too long by itself; Google's code begins with it where it is the longer one."""
-    if not tokenizer.is_fast:
-        raise UserError(
-            f"{type(tokenizer).__name__} cannot say which token is of which text; a fast tokenizer is needed"
-        )
-    rows = tokenizer(first, second, verbose=False, **options)
-    for row, ids in enumerate(rows["input_ids"]):
-        if len(ids) > max_length:
-            text = [place for place, part in enumerate(rows.sequence_ids(row)) if part is not None]
-            lost = {*text[len(text) - (len(ids) - max_length) :]}
-            for values in rows.values():
-                values[row] = [value for place, value in enumerate(values[row]) if place not in lost]
-    return dict(rows)
 
 
 def collate(rows, tokenizer):
@@ -217,23 +199,22 @@ def _distinct(outputs, features, examples):
 
 def document_ids(examples):
     """The `document_id` of every example."""
-    pairs = zip(examples["document"], examples["context"], strict=True)
-    return [document_id(*pair) for pair in pairs]
+    return [document_id(document) for document in examples["document"]]
 
 
-def document_id(document, context):
-    """What a document is called: 16 hexadecimal digits of its text and its context."""
-    return hash_of(json.dumps([document, context]))[:16]
+def document_id(document):
+    """What a document is called: 16 hexadecimal digits of its text."""
+    return hash_of(document)[:16]
 
 
 def gold(example):
     """The only right document: its own."""
-    return [document_id(example["document"], example["context"])]
+    return [document_id(example["document"])]
 
 
 def texts(example):
-    """The query, and the document with its context."""
-    return [(example["query"],), tuple(filter(None, (example["document"], example["context"])))]
+    """The query, and the document."""
+    return [(example["query"],), (example["document"],)]
 
 
 def constant(train, examples):
@@ -250,7 +231,7 @@ def write(path, predictions, examples):
 
 TYPE = TaskType(
     name=NAME,
-    columns=("id", "query", "document", "context"),
+    columns=("id", "query", "document"),
     auto_model=AutoModelForDualEncoding,
     lengths=("max_query_length",),
     features=features,

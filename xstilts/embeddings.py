@@ -21,7 +21,6 @@ from accelerate.utils import broadcast_object_list
 
 from xstilts.claims import LOOK, claim
 from xstilts.classification import padded
-from xstilts.dual_encoder import tokenized
 from xstilts.errors import UserError, is_main_process, say
 from xstilts.evaluation import batches_by_length
 from xstilts.examples import fingerprint
@@ -228,12 +227,11 @@ def _fill(files, texts, encoder, tokenizer, settings, name):
 
 
 def token_rows(texts, tokenizer, settings):
-    """What the encoder reads of each text, and which tokens are specials. Texts that are too long lose their end; of a pair the
-    second text does first, as in training (`dual_encoder.tokenized`)."""
-    pairs = not isinstance(texts[0], str)
-    first = [settings["prefix"] + (text[0] if pairs else text) for text in texts]
-    second = [text[1] for text in texts] if pairs else None
-    encoded = tokenized(first, second, tokenizer, settings["max_length"], return_special_tokens_mask=True)
+    """What the encoder reads of each text, and which tokens are specials. Texts that are too long lose their end, as in training
+    (`dual_encoder.features`)."""
+    prefixed = [settings["prefix"] + text for text in texts]
+    options = {"truncation": True, "max_length": settings["max_length"], "return_special_tokens_mask": True}
+    encoded = tokenizer(prefixed, **options)
     return [dict(zip(encoded, values, strict=True)) for values in zip(*encoded.values(), strict=True)]
 
 

@@ -307,6 +307,16 @@ def featurize(task, examples, tokenizer, lengths):
     return kept_features(examples.rows, _content(examples), name, task.type.features, options)
 
 
+def untaught(task, examples, features):
+    """{why: number} of training examples whose features teach something else than their answer (`TaskType.untaught`), which is
+    said too."""
+    found = task.type.untaught(features, examples.rows) if task.type.untaught else {}
+    if found:
+        reasons = "; ".join(f"{count:,} {why}" for why, count in found.items())
+        say(f"warning: {task.name} is trained as if these had no answer: {reasons}")
+    return found
+
+
 def _content(examples):
     """What names the rows and their order: the fingerprints of the records, unless the records are of other rows."""
     prints = [record.get("fingerprint") for record in examples.records]

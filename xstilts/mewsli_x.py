@@ -110,5 +110,5 @@ def to_queries(row):
 
 def to_candidates(row):
     """{"entity_id": "Q1757", "description": "Helsinki is a city."}
-    -> [{"id": "Q1757", "text": "Helsinki is a city.", "context": "", "keys": ["Q1757"]}]"""
-    return [{"id": row["entity_id"], "text": row["description"], "context": "", "keys": [row["entity_id"]]}]
+    -> [{"id": "Q1757", "text": "Helsinki is a city.", "keys": ["Q1757"]}]"""
+    return [{"id": row["entity_id"], "text": row["description"], "keys": [row["entity_id"]]}]

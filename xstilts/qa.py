@@ -1,17 +1,19 @@
 """Extractive question answering: example = `id`, `question`, `context`, `answers` ({"text": [...], "answer_start": [...]}).
 
 A long context is read in overlapping windows; in a window without the answer the target is the first token. Answers are cut
-out of the context by character offsets, so that languages without spaces need no special case.
+out of the context by character offsets, so that languages without spaces need no special case (`xstilts/answer_tokens.py`).
 """
 
 import json
 from dataclasses import replace
+from itertools import groupby
 
 import numpy as np
 import torch
 from transformers import AutoModelForQuestionAnswering
 
 from xstilts import classification
+from xstilts.answer_tokens import token_span, token_texts, untaught, without_blanks
 from xstilts.errors import UserError
 from xstilts.task import TaskType
 
@@ -23,8 +25,8 @@ HIGHEST_ODDS = float(np.finfo(np.float32).max)  # of having no answer, where no 
 
 
 def features(batch, indices, tokenizer, labels, max_seq_length, doc_stride):
-    """One row per window: token ids, `labels` [start, end] as token positions, `offsets` (characters; [-1, -1] outside the
-    context), `example`."""
+    """One row per window: token ids, `labels` [start, end] as token positions, `offsets` (the characters of each token's text;
+    [-1, -1] outside the context), `example`."""
     questions = shortened_questions(batch["question"], tokenizer)
     _check_stride(questions, tokenizer, max_seq_length, doc_stride)
     rows = tokenizer(
@@ -36,13 +38,30 @@ def features(batch, indices, tokenizer, labels, max_seq_length, doc_stride):
         return_overflowing_tokens=True,
         return_offsets_mapping=True,
     )
-    owners = rows.pop("overflow_to_sample_mapping")
-    offsets = [
-        [span if part == 1 else (-1, -1) for span, part in zip(spans, rows.sequence_ids(row), strict=True)]
-        for row, spans in enumerate(rows.pop("offset_mapping"))
-    ]
-    targets = [token_span(batch["answers"][owner], spans) for owner, spans in zip(owners, offsets, strict=True)]
-    return {**rows, "offsets": offsets, "labels": targets, "example": [indices[owner] for owner in owners]}
+    owners, spans = rows.pop("overflow_to_sample_mapping"), rows.pop("offset_mapping")
+    found = {"offsets": [], "labels": [], "example": [indices[owner] for owner in owners]}
+    for owner, group in groupby(range(len(owners)), owners.__getitem__):
+        windows, tokens = _joined([(spans[row], rows.sequence_ids(row)) for row in group], doc_stride)
+        tokens = without_blanks(batch["context"][owner], tokens)
+        answer, texts = token_span(batch["answers"][owner], tokens), token_texts(batch["context"][owner], tokens)
+        for length, begin, first, end in windows:
+            outside = [(-1, -1)] * (length - begin - (end - first))
+            found["offsets"].append([(-1, -1)] * begin + texts[first:end] + outside)
+            is_whole = answer is not None and first <= answer[0] and answer[1] < end
+            found["labels"].append([begin + place - first for place in answer] if is_whole else [0, 0])
+    return {**rows, **found}
+
+
+def _joined(windows, doc_stride):
+    """(offsets, number of the text of every token) of each window of one context -> ((tokens of the window, where its context
+    begins, the first and the end of its tokens among those of the whole context) of each, offsets of the whole context)."""
+    places, tokens = [], []
+    for spans, parts in windows:
+        begin, count = (parts.index(1), parts.count(1)) if 1 in parts else (0, 0)
+        first = max(0, len(tokens) - doc_stride)  # neighbours share `doc_stride` tokens
+        tokens[first:] = spans[begin : begin + count]
+        places.append((len(spans), begin, first, first + count))
+    return places, tokens
 
 
 def shortened_questions(questions, tokenizer):
@@ -63,19 +82,6 @@ def _check_stride(questions, tokenizer, max_seq_length, doc_stride):
             f"--max_seq_length {max_seq_length} leaves {max(room, 0)} tokens of a window for the context beside a question of "
             f"{longest} pieces; --doc_stride {doc_stride} must be below that"
         )
-
-
-def token_span(answers, offsets):
-    """[start, end] token positions of the first answer in a window; [0, 0] where the window does not hold all of it."""
-    if not answers["text"]:
-        return [0, 0]
-    text = answers["text"][0]
-    start = answers["answer_start"][0] + len(text) - len(text.lstrip())
-    end = start + len(text.strip())
-    inside = [i for i, (a, b) in enumerate(offsets) if a != -1 and a < end and b > start]
-    if not inside or offsets[inside[0]][0] > start or offsets[inside[-1]][1] < end:
-        return [0, 0]
-    return [inside[0], inside[-1]]
 
 
 def collate(rows, tokenizer):
@@ -222,6 +228,7 @@ TYPE = TaskType(
     texts=texts,
     constant=constant,
     write=write,
+    untaught=untaught,
 )
 
 # For questions that may have no answer (SQuAD v2.0): the metric finds the odds above which none is predicted.

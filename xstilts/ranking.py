@@ -1,8 +1,7 @@
 """Retrieval from one pool of candidates: LAReQA, whose answers are in all languages, and Mewsli-X, whose entities are.
 
 Queries and candidates are embedded with the last layer's first token, as they are trained (`xstilts/dual_encoder.py`), and
-compared by dot product. A query has one or several right candidates. LAReQA's are read as pairs, sentence and paragraph, as in
-training; the benchmark's evaluation reads them as one text without anything between the two.
+compared by dot product. A query has one or several right candidates.
 """
 
 import json
@@ -59,9 +58,7 @@ def load(task, args):
         queries={language: [query["id"] for query in rows] for language, (rows, _) in queries.items()},
         right=right,
     )
-    pairs = any(each["context"] for each in pool)
-    texts = [(each["text"], each["context"]) if pairs else each["text"] for each in pool]
-    sides = {CANDIDATES: Side(texts)}
+    sides = {CANDIDATES: Side([each["text"] for each in pool])}
     sides |= {language: Side([query["text"] for query in rows], "query") for language, (rows, _) in queries.items()}
     records += [record for _, record in queries.values()]
     return [Collection(sides, tuple(queries), gold, tuple(records))], missing

@@ -83,6 +83,16 @@ def untrained_for(task, lineage):
     return []
 
 
+def one_prefix(args, kind):
+    """Lines for run.json and the report on a prefix that only one side of translations gets, which both are sentences."""
+    names = ("query_prefix", "document_prefix")
+    given = [name for name in names if getattr(args, name)]
+    if kind is ranking.TYPE or len(given) != 1:
+        return []
+    (other,), side = {*names} - {*given}, "English" if given == ["query_prefix"] else "foreign"
+    return [f"--{given[0]} is put before the {side} sentences alone; for both sides give --{other} too"]
+
+
 @dataclass(frozen=True)
 class Embedder:
     """`embeddings.vectors_of` with what the arguments say.

@@ -148,9 +148,8 @@ def count_seen_texts(side, seen):
     """How many texts of a retrieval's Side are training rows, or texts of one; None for None."""
     if seen is None:
         return None
-    inputs = ((text,) if isinstance(text, str) else tuple(filter(None, text)) for text in side.texts)
     training = [known for name, known in seen.items() if not name.endswith(DEV)]
-    return int(_among([hash_of_input(each) for each in inputs], training).sum())
+    return int(_among([hash_of_input((text,)) for text in side.texts], training).sum())
 
 
 def _among(hashes, arrays):

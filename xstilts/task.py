@@ -33,6 +33,7 @@ class TaskType:
     texts        example -> the model's inputs before tokenisation: a list of tuples of strings
     constant     (training examples, examples) -> predictions that know nothing but the most frequent training label
     write        (path without suffix, predictions, examples) -> writes the file the benchmark's scorer reads
+    untaught     (features, examples) -> {why: number} of examples that do not teach what `gold` says; for types that have such
     in_batch_negatives  whether the loss of a row depends on which others share its micro-batch, so that these stay as drawn
     """
 
@@ -51,6 +52,7 @@ class TaskType:
     texts: Callable
     constant: Callable
     write: Callable
+    untaught: Callable | None = None
     in_batch_negatives: bool = False
 
 
@@ -58,7 +60,7 @@ class TaskType:
 class Side:
     """Texts that are embedded together, one vector each.
 
-    texts   strings, or pairs of strings: a sentence and the paragraph it is from
+    texts   strings
     role    `query` or `document`: which of --query_prefix and --document_prefix is put before them, and how long they may be
     """
 
@@ -112,8 +114,8 @@ class Ranking:
     to_queries      raw row -> list of {"id", "text", "key"}; ids are unique in a language
     candidates      rows that hold candidates. Those of a source whose files are of one language each are pooled over all
                     languages, and the language is put before their ids (`de_3_0`)
-    to_candidates   raw row -> list of {"id", "text", "context" (may be empty), "keys"}; a candidate is right for the queries
-                    whose `key` is among its `keys`
+    to_candidates   raw row -> list of {"id", "text", "keys"}; a candidate is right for the queries whose `key` is among its
+                    `keys`
     """
 
     queries: Source

@@ -70,7 +70,7 @@ def to_queries(row):
 
 
 def to_candidates(row):
-    """The same row -> [{"id": "3_0", "text": "It is old.", "context": "It is old. It stands.", "keys": ["q1"]}, ...]
+    """The same row -> [{"id": "3_0", "text": "It is old.It is old. It stands.", "keys": ["q1"]}, ...]
 
     Every sentence, with the questions whose answer begins in it or, as in the benchmark's code, in another one of the same words
     in its paragraph."""
@@ -79,6 +79,14 @@ def to_candidates(row):
     for each in row["questions"]:
         keys.setdefault(sentences[sentence_at(each["answer_start"], breaks)], []).append(each["id"])
     return [
-        {"id": f"{row['number']}_{number}", "text": sentence, "context": context, "keys": keys.get(sentence, [])}
+        {"id": f"{row['number']}_{number}", "text": document_of(sentence, context), "keys": keys.get(sentence, [])}
         for number, sentence in enumerate(sentences)
     ]
+
+
+def document_of(sentence, paragraph):
+    """What an encoder reads of a sentence: itself and its paragraph, with nothing between them and without line breaks.
+
+    As in the benchmark's training and evaluation (google-research/xtreme, third_party/processors/lareqa.py,
+    third_party/evaluate_retrieval.py)."""
+    return (sentence + paragraph).replace("\n", "")
