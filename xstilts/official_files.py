@@ -97,7 +97,7 @@ def _tables(rows, features, where):
 
 
 def find_files(source, split, language, data_dir):
-    """Official files of one split and language, sorted by path. Raises MissingData with the expected path."""
+    """Official files of one split and language, sorted by their own names. Raises MissingData with the expected path."""
     paths = files_there(source, split, language, data_dir)
     if not paths:
         expected = " or ".join(expected_files(source, split, language, data_dir))
@@ -108,7 +108,8 @@ def find_files(source, split, language, data_dir):
 def files_there(source, split, language, data_dir):
     """The same, [] where there are none."""
     places = (os.path.join(glob.escape(data_dir), pattern) for pattern in patterns(source, split, language, data_dir))
-    return sorted({path for place in places for path in glob.glob(place)})
+    found = {path for place in places for path in glob.glob(place)}
+    return sorted(found, key=lambda path: (os.path.basename(path), path))  # XTREME's order of treebanks
 
 
 def expected_files(source, split, language, data_dir):
