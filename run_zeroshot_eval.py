@@ -67,7 +67,7 @@ class EvalArguments:
     )
     benchmark: str | None = HfArg(
         default=None,
-        help="xtreme or xtreme-r: its languages and its release of the data; default: both, and what else is there.",
+        help="xtreme or xtreme-r: its languages, release of the data and words; default: both, and what else is there.",
     )
     languages: str | None = HfArg(default=None, help="Comma-separated language codes, instead of all.")
     split: str = HfArg(default="test", help="test or validation.")
@@ -161,7 +161,8 @@ def main(argv=None):
     # 7. run.json: what the report reads.
     if trainer.is_world_process_zero():
         results = {"split": args.split, "benchmark": args.benchmark, "factors": factors, "scores": scores}
-        results |= summary(task, scores, lineage) | {"degenerate": of_evaluation(scores)}
+        apart = {code for code, own in tests.items() if any(each.get("in_no_average") for each in own.records)}
+        results |= summary(task, scores, lineage, apart) | {"degenerate": of_evaluation(scores)}
         warn_of_seen(task.name, {language: own["seen_in_training"] for language, own in scores.items()})
         known = {language: each.astype(np.float32) for language, each in added.items() if each is not None}
         np.savez_compressed(run.output_dir / "ratios.npz", **known)
@@ -184,9 +185,10 @@ def scored(task, language, examples, predictions):
     return {**scores, "interval": sure, "examples": len(examples), **constant}, added
 
 
-def summary(task, scores, lineage):
-    """What follows from the scores of all languages. Pairs of languages (MLQA) count in no average."""
-    single = {language: own for language, own in scores.items() if language not in task.on_request}
+def summary(task, scores, lineage, apart=()):
+    """What follows from the scores of all languages. Pairs of languages (MLQA) count in no average, nor do languages set `apart`,
+    whose rows are not the benchmark's."""
+    single = {language: own for language, own in scores.items() if language not in (*task.on_request, *apart)}
     headline, source, zero_shot = task.metric.headline, source_language(lineage), zero_shot_languages(single, lineage)
     gaps = gaps_to_source(single, headline, source)
     return {

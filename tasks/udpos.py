@@ -60,12 +60,22 @@ SOURCE = Source(
     },
     read=conllu,
     names=NAMES,
+    remarks=dict.fromkeys(("hub", "files"), "UD words, not XTREME's"),
+    # The hub's loader took every treebank whose path has `_<Language>` in it: Ancient_Greek as well as Greek.
+    foreign={
+        "el": (83.8, "Ancient Greek"),
+        "fr": (47.2, "Old French, or FTB's, whose words are taken out"),
+        "zh": (37.5, "Classical Chinese"),
+        "ru": (20.8, "Old Russian"),
+        "de": (0.4, "Swiss German"),
+    },
 )
-WRITTEN = replace(SOURCE, read=conllu_as_xtreme)
+WRITTEN = replace(SOURCE, read=conllu_as_xtreme, remarks={"hub": SOURCE.remarks["hub"]})
 LATER = replace(
     WRITTEN,
     hub="izhx/xtreme-r-udpos",
     config="{language}",
+    foreign={},
     files={split: f"ud-2.7/{template.removeprefix('ud/')}" for split, template in SOURCE.files.items()},
 )
 

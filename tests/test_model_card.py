@@ -249,6 +249,9 @@ def test_pairs_of_languages_count_in_no_mean_and_are_no_zero_shot_languages():
     assert "| en-de | 1.0 | – | 5 | – | unknown |" in blocks_of(run)
     averages = {"averages": {"all": 77.0}, "metric": "accuracy", "in_no_average": ["en-de"]}
     assert _summary({**averages, "scores": run["scores"]}) == "accuracy 77.0, mean of 15 languages"
+    greek = {"language": "el", "in_no_average": True}
+    one = {**averages, "in_no_average": ["el", "en-de"], "data": [greek], "scores": run["scores"]}
+    assert _summary(one) == "accuracy 77.0, mean of 14 of 15 languages"
     only = {**averages, "averages": {"all": None}, "scores": {"en-de": {}}}
     assert _summary(only) == "accuracy of en-de, which count in no average"
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -787,9 +788,9 @@ def test_rows_that_are_not_on_the_hub_name_the_files(hub):
             {**xnli.TASK.source.features, "label": ClassLabel(names=["contradiction", "entailment", "neutral"])},
             "numbers the labels of 'label' as .'contradiction', 'entailment', 'neutral'",
         ),
-        ({**xnli.TASK.source.features, "label": Value("int64")}, "numbers the labels of 'label' as int64"),
+        ({**xnli.TASK.source.features, "label": Value("float64")}, "numbers the labels of 'label' as float64"),
     ],
-    ids=["column missing", "other order", "no names"],
+    ids=["column missing", "other order", "no names and no whole numbers"],
 )
 def test_a_hub_that_changed_its_columns_is_an_error(features, message, hub):
     row = {column: PAIR[column] for column in features}
@@ -814,6 +815,65 @@ def test_tags_as_text_get_their_numbers(hub):
     hub.answer = Dataset.from_dict({"tokens": [["a"]], "pos_tags": [["NOMEN"]]})
     with pytest.raises(UserError, match=r"xtreme-r-udpos/de \(test\): a label of 'pos_tags' is not declared: .*NOMEN"):
         load_rows(source, "test", "de")
+
+
+ROW = {"tokens": ["a", "b", "c"], "langs": ["de"] * 3, "spans": [], **PAIR, "idx": 0}
+
+
+@pytest.mark.parametrize("kind", ["int64", "int8", "uint16"])
+@pytest.mark.parametrize(
+    ("task", "column", "numbers"),
+    [
+        (xnli.TASK, "label", 2),
+        (mnli.TASK, "label", 0),
+        (udpos.TASK, "pos_tags", [16, 0, 7]),
+        (panx.TASK, "ner_tags", [6, 0, 1]),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_plain_numbers_are_labels_in_the_declared_order(task, column, numbers, kind, hub):
+    """A scalar or a list; no number that is no label passes, nor one below 0, which Python would read from the end."""
+    features, is_list = task.source.features, isinstance(numbers, list)
+    plain = Features({**features, column: Sequence(Value(kind)) if is_list else Value(kind)})
+
+    def answer(*values):
+        hub.answer = Dataset.from_list(
+            [{name: ROW.get(name) for name in features} | {column: value} for value in values], plain
+        )
+        return load_examples(task, "test" if "test" in task.splits else "validation", "en")
+
+    examples, count = answer(numbers), len(getattr(features[column], "feature", features[column]).names)
+    expected = task.to_example({**ROW, column: numbers})
+    assert examples.rows[0] == {name: expected[name] for name in task.type.columns}
+    remark = f"the hub has '{column}' as plain numbers, read in the order that the task declares"
+    assert remark in examples.records[0]["remarks"]
+    for wrong in [count] if kind == "uint16" else [count, -1, -100]:
+        with pytest.raises(
+            UserError, match=f"'{column}' has the number {wrong}, but the task declares {count} labels, 0 to"
+        ):
+            answer(numbers, [0, wrong] if is_list else wrong)
+
+
+@pytest.mark.parametrize(
+    ("language", "counts"), [("el", False), ("fr", False), ("zh", False), ("ru", False), ("de", True)]
+)
+def test_rows_of_the_hub_in_other_languages_count_in_no_average(language, counts, hub, write, tmp_path):
+    """German has few of them, and official files have none."""
+    hub.answer = Dataset.from_list([{"tokens": ["a"], "pos_tags": [0]}] * 3, features=udpos.TASK.source.features)
+    for task in (udpos.TASK, of_benchmark(udpos.TASK, "xtreme")):
+        (record,) = load_examples(task, "test", language).records
+        assert record.get("in_no_average", False) is not counts
+        assert record["published_rows"] == udpos.TASK.sizes[f"test-{language}"]
+        assert record["remarks"][0] == "UD words, not XTREME's"
+        assert re.match(r"[0-9.]+ percent of the hub's test rows are \w+ \w+", record["remarks"][1])
+    (record,) = load_examples(udpos.TASK, "test", "nl").records
+    assert (record["remarks"], "in_no_average" in record) == (["UD words, not XTREME's"], False)
+    write(word(1, "a", "X"), f"ud/UD_X-Y/{language}_y-ud-test.conllu")
+    (record,) = load_examples(udpos.TASK, "test", language, str(tmp_path)).records
+    assert (record["remarks"], "in_no_average" in record) == (["UD words, not XTREME's"], False)
+    (record,) = load_examples(of_benchmark(udpos.TASK, "xtreme"), "test", language, str(tmp_path)).records
+    assert "remarks" not in record
+    assert "in_no_average" not in record
 
 
 @pytest.mark.parametrize("error", [ConnectionError("offline\nmode"), OSError("no route"), FileNotFoundError("gone")])

@@ -48,7 +48,8 @@ def file_rows(source, split, language, data_dir):
         raise MissingData(f"no rows in '{language}' in {where}")
     if named:
         dropped += Counter({"rows in another language than the file's": counts["read"] - len(found)})
-    return Raw(found, [os.path.relpath(path, data_dir) for path in paths], dropped)
+    remarks = tuple(filter(None, [source.remarks.get("files")]))
+    return Raw(found, [os.path.relpath(path, data_dir) for path in paths], dropped, remarks=remarks)
 
 
 def _read(source, paths, counts, dropped):
