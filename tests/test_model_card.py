@@ -272,6 +272,20 @@ def test_of_mining_the_pairs_of_the_test_set_are_counted(tmp_path):
     assert {result.task_type for result in shown if result.dataset_config} == {"sentence-similarity"}
 
 
+def test_rows_that_are_not_the_benchmarks_are_said_and_not_published(tmp_path):
+    languages, remark = XTREME["udpos"].languages, "udpos: UD words, not XTREME's (de el)"
+    scores = {code: {"f1": 50.0} for code in languages}
+    data = [{"task": "udpos", "split": "test", "language": "el", "in_no_average": True}]
+    run = evaluation(task="udpos", metric="f1", data=data, scores=scores, in_no_average=["el"], remarks=[remark])
+    assert f"**{remark}**" in blocks_of(run)
+    assert "| el | 50.0 |" in blocks_of(run)
+    assert "Mean of these 32 languages" in blocks_of(run)
+    assert "xtreme's average: missing, as 1 of its languages are" in blocks_of(run)
+    write_json(tmp_path / "config.json", {"architectures": ["XLMRobertaForTokenClassification"]})
+    shown = front_matter(tmp_path, {**run, "phase": "target", "lineage_text": "x"}, [run])["eval_results"]
+    assert {result.dataset_config for result in shown} - {None} == {*languages} - {"el"}
+
+
 def test_chance_is_called_what_it_is_for_every_type_of_task():
     trained = {**evaluation(), "phase": "target", "dev_scores": {"accuracy": 50.0}, "chance": 33.3}
     assert " The same answer for every example gives 33.3." in score_blocks(trained, [])[0]

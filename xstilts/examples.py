@@ -204,6 +204,11 @@ def remarks_of(records):
     return [f"{remark} ({' '.join(languages)})" for remark, languages in found.items()]
 
 
+def languages_apart(records):
+    """Languages of the records whose rows are not the benchmark's, so that scores on them count in no average."""
+    return {record["language"] for record in records if record.get("in_no_average")}
+
+
 def with_labels(task, train):
     """The task with the labels of its training examples, for one that declares none of its own (`open_labels`)."""
     if not task.open_labels:

@@ -19,7 +19,7 @@ from xstilts.claims import Claim, claim, described
 from xstilts.commands import command_of
 from xstilts.degenerate import advice, reasons, tasks_at_chance
 from xstilts.errors import UserError, say
-from xstilts.examples import remarks_of
+from xstilts.examples import languages_apart, remarks_of
 from xstilts.hub import push, settle
 from xstilts.identity import differences, identity_of, plain
 from xstilts.json_files import read_json, write_json
@@ -234,7 +234,7 @@ def _summary(run):
     metric = run["metric"]
     if "averages" in run:
         count = len(run["scores"].keys() - {*run.get("in_no_average", ())})
-        apart = {record["language"] for record in run.get("data", ()) if record.get("in_no_average")}
+        apart = languages_apart(run.get("data", ()))
         of_all = f"{count} of {count + len(apart)}" if apart else f"{count}"
         mean = f"{metric} {run['averages']['all']:.1f}, mean of {of_all} languages" if count else ""
         return mean or f"{metric} of {' '.join(run['scores'])}, which count in no average"

@@ -128,15 +128,17 @@ def read_sentences(path, pattern=WORD, gold=False):
     return sentences
 
 
-def score_sentences(predictions, labels, language, metric):
-    """Scores of tags. Raises UserError for the first sentence that has more or fewer than words."""
+def score_sentences(predictions, labels, language, metric, remark=lambda references: ""):
+    """Scores of tags, with the `remark` on the gold ones as a note. Raises UserError for the first sentence that has more or
+    fewer than words."""
     _check_count(predictions, labels, "sentences")
     for number, ((line, tags), (_, gold)) in enumerate(zip(predictions, labels, strict=True), start=1):
         if len(tags) != len(gold):
             raise UserError(
                 f"sentence {number} (line {line} of the predictions): {len(tags)} tags for {len(gold)} words"
             )
-    return metric(*([tags for _, tags in each] for each in (predictions, labels))), []
+    found, gold = ([tags for _, tags in each] for each in (predictions, labels))
+    return metric(found, gold), [remark(gold)] if remark(gold) else []
 
 
 def _check_count(predictions, labels, things):
@@ -216,9 +218,9 @@ def _labels(pattern=WORD, suffixes=(".tsv",)):
     return Format(suffixes=suffixes, read=read_labels, gold=gold, score=score_labels)
 
 
-def _sentences(pattern, metric):
+def _sentences(pattern, **options):
     gold = partial(read_sentences, pattern=pattern, gold=True)
-    return Format(suffixes=(".tsv",), read=read_sentences, gold=gold, score=partial(score_sentences, metric=metric))
+    return Format(suffixes=(".tsv",), read=read_sentences, gold=gold, score=partial(score_sentences, **options))
 
 
 def _answers(metric):
@@ -232,8 +234,8 @@ FORMATS = {
     "pawsx": _labels(),
     "xcopa": _labels("[01]", (".jsonl", ".tsv")),  # the second is what run_zeroshot_eval.py writes
     "tatoeba": _labels(r"\d+"),
-    "udpos": _sentences(TAG, scoring.part_of_speech),
-    "panx": _sentences(ENTITY, scoring.entities),
+    "udpos": _sentences(TAG, metric=scoring.part_of_speech),
+    "panx": _sentences(ENTITY, metric=scoring.entities, remark=scoring.entities_remark),
     "xquad": SQUAD,
     "tydiqa": SQUAD,
     "mlqa": _answers(answers.mlqa_scores),
