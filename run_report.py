@@ -14,6 +14,7 @@ Writes  report.html, one self-contained page; report.md; latex/; a CSV file for 
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from studies.grid import jobs_of
@@ -32,7 +33,7 @@ from xstilts.question_distance import distance
 from xstilts.question_languages import languages
 from xstilts.question_layers import layers
 from xstilts.question_number import number_of_tasks
-from xstilts.report import collect, in_order, rank, read_runs, remarks, scored
+from xstilts.report import collect, column_of, data_remarks, in_order, rank, read_runs, remarks, scored
 from xstilts.report_guards import degenerate_table, partly_learned, seen_blocks
 from xstilts.report_tables import (
     answers_tables,
@@ -111,7 +112,12 @@ def main(argv=None):
     if "layers" in questions and (moved := layer_blocks(found, ROWS, TARGET, output_dir)):
         sections.append(Section("Layers", moved))
     if is_benchmark(table) and (published := published_for(in_order(set(table["target"]), COLUMNS))):
-        sections.append(Section("Published results", [published]))
+        noted = [
+            f"Ours: {remark}"
+            for remark in data_remarks(places.values())
+            if remark.partition(":")[0] in published.header
+        ]
+        sections.append(Section("Published results", [replace(published, notes=(*published.notes, *noted))]))
 
     # 4. Files.
     table.map(csv_cell).to_csv(output_dir / f"{SCORES}.csv", index=False)
@@ -186,6 +192,13 @@ def basis(places, table, found, planned):
 
 def of_base(base, name, runs, table, facts, questions, options, folder):
     """Sections of one base model: overview, without degenerate runs, questions, languages. `name` begins its files."""
+    columns, table = in_order({column for _, column, _ in runs}, COLUMNS), table[table["counts"]]
+    languages = Section("Languages", [each for column in columns for each in details(runs, column, name)], 3)
+    if not len(table):
+        return [
+            Section(base, [lineage_table(runs, f"{name}lineage", ROWS), "No language counts in an average."]),
+            languages,
+        ]
     sections = [Section(base, [lineage_table(runs, f"{name}lineage", ROWS), *overview(table, runs, name, "", folder)])]
     sound, kinds = without_degenerate(table), [("", tests_of(table))]
     if len(sound) not in (0, len(table)):
@@ -200,15 +213,15 @@ def of_base(base, name, runs, table, facts, questions, options, folder):
         if len(answers) > 1 and same(answers[0][1], answers[1][1]):
             answers.pop()
         for kind, answer in answers:
-            sections += answered(question, answer, f"{name}{question}{kind}", folder, bool(kind))
-    columns = in_order({column for _, column, _ in runs}, COLUMNS)
-    return [*sections, Section("Languages", [each for column in columns for each in details(runs, column, name)], 3)]
+            sections += answered(question, answer, f"{name}{question}{kind}", folder, bool(kind), runs.values())
+    return [*sections, languages]
 
 
 def overview(table, runs, name, kind, folder):
     """Intermediate tasks by targets, what selection would have chosen, the benchmarks' averages."""
-    blocks = overview_blocks(tests_of(table), f"{name}overview{kind}", (ROWS, COLUMNS), folder)
-    blocks += filter(None, [chosen_table(table, f"{name}chosen{kind}", COLUMNS)])
+    noted = data_remarks(runs.values())
+    blocks = overview_blocks(tests_of(table), f"{name}overview{kind}", (ROWS, COLUMNS), folder, noted)
+    blocks += filter(None, [chosen_table(table, f"{name}chosen{kind}", COLUMNS, noted)])
     return blocks + ([benchmark_table(runs.values(), f"{name}benchmarks{kind}", ROWS)] if is_benchmark(table) else [])
 
 
@@ -227,8 +240,8 @@ def same(answer, other):
     return equal and answer.sentences == other.sentences
 
 
-def answered(question, answer, name, folder, sound):
-    """The section of one question, if the runs could answer it."""
+def answered(question, answer, name, folder, sound, runs):
+    """The section of one question, if the runs could answer it; its tables say what `runs` of their columns say of the rows."""
     if answer is None:
         return []
     names = {stem: file_name(name, question, stem) for stem in (*answer.plots, *answer.tables)}
@@ -236,7 +249,10 @@ def answered(question, answer, name, folder, sound):
     for stem, (plot, drawn, caption, data) in answer.plots.items():
         plot(**drawn, path=folder / f"{names[stem]}.svg")
         blocks.append(Figure(names[stem], caption, f"{names[data]}.csv"))
-    blocks += [frame_table(names[stem], caption, frame) for stem, (caption, frame) in answer.tables.items()]
+    for stem, (caption, frame) in answer.tables.items():
+        targets = next((set(frame[each]) for each in ("column", "target") if each in frame), set(map(column_of, runs)))
+        noted = data_remarks(run for run in runs if column_of(run) in targets)
+        blocks.append(frame_table(names[stem], caption, frame, noted))
     return [Section(QUESTIONS[question][0] + (", without degenerate runs" if sound else ""), blocks, 3)]
 
 

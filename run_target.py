@@ -63,7 +63,7 @@ class TargetArguments:
     )
     benchmark: str | None = HfArg(
         default=None,
-        help="xtreme or xtreme-r: whose release of the data; the same where both have one (all but udpos).",
+        help="xtreme or xtreme-r: whose release and words of the data; the same in both (all but udpos).",
     )
     train_language: str = HfArg(default="en", help="The source language, of training and selection rows.")
     selection: str = HfArg(

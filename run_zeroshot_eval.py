@@ -31,7 +31,7 @@ from xstilts.coverage import coverage, inputs_of
 from xstilts.degenerate import is_constant, of_evaluation
 from xstilts.dry_run import plan_evaluation
 from xstilts.errors import UserError, run_script, say
-from xstilts.examples import featurize
+from xstilts.examples import featurize, languages_apart, remarks_of
 from xstilts.heads import labels_at
 from xstilts.intervals import bootstrap, ratios
 from xstilts.languages import load_languages
@@ -67,7 +67,7 @@ class EvalArguments:
     )
     benchmark: str | None = HfArg(
         default=None,
-        help="xtreme or xtreme-r: its languages and its release of the data; default: both, and what else is there.",
+        help="xtreme or xtreme-r: its languages, release of the data and words; default: both, and what else is there.",
     )
     languages: str | None = HfArg(default=None, help="Comma-separated language codes, instead of all.")
     split: str = HfArg(default="test", help="test or validation.")
@@ -164,7 +164,7 @@ def main(argv=None):
     # 7. run.json: what the report reads.
     if trainer.is_world_process_zero():
         results = {"split": args.split, "benchmark": args.benchmark, "factors": factors, "scores": scores}
-        results |= summary(task, scores, lineage) | {"degenerate": of_evaluation(scores)}
+        results |= summary(task, scores, lineage, languages_apart(run.data)) | {"degenerate": of_evaluation(scores)}
         warn_of_seen(task.name, scores)
         known = {language: each.astype(np.float32) for language, each in added.items() if each is not None}
         np.savez_compressed(run.output_dir / "ratios.npz", **known)
@@ -177,19 +177,21 @@ def scored(task, language, examples, predictions):
     gold, headline = [task.type.gold(example) for example in examples.rows], task.metric.headline
     answers = pair_of(language)[0]  # the language of the context, where questions are in another one
     scores = score(task.metric, predictions, gold, answers)
-    added = ratios(task.metric, predictions, gold, answers)
-    sure = None if added is None else bootstrap(added)
+    added, remark = ratios(task.metric, predictions, gold, answers), task.metric.remark(gold)
+    sure = None if added is None or remark else bootstrap(added)
     say(
         f"{task.name} {language}: {headline} {scores[headline]:.1f}"
         + (" ({:.1f} to {:.1f})".format(*sure) if sure else "")
     )
-    constant = {"constant_predictions": is_constant(predictions, gold)} if task.labels else {}
-    return {**scores, "interval": sure, "examples": len(examples), **constant}, added
+    others = {"constant_predictions": is_constant(predictions, gold)} if task.labels else {}
+    others |= {"remark": remark} if remark else {}
+    return {**scores, "interval": sure, "examples": len(examples), **others}, added
 
 
-def summary(task, scores, lineage):
-    """What follows from the scores of all languages. Pairs of languages (MLQA) count in no average."""
-    single = {language: own for language, own in scores.items() if language not in task.on_request}
+def summary(task, scores, lineage, apart=()):
+    """What follows from the scores of all languages. Pairs of languages (MLQA) count in no average, nor do languages set `apart`,
+    whose rows are not the benchmark's."""
+    single = {language: own for language, own in scores.items() if language not in (*task.on_request, *apart)}
     headline, source, zero_shot = task.metric.headline, source_language(lineage), zero_shot_languages(single, lineage)
     gaps = gaps_to_source(single, headline, source)
     return {
@@ -199,6 +201,11 @@ def summary(task, scores, lineage):
         "gaps": gaps,
         "zero_shot_languages": zero_shot,
         "in_no_average": sorted(scores.keys() - single.keys()),
+        "remarks": remarks_of(
+            {"task": task.name, "language": code, "remarks": [own["remark"]]}
+            for code, own in scores.items()
+            if "remark" in own
+        ),
         "warnings": departures(task, lineage),
     }
 

@@ -119,7 +119,8 @@ SQUAD = [
 QQP = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n"
 QQP += "1\t2\t3\tIs it?\tIt is?\t1\n4\t5\t6\tbroken\n7\t8\t9\tx\ty\t\n10\t11\t12\tWho?\tWhat?\t0\n"
 TREES = "# sent_id = 1\n1-2\tzum\t_\t_" + "\t_" * 6 + "\n" + words(("zu", "ADP"), ("dem", "DET"), ("Haus", "NOUN"))
-TREES += words(("_", "NOUN"), ("\u200f.", "PUNCT")) + "# not annotated\n" + words(("a", "_"), ("b", "_"))
+TREES += words(("_", "NOUN"), ("\u200f.", "PUNCT"), (")", "PUNCT"))
+TREES += "# not annotated\n" + words(("a", "_"), ("b", "_"))
 TREES += words(("_", "NOUN")) + words(("Sie", "PRON"), ("singt", "VERB"))
 PANX = "de:Ulm\tB-LOC\nde:ist\tO\nde:\u00a0\tO\n\nde:#\tO\nde:Ada\tI-PER\n\n"
 UNER = "# text = Ulm\n1\tUlm\tB-LOC\t-\tx\n2\tist\tO\t-\t-\n\n# a\n1-2\tzum\tO\t-\t-\n1\tzu\tO\t-\t-\n2\tdem\tO\t-\t-\n"

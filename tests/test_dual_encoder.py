@@ -307,7 +307,7 @@ def write_xquad_r(folder, **changes):
 
 
 def test_questions_and_sentences_of_xquad_r(tmp_path):
-    rows, files, dropped, _ = load_raw(lareqa.PARAGRAPHS, "test", "en", write_xquad_r(tmp_path))
+    rows, files, dropped, *_ = load_raw(lareqa.PARAGRAPHS, "test", "en", write_xquad_r(tmp_path))
     ranking = lareqa.TASK.retrieval
     queries = [query for row in rows for query in ranking.to_queries(row)]
     candidates = [candidate for row in rows for candidate in ranking.to_candidates(row)]
@@ -437,7 +437,7 @@ def test_mentions_in_news(tmp_path):
     ]
     write_lines(tmp_path / "mewslix" / "wikinews_mentions-test.jsonl", rows)
     source = mewslix.TASK.retrieval.queries
-    found, files, dropped, _ = load_raw(source, "test", "de", str(tmp_path))
+    found, files, dropped, *_ = load_raw(source, "test", "de", str(tmp_path))
     queries = [query for row in found for query in mewslix.TASK.retrieval.to_queries(row)]
     assert queries == [
         {"id": "m1", "text": "Lindow: Strike in { Lindow }", "key": "Q1"},

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from test_types import STRANGE
 from transformers import TrainingArguments
 
+import run_zeroshot_eval
 from tasks import load_task
-from xstilts import metrics, qa
+from xstilts import metrics, qa, scoring
 from xstilts.examples import Examples, featurize
 from xstilts.intervals import bootstrap, ratios
 from xstilts.metrics import gaps_to_source, score
@@ -153,8 +154,43 @@ def test_an_interval_is_about_the_score_and_always_the_same():
     for metric in (metrics.SquadAnswers, metrics.MlqaAnswers):
         sums = np.sum([metric.ratio(p, r, "en") for p, r in zip(answers, references, strict=True)], axis=0)
         assert sums[0] / sums[1] == pytest.approx(score(metric, answers, references, "en")["f1_em_mean"])
-    assert bootstrap([(0, 0)] * 5) == [0, 0]
+    assert bootstrap([(0, 0)] * 5) is None, "nothing that counts"
+    assert bootstrap([(100, 1)]) is None, "one example says nothing of others"
+    assert bootstrap([(100, 1)] * 2) == [100, 100]
     assert ratios(metrics.MaskedPieces, [], []) is None
+
+
+@pytest.mark.parametrize(
+    ("task", "gold", "predicted", "interval", "remark"),
+    [
+        ("panx", [["O", "O"], ["O"]], [["O", "O"], ["O"]], None, scoring.NO_ENTITIES),
+        ("panx", [["O", "O"], ["O"]], [["B-PER", "O"], ["O"]], None, scoring.NO_ENTITIES),
+        ("panx", [["O", "B-PER"], ["O", "B-LOC"]], [["O", "B-PER"], ["O", "B-LOC"]], [100, 100], None),
+        ("panx", [["O", "B-PER"]], [["O", "B-PER"]], None, None),
+        ("udpos", [["X", "X"]], [["X", "X"]], None, None),
+        ("xnli", ["neutral"], ["neutral"], None, None),
+    ],
+)
+def test_what_a_score_cannot_say_is_said(task, gold, predicted, interval, remark, capsys):
+    """Gold tags without an entity; and there is no interval from one example, or from nothing that counts."""
+    task = load_task(task)
+    column = "label" if task.name == "xnli" else "tags"
+    rows = Dataset.from_list([{column: each} for each in gold])
+    examples = Examples(rows, ({"task": task.name, "language": "sw", "rows": len(gold)},))
+    scores, _ = run_zeroshot_eval.scored(task, "sw", examples, predicted)
+    assert scores[task.metric.headline] == (0 if remark else 100)
+    assert (scores["interval"], scores.get("remark")) == (interval, remark)
+    assert (" to " in capsys.readouterr().out) == bool(interval)
+    said = run_zeroshot_eval.summary(task, {"sw": scores}, [{"base_model": "b"}])["remarks"]
+    assert said == ([f"panx: {remark} (sw)"] if remark else [])
+
+
+def test_languages_apart_count_in_no_average_and_no_gap():
+    scores = {"en": {"f1": 90.0}, "de": {"f1": 80.0}, "el": {"f1": 10.0}}
+    lineage = [{"base_model": "b"}, {"phase": "target", "task": "udpos", "languages": ["en"]}]
+    found = run_zeroshot_eval.summary(UDPOS, scores, lineage, {"el"})
+    assert found["averages"] == {"all": 85.0, "zero_shot": 80.0, "gap": 10.0, "xtreme": None, "xtreme-r": None}
+    assert (found["gaps"], found["zero_shot_languages"], found["in_no_average"]) == ({"de": 10.0}, ["de"], ["el"])
 
 
 def test_gaps_are_to_the_source_language():

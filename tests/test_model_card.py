@@ -249,6 +249,9 @@ def test_pairs_of_languages_count_in_no_mean_and_are_no_zero_shot_languages():
     assert "| en-de | 1.0 | – | 5 | – | unknown |" in blocks_of(run)
     averages = {"averages": {"all": 77.0}, "metric": "accuracy", "in_no_average": ["en-de"]}
     assert _summary({**averages, "scores": run["scores"]}) == "accuracy 77.0, mean of 15 languages"
+    greek = {"language": "el", "in_no_average": True}
+    one = {**averages, "in_no_average": ["el", "en-de"], "data": [greek], "scores": run["scores"]}
+    assert _summary(one) == "accuracy 77.0, mean of 14 of 15 languages"
     only = {**averages, "averages": {"all": None}, "scores": {"en-de": {}}}
     assert _summary(only) == "accuracy of en-de, which count in no average"
 
@@ -267,6 +270,20 @@ def test_of_mining_the_pairs_of_the_test_set_are_counted(tmp_path):
     write_json(tmp_path / "config.json", {"architectures": ["XLMRobertaForSequenceClassification"]})
     shown = front_matter(tmp_path, {**run, "phase": "target", "lineage_text": "x"}, [run])["eval_results"]
     assert {result.task_type for result in shown if result.dataset_config} == {"sentence-similarity"}
+
+
+def test_rows_that_are_not_the_benchmarks_are_said_and_not_published(tmp_path):
+    languages, remark = XTREME["udpos"].languages, "udpos: UD words, not XTREME's (de el)"
+    scores = {code: {"f1": 50.0} for code in languages}
+    data = [{"task": "udpos", "split": "test", "language": "el", "in_no_average": True}]
+    run = evaluation(task="udpos", metric="f1", data=data, scores=scores, in_no_average=["el"], remarks=[remark])
+    assert f"**{remark}**" in blocks_of(run)
+    assert "| el | 50.0 |" in blocks_of(run)
+    assert "Mean of these 32 languages" in blocks_of(run)
+    assert "xtreme's average: missing, as 1 of its languages are" in blocks_of(run)
+    write_json(tmp_path / "config.json", {"architectures": ["XLMRobertaForTokenClassification"]})
+    shown = front_matter(tmp_path, {**run, "phase": "target", "lineage_text": "x"}, [run])["eval_results"]
+    assert {result.dataset_config for result in shown} - {None} == {*languages} - {"el"}
 
 
 def test_chance_is_called_what_it_is_for_every_type_of_task():

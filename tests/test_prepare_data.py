@@ -213,14 +213,19 @@ def test_rows_of_all_languages_in_one_configuration(hub, tmp_path):
     assert "en" in languages_in(source, "test", str(tmp_path))
 
 
-def test_labels_as_text_get_their_numbers_from_a_folder_too(hub, tmp_path):
+@pytest.mark.parametrize("tags", [["X", "ADJ"], [16, 0], [16, -1]], ids=["text", "numbers", "no label"])
+def test_labels_as_text_or_numbers_are_read_from_a_folder_too(tags, hub, tmp_path):
     task = of_benchmark(load_task("udpos"), "xtreme-r")
     for split in ("train", "validation", "test"):
-        hub.rows[task.source.hub, "en", split] = Dataset.from_dict({"tokens": [["a", "b"]], "pos_tags": [["X", "ADJ"]]})
+        hub.rows[task.source.hub, "en", split] = Dataset.from_dict({"tokens": [["a", "b"]], "pos_tags": [tags]})
+    if -1 in tags:
+        assert prepare(tmp_path, "--tasks udpos --benchmark xtreme-r --languages en") == 1
+        return
     assert prepare(tmp_path, "--tasks udpos --benchmark xtreme-r --languages en") == 0
-    rows = load_raw(task.source, "test", "en", str(tmp_path)).rows
-    assert rows.features == task.source.features
-    assert rows["pos_tags"] == [[16, 0]]
+    raw = load_raw(task.source, "test", "en", str(tmp_path))
+    assert raw.rows.features == task.source.features
+    assert raw.rows["pos_tags"] == [[16, 0]]
+    assert any("plain numbers" in remark for remark in raw.remarks) == (16 in tags)
 
 
 def test_mining_reads_the_hub_s_corpora_and_names_the_missing_dev_set(hub, tmp_path, no_network, capsys):

@@ -667,6 +667,51 @@ def test_somebody_elses_evaluations_alone_are_reported(tmp_path):
     check_plain(output_dir)
 
 
+def test_rows_that_are_not_the_benchmarks_are_named_and_count_in_no_average(tmp_path):
+    """Of the hub's POS rows el, fr, ru and zh: their scores are shown, and are in no mean, no gain and no benchmark's average."""
+    apart, remark = ("el", "fr", "ru", "zh"), "udpos: UD words, not XTREME's (de el)"
+    codes, runs = XTREME["udpos"].languages, {}
+    kept = [code for code in codes if code not in apart]
+    for gained, before in ((0, []), (2, [taught("mnli")[0]])):
+        own = chain("udpos", dict.fromkeys(codes, 0.0), before)
+        (evaluation,) = (run for run in own.values() if run["phase"] == "eval")
+        scores = {code: {"f1": 9.0 if code in apart else 60.0 + gained, "examples": 9} for code in codes}
+        averages_ = {"all": 60.0 + gained, "zero_shot": 60.0 + gained, "gap": 0.0}
+        evaluation |= {
+            "metric": "f1",
+            "scores": scores,
+            "averages": averages_,
+            "in_no_average": [*apart],
+            "remarks": [remark],
+        }
+        runs |= own
+    lay_out(runs, tmp_path / "runs")
+    run_report.main([str(tmp_path / "runs"), "--output_dir", str(tmp_path / "report")])
+    (overview, gained) = csv.DictReader((tmp_path / "report" / "overview.csv").open())
+    assert [float(each["score"]) for each in (overview, gained)] == [60, 62]
+    assert [each["languages"] for each in (overview, gained)] == [str(len(kept))] * 2 == ["29"] * 2
+    assert float(gained["gain"]) == 2
+    (benchmark, *_) = csv.DictReader((tmp_path / "report" / "benchmarks.csv").open())
+    assert "udpos" in benchmark["incomplete tasks"].split()
+    assert float(benchmark["mean of available"]) == 60
+    tables = {path.stem: path.read_text() for path in (tmp_path / "report" / "latex").glob("*.tex")}
+    assert tables.keys() >= {"overview", "overview-gains", "chosen", "benchmarks", "udpos", "published"}
+    for name in tables.keys() - {"lineage", "seen"}:
+        assert "UD words, not XTREME's (de el)" in tables[name], name
+    assert "mean (all, 29 of 33)" in tables["udpos"]
+    assert "In no average: el, fr, ru, zh." in tables["udpos"]
+    assert {row["language"] for row in csv.DictReader((tmp_path / "report" / "udpos.csv").open())} >= {*codes}
+
+
+def test_a_report_of_languages_that_count_in_no_average(tmp_path):
+    more = {"in_no_average": ["en", "el"], "averages": {"all": None, "zero_shot": None, "gap": None}}
+    lay_out(chain("udpos", {"en": 5.0, "el": 6.0}, evaluation=more), tmp_path / "runs")
+    run_report.main([str(tmp_path / "runs"), "--output_dir", str(tmp_path / "report")])
+    report = (tmp_path / "report" / "report.md").read_text()
+    assert "No language counts in an average." in report
+    assert "| el | 6.0 |" in report
+
+
 def test_a_report_of_runs_that_all_failed_or_are_all_untrained(tmp_path):
     runs = {}
     for seed in (1, 2):

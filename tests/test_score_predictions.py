@@ -13,6 +13,7 @@ from conftest import ROOT, SHARED
 import score_predictions
 from tasks import load_task, task_names
 from xstilts.errors import UserError
+from xstilts.submission import FORMATS
 from xstilts.task import RetrievalTask, Task
 from xstilts.xtreme import BENCHMARKS, averages, languages_of, task_averages, tasks_of
 
@@ -262,6 +263,13 @@ def test_scores_by_hand(benchmark, submission, tmp_path):
     for (task, code), own in flat.items():
         assert found[task][code] == pytest.approx(own), (task, code)
     assert {task: set(codes) for task, codes in found.items()} == {task: set(codes) for task, codes in expected.items()}
+
+
+def test_gold_labels_without_an_entity_are_noted():
+    scores, notes = FORMATS["panx"].score([(1, ["O"]), (3, ["O"])], [(1, ["O"]), (3, ["O"])], "sw")
+    assert (scores["f1"], notes) == (0, ["no entities in the gold: F1 is 0 whatever is predicted"])
+    assert FORMATS["panx"].score([(1, ["O"])], [(1, ["B-LOC"])], "sw")[1] == []
+    assert FORMATS["udpos"].score([(1, ["X"])], [(1, ["X"])], "sw")[1] == []
 
 
 SAME = {

@@ -17,6 +17,7 @@ from xstilts.errors import UserError
 from xstilts.json_files import read_json
 from xstilts.lineage import source_language, task_of_benchmark
 from xstilts.selection import average_last
+from xstilts.task import of_benchmark
 
 
 def target(folder, data, start, line):
@@ -42,6 +43,7 @@ def test_another_source_language(world, encoder, tmp_path):
     assert source_language(done["lineage"]) == "qna"
     found = evaluate(tmp_path / "eval", world, tmp_path / "run", "--task udpos --languages en,qna,qfd")
     assert found["source_language"] == "qna"
+    assert found["remarks"] == ["udpos: UD words, not XTREME's (en qna qfd)"]
     assert found["zero_shot_languages"] == ["en", "qfd"]
     f1 = {language: scores["f1"] for language, scores in found["scores"].items()}
     assert found["gaps"] == pytest.approx({"en": f1["qna"] - f1["en"], "qfd": f1["qna"] - f1["qfd"]})
@@ -138,6 +140,7 @@ def test_a_benchmark_has_its_languages_and_its_release(world, encoder, tmp_path)
     assert [*found["scores"]] == ["en"]
     assert len(found["missing_languages"]) == 37
     assert "wo" in found["missing_languages"]
+    assert found["remarks"] == [], "XTREME's words, by XTREME's rules"
     again = evaluate(tmp_path / "again", tmp_path / "data", tmp_path / "later", "--task udpos --languages en")
     assert again["scores"]["en"]["f1"] == found["scores"]["en"]["f1"]
     with pytest.raises(UserError, match=r"learnt udpos from xtreme-r's release .* than --benchmark xtreme has"):
@@ -151,6 +154,14 @@ def test_a_release_is_asked_of_the_checkpoint():
     with pytest.raises(UserError, match="learnt udpos from xtreme's release"):
         task_of_benchmark(task, "xtreme-r", lineage)
     assert task_of_benchmark(task, None, lineage) == task
+    written = [lineage[0], {**lineage[1], "benchmark": "xtreme"}]
+    assert (
+        task_of_benchmark(task, None, written)
+        == of_benchmark(task, "xtreme")
+        == task_of_benchmark(task, "xtreme", written)
+    )
+    with pytest.raises(UserError, match="learnt udpos from xtreme's release"):
+        task_of_benchmark(task, "xtreme-r", written)
     xnli = load_task("xnli")
     other = [{"base_model": "b"}, {"phase": "target", "task": "xnli", "benchmark": None}]
     assert task_of_benchmark(xnli, "xtreme-r", other).languages == xnli.languages  # the same data in both

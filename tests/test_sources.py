@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from functools import partial
 from types import SimpleNamespace
 
@@ -51,7 +52,7 @@ from xstilts.readers import (
     tab_separated,
 )
 from xstilts.sources import languages_in, load_rows
-from xstilts.tagged_files import conllu
+from xstilts.tagged_files import conllu, conllu_as_xtreme
 from xstilts.task import of_benchmark
 
 COLUMNS = ("premise", "hypothesis", "label")
@@ -471,9 +472,9 @@ def test_plausible_answers_are_not_read(write):
 # ---- CoNLL-U --------------------------------------------------------------------------------------------------------
 
 
-def sentences(path):
+def sentences(path, read=conllu):
     """Tokens with the names of their tags; the reason where something is left out."""
-    for row in conllu(path, udpos.TASK.source.features):
+    for row in read(path, udpos.TASK.source.features):
         named = () if isinstance(row, Dropped) else (udpos.TAGS[tag] for tag in row["pos_tags"])
         yield row.reason if isinstance(row, Dropped) else list(zip(row["tokens"], named, strict=True))
 
@@ -492,26 +493,80 @@ def test_conllu_words_and_what_is_none(write):
 def test_words_without_a_form_are_left_out_and_counted(write, tmp_path, capsys):
     """The hub's rows lack them, too; a treebank whose text is not free has no others."""
     text = word(1, "_", "ADP") + word(2, "\u00a0", "SYM") + word(3, "\u200b", "X") + "\n"
-    text += word(1, "_", "NOUN") + word(2, "_", "NOUN")
-    assert [*sentences(write(text))] == [
-        "words without a form", [("\u00a0", "SYM"), ("\u200b", "X")],
-        "words without a form", "words without a form", "sentences without words",
-    ]  # fmt: skip
+    text += word(1, "_", "NOUN") + word(2, "_", "NOUN") + "\n" + word(1, "_", "NOUN") + word(2, ".", "PUNCT") + "\n"
+    text += word(1, "Merci", "INTJ")
+    one = "sentences with at most one form"
+    expected = ["words without a form", [("\u00a0", "SYM"), ("\u200b", "X")], one, one, [("Merci", "INTJ")]]
+    assert [*sentences(write(text))] == expected, "a sentence of one word is one"
     write(text, "ud/UD_French-FTB/fr_ftb-ud-test.conllu")
     (record,) = load_examples(udpos.TASK, "test", "fr", str(tmp_path)).records
-    assert record["irregular"] == {"words without a form": 3, "sentences without words": 1}
-    assert "udpos test 'fr': 3 words without a form; 1 sentences without words" in capsys.readouterr().out
+    assert (record["rows"], record["irregular"]) == (2, {"words without a form": 1, one: 2})
+    assert f"udpos test 'fr': 1 words without a form; 2 {one}" in capsys.readouterr().out
     write(word(1, "_", "NOUN"), "ud/UD_French-FTB/fr_ftb-ud-test.conllu")
-    with pytest.raises(
-        UserError, match="is empty; left out: 1 words without a form; left out: 1 sentences without words"
-    ):
+    with pytest.raises(UserError, match=f"is empty; left out: 1 {one}"):
         load_rows(udpos.TASK.source, "test", "fr", str(tmp_path))
+
+
+def tree(*rows):
+    """A sentence of CoNLL-U of (number, form, tag, head, enhanced dependencies)."""
+    return "".join(f"{n}\t{form}\t_\t{tag}\t_\t_\t{head}\t_\t{deps}\t_\n" for n, form, tag, head, deps in rows) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("language", "parts", "tag"),
+    [
+        ("de", [("ADP", 3, "_"), ("DET", 1, "_")], "ADP"),  # the higher part, whatever its tag
+        ("de", [("ADP", 2, "_"), ("DET", 3, "_")], "DET"),
+        ("de", [("ADP", 3, "_"), ("DET", 3, "_")], "ADP"),  # both as high: by tag
+        ("de", [("DET", 3, "_"), ("ADP", 3, "_")], "ADP"),
+        (
+            "de",
+            [("DET", 3, "3:x|2:y|5.1:z"), ("ADP", 3, "_")],
+            "ADP",
+        ),  # an enhanced dependency puts the first below the second
+        ("de", [("PRON", 3, "2:y"), ("ADP", 3, "1:x")], "PRON"),  # and a circle leaves both as high
+        ("de", [("DET", 3, "_"), ("SYM", 3, "_")], "DET"),  # a tag that has no rank comes last
+        ("de", [("PRON", 3, "_"), ("ADV", 3, "_")], "PRON"),
+        ("it", [("PRON", 3, "_"), ("ADV", 3, "_")], "ADV"),  # three languages have ranks of their own
+        ("fr", [("NOUN", 3, "_"), ("PRON", 3, "_")], "PRON"),
+        ("es", [("DET", 3, "_"), ("PRON", 3, "_")], "PRON"),
+    ],
+)
+def test_a_multiword_token_has_its_written_form_and_the_tag_of_a_part(language, parts, tag, write):
+    """What XTREME's tool makes of these sentences."""
+    lines = [("1-2", "zum\u200c x", "_", "_", "_"), *((n, f"part{n}", *part) for n, part in enumerate(parts, start=1))]
+    lines += [("2.1", "empty", "NOUN", "_", "_"), (3, "Haus", "NOUN", 0, "_"), (4, "_", "PUNCT", 3, "_")]
+    path = write(tree(*lines), f"ud/UD_X-Y/{language}_y-ud-test.conllu")
+    assert [*sentences(path, conllu_as_xtreme)] == [[("zumx", tag), ("Haus", "NOUN"), ("_", "PUNCT")]]
+    expected = [(f"part{n}", part[0]) for n, part in enumerate(parts, start=1)]
+    assert [*sentences(path)] == ["words without a form", [*expected, ("Haus", "NOUN")]]
+
+
+def test_written_words_that_do_not_fit_their_sentence_are_named(write):
+    for range_, where in (("2-3", "line 2: 2-3"), ("1-1", None), ("2-1", "line 2: 2-1")):
+        path = write(tree((1, "a", "X", 0, "_"), (range_, "b", "_", "_", "_"), (2, "b", "X", 1, "_")))
+        if where:
+            with pytest.raises(UserError, match=f"{where} cannot be a multiword token in a sentence of 2 words"):
+                [*sentences(path, conllu_as_xtreme)]
+    path = write(tree(("1-2", "ab", "_", "_", "_"), (1, "_", "X", 0, "_"), (2, "_", "X", 1, "_")))
+    assert [*sentences(path, conllu_as_xtreme)] == [[("ab", "X")]], "its only word is written"
+
+
+def test_document_marks_are_no_words_and_are_counted(write):
+    text = "-DOCSTART-\n\n" + word(1, "a", "X") + word(2, "-DOCSTART-", "X") + "-DOCSTART- -X- O\n" + word(1, "b", "X")
+    mark = "document marks"
+    for read in (conllu, conllu_as_xtreme):
+        assert [*sentences(write(text), read)] == [mark, [("a", "X"), ("-DOCSTART-", "X")], mark, [("b", "X")]]
 
 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
         ("2\tfew\t_\tNOUN\n", "line 4: 4 columns instead of CoNLL-U's 10"),
+        (
+            "2 few _ NOUN _ _ 1 _ _ _\n",
+            "line 4: no tab in the line '2 few .*'; columns are set apart by tabs, not by spaces",
+        ),
         (word(2, "x", "NOMEN"), "line 4: tag 'NOMEN' is not one of ADJ, ADP"),
         (word(2, "x", "_"), "line 4: tag '_' is not one of"),
         (word("2x", "x", "NOUN"), "line 4: '2x' is not the number of a word"),
@@ -536,12 +591,19 @@ def test_conllu_comes_back_as_it_was_written(scratch, treebank, end, blank_lines
 
 
 def test_treebanks_of_a_language_are_joined_in_sorted_order(write, tmp_path):
-    for treebank in ("PUD", "GSD", "HDT"):
+    """The order of the files' names, as XTREME joins them: ParTUT before PUD."""
+    for treebank in ("PUD", "GSD", "ParTUT"):
         write(word(1, treebank, "PROPN"), f"ud/UD_German-{treebank}/de_{treebank.lower()}-ud-test.conllu")
     write(word(1, "not German", "X"), "ud/UD_Danish-DDT/da_ddt-ud-test.conllu")
     rows, files = load_rows(udpos.TASK.source, "test", "de", str(tmp_path))
-    assert [row["tokens"] for row in rows] == [["GSD"], ["HDT"], ["PUD"]]
-    assert files == [f"ud/UD_German-{t}/de_{t.lower()}-ud-test.conllu" for t in ("GSD", "HDT", "PUD")]
+    assert [row["tokens"] for row in rows] == [["GSD"], ["ParTUT"], ["PUD"]]
+    assert files == [f"ud/UD_German-{t}/de_{t.lower()}-ud-test.conllu" for t in ("GSD", "ParTUT", "PUD")]
+    for part in ("a-1", "b-2"):  # HDT's training rows are in several files
+        write(word(1, part, "X"), f"ud/UD_German-HDT/de_hdt-ud-train-{part}.conllu")
+    assert [row["tokens"] for row in load_rows(udpos.TASK.source, "train", "de", str(tmp_path))[0]] == [
+        ["a-1"],
+        ["b-2"],
+    ]
 
 
 # ---- CCGbank AUTO ---------------------------------------------------------------------------------------------------
@@ -854,9 +916,9 @@ def test_rows_that_are_not_on_the_hub_name_the_files(hub):
             {**xnli.TASK.source.features, "label": ClassLabel(names=["contradiction", "entailment", "neutral"])},
             "numbers the labels of 'label' as .'contradiction', 'entailment', 'neutral'",
         ),
-        ({**xnli.TASK.source.features, "label": Value("int64")}, "numbers the labels of 'label' as int64"),
+        ({**xnli.TASK.source.features, "label": Value("float64")}, "numbers the labels of 'label' as float64"),
     ],
-    ids=["column missing", "other order", "no names"],
+    ids=["column missing", "other order", "no names and no whole numbers"],
 )
 def test_a_hub_that_changed_its_columns_is_an_error(features, message, hub):
     row = {column: PAIR[column] for column in features}
@@ -881,6 +943,65 @@ def test_tags_as_text_get_their_numbers(hub):
     hub.answer = Dataset.from_dict({"tokens": [["a"]], "pos_tags": [["NOMEN"]]})
     with pytest.raises(UserError, match=r"xtreme-r-udpos/de \(test\): a label of 'pos_tags' is not declared: .*NOMEN"):
         load_rows(source, "test", "de")
+
+
+ROW = {"tokens": ["a", "b", "c"], "langs": ["de"] * 3, "spans": [], **PAIR, "idx": 0}
+
+
+@pytest.mark.parametrize("kind", ["int64", "int8", "uint16"])
+@pytest.mark.parametrize(
+    ("task", "column", "numbers"),
+    [
+        (xnli.TASK, "label", 2),
+        (mnli.TASK, "label", 0),
+        (udpos.TASK, "pos_tags", [16, 0, 7]),
+        (panx.TASK, "ner_tags", [6, 0, 1]),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_plain_numbers_are_labels_in_the_declared_order(task, column, numbers, kind, hub):
+    """A scalar or a list; no number that is no label passes, nor one below 0, which Python would read from the end."""
+    features, is_list = task.source.features, isinstance(numbers, list)
+    plain = Features({**features, column: Sequence(Value(kind)) if is_list else Value(kind)})
+
+    def answer(*values):
+        hub.answer = Dataset.from_list(
+            [{name: ROW.get(name) for name in features} | {column: value} for value in values], plain
+        )
+        return load_examples(task, "test" if "test" in task.splits else "validation", "en")
+
+    examples, count = answer(numbers), len(getattr(features[column], "feature", features[column]).names)
+    expected = task.to_example({**ROW, column: numbers})
+    assert examples.rows[0] == {name: expected[name] for name in task.type.columns}
+    remark = f"the hub has '{column}' as plain numbers, read in the order that the task declares"
+    assert remark in examples.records[0]["remarks"]
+    for wrong in [count] if kind == "uint16" else [count, -1, -100]:
+        with pytest.raises(
+            UserError, match=f"'{column}' has the number {wrong}, but the task declares {count} labels, 0 to"
+        ):
+            answer(numbers, [0, wrong] if is_list else wrong)
+
+
+@pytest.mark.parametrize(
+    ("language", "counts"), [("el", False), ("fr", False), ("zh", False), ("ru", False), ("de", True)]
+)
+def test_rows_of_the_hub_in_other_languages_count_in_no_average(language, counts, hub, write, tmp_path):
+    """German has few of them, and official files have none."""
+    hub.answer = Dataset.from_list([{"tokens": ["a"], "pos_tags": [0]}] * 3, features=udpos.TASK.source.features)
+    for task in (udpos.TASK, of_benchmark(udpos.TASK, "xtreme")):
+        (record,) = load_examples(task, "test", language).records
+        assert record.get("in_no_average", False) is not counts
+        assert record["published_rows"] == udpos.TASK.sizes[f"test-{language}"]
+        assert record["remarks"][0] == "UD words, not XTREME's"
+        assert re.match(r"[0-9.]+ percent of the hub's test rows are \w+ \w+", record["remarks"][1])
+    (record,) = load_examples(udpos.TASK, "test", "nl").records
+    assert (record["remarks"], "in_no_average" in record) == (["UD words, not XTREME's"], False)
+    write(word(1, "a", "X"), f"ud/UD_X-Y/{language}_y-ud-test.conllu")
+    (record,) = load_examples(udpos.TASK, "test", language, str(tmp_path)).records
+    assert (record["remarks"], "in_no_average" in record) == (["UD words, not XTREME's"], False)
+    (record,) = load_examples(of_benchmark(udpos.TASK, "xtreme"), "test", language, str(tmp_path)).records
+    assert "remarks" not in record
+    assert "in_no_average" not in record
 
 
 @pytest.mark.parametrize("error", [ConnectionError("offline\nmode"), OSError("no route"), FileNotFoundError("gone")])

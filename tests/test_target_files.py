@@ -1,6 +1,7 @@
 """Files of the target tasks: named entities, forms of which one is read, several languages in a file, answers out of place."""
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from xstilts.errors import UserError
 from xstilts.examples import load_examples
 from xstilts.official_files import patterns
 from xstilts.raw_rows import MissingData
+from xstilts.readers import Dropped
 from xstilts.sources import languages_in, load_raw, load_rows
 from xstilts.submission import read_questions
 from xstilts.tagged_files import iob2
@@ -23,9 +25,12 @@ TOKEN = FIELD.filter(lambda form: form.strip() != "")
 
 
 def entities(path):
-    """Tokens with the names of their tags."""
-    rows = iob2(path, panx.TASK.source.features)
-    return [list(zip(row["tokens"], (panx.TAGS[tag] for tag in row["ner_tags"]), strict=True)) for row in rows]
+    """Tokens with the names of their tags; the reason where something is left out."""
+    found = []
+    for row in iob2(path, panx.TASK.source.features):
+        tags = [] if isinstance(row, Dropped) else [panx.TAGS[tag] for tag in row["ner_tags"]]
+        found.append(row.reason if isinstance(row, Dropped) else list(zip(row["tokens"], tags, strict=True)))
+    return found
 
 
 @pytest.mark.parametrize(
@@ -43,6 +48,21 @@ def test_named_entities_in_three_forms(text, write):
     assert entities(write(text)) == [[("Ulm", "I-LOC"), ("\u00a0", "O")], [("_", "O"), ("#", "O")]]
 
 
+def test_document_marks_and_tabs_at_the_end_are_no_words(write):
+    mark = "document marks"
+    for end in ("\n", "\r\n"):
+        text = "-DOCSTART-\tO\n\nde:Ada\tB-PER\t\nde:in\tO\t\t\n-DOCSTART- -X- -X- O\n\n-DOCSTART-\nde:-DOCSTART-X\tO\n"
+        found = entities(write(text.replace("\n", end)))
+        assert found == [mark, [("Ada", "B-PER"), ("in", "O")], mark, mark, [("-DOCSTART-X", "O")]]
+    shared = Path(__file__).parents[2] / "shared" / "cases" / "06-spaces-for-tabs"
+    if shared.is_dir():
+        assert entities(shared / "docstart-de.tsv") == [
+            mark, [("Ada", "B-PER"), ("lebt", "O"), ("in", "O"), ("Ulm", "B-LOC")]
+        ]  # fmt: skip
+        with pytest.raises(UserError, match=r"test-yo\.tsv, line 1: no tab in the line 'Ada B-PER'"):
+            entities(shared / "test-yo.tsv")
+
+
 def test_a_prefix_is_one_only_if_every_line_has_it(write):
     assert entities(write("de:a\tO\nfr:b\tO\n")) == [[("de:a", "O"), ("fr:b", "O")]]
     assert entities(write("de:a\tO\n\nb\tO\n")) == [[("de:a", "O")], [("b", "O")]]
@@ -56,7 +76,10 @@ def test_a_prefix_is_one_only_if_every_line_has_it(write):
         ("Ulm\tB-MISC", "line 3: tag 'B-MISC' is not one of O, B-PER"),
         ("Ulm\t_", "line 3: tag '_' is not one of"),
         ("Ulm\tB-LOC\t-", "line 3: 3 columns, but 'Ulm' is not the number of a word"),
-        ("Ulm", "line 3: 'Ulm' has no tag; XTREME's own download leaves those of tests out"),
+        ("Ulm", "line 3: no tab in the line 'Ulm'; XTREME's own download leaves the tags of tests out"),
+        ("Ulm B-LOC", "line 3: no tab in the line 'Ulm B-LOC'; columns are set apart by tabs, not by spaces"),
+        ("Ulm\tB-LOC O", "line 3: tag 'B-LOC O' is not one of"),
+        ("Ulm\t", "line 3: tag '' is not one of"),
     ],
 )
 def test_a_malformed_line_of_named_entities_is_named(line, message, write):

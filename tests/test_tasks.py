@@ -8,6 +8,7 @@ A retrieval task has no `to_example`: its example is the row. A task made of oth
 """
 
 import copy
+import hashlib
 import importlib
 import json
 import re
@@ -27,7 +28,7 @@ from xstilts.languages import load_languages, load_sentences
 from xstilts.metrics import score
 from xstilts.official_files import FirstOf, patterns
 from xstilts.readers import Dropped
-from xstilts.sources import load_rows
+from xstilts.sources import load_raw, load_rows
 from xstilts.task import RetrievalTask, Task, of_benchmark
 from xstilts.xtreme import BENCHMARKS, tasks_of
 
@@ -442,6 +443,32 @@ def test_real_words_without_a_form_are_counted(official):
     words = [word for tokens in examples.rows["tokens"] for word in tokens]
     assert examples.records[0]["irregular"] == {"words without a form": 72}
     assert "_" not in words
+
+
+# (words, digest of words and tags) as XTREME's own tool and script wrote them from the same files, with networkx 1.11.
+XTREME_WORDS = {
+    "dev-en": (6713, "ad2626c7b62a"), "train-en": (204_585, "0d6d2bb5e4d9"), "test-af": (2206, "8f1c44ef77e0"),
+    "test-ar": (2800, "10b307ddcc05"), "test-de": (1698, "1206edbd7df4"), "test-et": (2095, "1b5a3598116a"),
+    "test-eu": (1414, "4d7406106b1f"), "test-fi": (1681, "e02a75063617"), "test-hi": (3206, "08ef888a4b73"),
+    "test-hu": (2313, "bf30343d42c4"), "test-id": (2600, "4c8044fbb210"), "test-ja": (2380, "7856abd0cff3"),
+    "test-kk": (1024, "7ea00eae08cd"), "test-ko": (1571, "a6a46b991638"), "test-mr": (376, "88629331709e"),
+    "test-ru": (2331, "b8b1e820cbbe"), "test-ta": (1772, "724c252d7078"), "test-te": (600, "5780354e58fc"),
+    "test-th": (2958, "1e1ba521f108"), "test-tl": (292, "c9bae6e8288b"), "test-tr": (1112, "abbae3919413"),
+    "test-ur": (3298, "b656285ed16b"), "test-vi": (1711, "2d9335b0a3eb"), "test-wo": (2525, "c2d7fa82ecc3"),
+    "test-yo": (2664, "f1f427171220"), "test-zh": (2800, "7e4e7c4db8ba"),
+}  # fmt: skip
+
+
+def test_real_words_and_tags_are_xtremes_with_its_benchmark(official):
+    task, found = of_benchmark(udpos.TASK, "xtreme"), {}
+    splits = {"train": "train", "dev": "validation", "test": "test"}
+    for name in XTREME_WORDS:
+        split, language = name.split("-")
+        rows = load_raw(task.source, splits[split], language, official).rows
+        sentences = [zip(row["tokens"], (udpos.TAGS[tag] for tag in row["pos_tags"]), strict=True) for row in rows]
+        text = "".join("".join(f"{word}\t{tag}\n" for word, tag in sentence) + "\n" for sentence in sentences)
+        found[name] = sum(map(len, rows["tokens"])), hashlib.sha256(text.encode()).hexdigest()[:12]
+    assert found == XTREME_WORDS
 
 
 def test_pairs_without_a_gold_label_are_left_out_and_counted(official):

@@ -72,7 +72,7 @@ def _of_evaluation(run):
         blocks.append(f"Missing, without rows or labels there: {markdown(' '.join(absent))}.")
     if lacking := _benchmark_languages(run) - scores.keys() - lost.keys():
         blocks.append(f"Missing, not evaluated: {' '.join(sorted(lacking))}.")
-    odd = [*run.get("degenerate", ()), *run.get("warnings", ())]
+    odd = [*run.get("degenerate", ()), *run.get("warnings", ()), *run.get("remarks", ())]
     return [*blocks, _means(run), *(f"**{markdown(without_folders(each))}**" for each in odd)]
 
 
@@ -110,7 +110,8 @@ def _means(run):
 
 def _average(name, run):
     """The task's score in a benchmark, or why there is none."""
-    own, scores = BENCHMARKS[name][run["task"]], run.get("scores") or {}
+    own, apart = BENCHMARKS[name][run["task"]], run.get("in_no_average", ())
+    scores = {code: each for code, each in (run.get("scores") or {}).items() if code not in apart}
     if run.get("split", "test") != "test":
         return "missing, these are no test rows"
     if lost := set(own.languages) - {*scores}:

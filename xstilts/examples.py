@@ -29,9 +29,10 @@ class Examples:
 
     rows         datasets.Dataset with the columns of the task's type
     records      per task, split and language: {"task", "split", "language", "rows", "left_out", "irregular", "published_rows",
-                 "files", "fingerprint", "hub"}; rows are in the order of the records. `left_out` counts the rows that made no
-                 example, `irregular` by reason these rows, what was left out of the files, and what was set right; `hub` is
-                 there for rows of the hub: see `Raw`
+                 "files", "fingerprint", "hub", "remarks", "in_no_average"}; rows are in the order of the records. `left_out`
+                 counts the rows that made no example, `irregular` by reason these rows, what was left out of the files, and what
+                 was set right; `hub` is there for rows of the hub, `remarks` and `in_no_average` (True) where there are any: see
+                 `Raw`
     """
 
     rows: Dataset
@@ -136,6 +137,8 @@ def _examples(task, split, language, raw, published, wanted):
     record = _record(task.name, len(rows), _short(digest), split, language, published, raw.files, raw.hub)
     irregular[RENUMBERED] = counts[RENUMBERED]
     record |= {"left_out": counts["left out"], "irregular": _reported(irregular, task.name, split, language)}
+    record |= {"remarks": [*raw.remarks]} if raw.remarks else {}
+    record |= {} if raw.counts else {"in_no_average": True}
     return Examples(rows, (record,))
 
 
@@ -190,6 +193,20 @@ def _reported(irregular, name, split, language):
         reasons = "; ".join(f"{count:,} {reason}" for reason, count in found.items())
         say(f"{name} {split} '{language}': {reasons}")
     return found
+
+
+def remarks_of(records):
+    """What is to be said of the rows that some records are of: a line for each remark, with the languages that it is about."""
+    found = {}
+    for record in records:
+        for remark in record.get("remarks", ()):
+            found.setdefault(f"{record['task']}: {remark}", {})[record["language"]] = None
+    return [f"{remark} ({' '.join(languages)})" for remark, languages in found.items()]
+
+
+def languages_apart(records):
+    """Languages of the records whose rows are not the benchmark's, so that scores on them count in no average."""
+    return {record["language"] for record in records if record.get("in_no_average")}
 
 
 def with_labels(task, train):

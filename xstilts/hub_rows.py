@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pyarrow
 from datasets import Features, load_dataset
 from datasets.table import table_cast
-from pyarrow import parquet
+from pyarrow import compute, parquet
 
 from xstilts.arrow_files import BATCH, passing, rows_of, write
 from xstilts.errors import UserError, first_line
@@ -26,6 +26,8 @@ from xstilts.templates import ENGLISH, filled, languages_of, names_language
 from xstilts.text_files import check_pointer
 
 HUB = "_hub"  # below --data_dir
+FOREIGN = 1.0  # percent of rows in another language from which on scores count in no average
+WHOLE = re.compile(r"u?int(8|16|32|64)")
 DEFAULT = "default"  # the folder of a dataset without configurations
 RECORD = {
     "id": str, "config": Maybe(str), "split": str, "asked_revision": Maybe(str), "revision": Maybe(str), "rows": int,
@@ -96,7 +98,8 @@ def hub_rows(source, split, language):
         raise (MissingData if is_unknown(error) else UserError)(
             f"the hub gives no {piece}: {first_line(error)}"
         ) from error
-    return _of_language(declared_columns(rows, source, piece), source, language, piece, commit_of(rows))
+    found = rows.features
+    return _of_language(declared_columns(rows, source, piece), source, language, piece, commit_of(rows), found)
 
 
 def fetch(piece):
@@ -120,8 +123,10 @@ def declared_columns(rows, source, piece):
     """Rows with the declared columns, labels numbered as declared. Raises UserError where that cannot be."""
     wanted = _features(rows.features, source, piece)
     rows = rows.select_columns(list(wanted))
+    other = [column for column, feature in wanted.items() if feature != rows.features[column]]
+    _check_numbers({column: rows.data.column(column) for column in other}, wanted, piece)
     for column, feature in wanted.items():
-        if feature != rows.features[column]:
+        if column in other:
             try:
                 rows = rows.cast_column(column, feature)
             except ValueError as error:
@@ -134,14 +139,20 @@ def holds_several(source):
     return source.language_of is not None and not names_language(source.config or "")
 
 
-def _of_language(rows, source, language, piece, revision):
+def _of_language(rows, source, language, piece, revision, found):
+    """`Raw` of rows with the declared columns, of which the hub has the features `found`."""
     if holds_several(source):
         kept = [index for index, _ in in_language(rows_of(rows), source, language, piece)]
         if not kept:
             raise MissingData(f"no rows in '{language}' in {piece}")
         rows = rows.select(kept)
     asked = {"id": piece.id, "config": piece.config, "split": piece.split, "revision": revision or piece.revision}
-    return Raw(rows, [str(piece)], hub=asked)
+    percent, other = source.foreign.get(language, (0, ""))
+    remarks = [source.remarks.get("hub", ""), *_remarks_on_numbers(found, source)]
+    if other:
+        fate = "counts in no average" if percent >= FOREIGN else "counts all the same"
+        remarks.append(f"{percent:g} percent of the hub's test rows are {other}; {fate}")
+    return Raw(rows, [str(piece)], hub=asked, remarks=tuple(filter(None, remarks)), counts=percent < FOREIGN)
 
 
 # ---- from a folder --------------------------------------------------------------------------------------------------
@@ -164,8 +175,9 @@ def kept_rows(source, split, language, data_dir):
         check_pointer(path)
     if reason := damage_of(piece, data_dir):
         raise UserError(f"{path.parent}: {reason}; run prepare_data.py again where there is internet")
+    found = Features.from_arrow_schema(parquet.read_schema(path))
     rows = passing(f"{split}-{language}", lambda own: write(own, *_tables(path, source, piece)))
-    return _of_language(rows, source, language, piece, record["revision"])
+    return _of_language(rows, source, language, piece, record["revision"], found)
 
 
 def kept_record(piece, data_dir):
@@ -193,6 +205,7 @@ def _tables(path, source, piece):
         with parquet.ParquetFile(path) as file:
             for batch in file.iter_batches(BATCH, columns=list(wanted)):
                 table = pyarrow.Table.from_batches([batch]).select(list(wanted))
+                _check_numbers({column: table[column] for column in numbered}, wanted, piece)
                 try:
                     yield table_cast(table, wanted.arrow_schema)
                 except ValueError as error:
@@ -227,8 +240,8 @@ def _spoken(source, split, data_dir):
 
 
 def _features(found, source, piece):
-    """The declared columns with the features that their values get: those of the hub, and for labels as text the declared ones.
-    Raises UserError for a column that is not there, and for labels that are numbered otherwise."""
+    """The declared columns with the features that their values get: those of the hub, and for labels as text or plain numbers the
+    declared ones. Raises UserError for a column that is not there, and for labels whose names stand in another order."""
     if missing := set(source.features) - set(found):
         raise UserError(
             f"{piece} lacks the columns {', '.join(sorted(missing))}; pin an older revision in the task's file"
@@ -240,11 +253,35 @@ def _numbered(column, found, declared, piece):
     names, there = _single(declared), _single(found)
     if names == there or not isinstance(names, list):
         return found
-    if there in ("string", "large_string"):
+    if there in ("string", "large_string") or WHOLE.fullmatch(str(there)):
         return declared
     raise UserError(
-        f"{piece} numbers the labels of '{column}' as {there}, not as {names}; pin an older revision in the task's file"
+        f"{piece} numbers the labels of '{column}' as {there}, not as {names}; declare its own in the task's file, or give "
+        "--data_dir DIR with official files"
     )
+
+
+def _remarks_on_numbers(found, source):
+    """A remark on each column whose labels the hub has as plain numbers."""
+    for column, declared in source.features.items():
+        if isinstance(_single(declared), list) and WHOLE.fullmatch(str(_single(found[column]))):
+            yield f"the hub has '{column}' as plain numbers, read in the order that the task declares"
+
+
+def _check_numbers(columns, wanted, piece):
+    """Raise UserError for a plain number that is no label; a cast lets those below 0 pass, which Python reads from the end.
+
+    columns    {name: Arrow array} of those that get other features than they have
+    """
+    for column, values in columns.items():
+        names = _single(wanted[column])
+        while isinstance(values.type, pyarrow.ListType | pyarrow.LargeListType | pyarrow.FixedSizeListType):
+            values = compute.list_flatten(values)
+        if pyarrow.types.is_integer(values.type):
+            found = compute.min_max(values).as_py()
+            for number in filter(lambda number: number is not None and number not in range(len(names)), found.values()):
+                declared = f"the task declares {len(names)} labels, 0 to {len(names) - 1}"
+                raise UserError(f"{piece}: '{column}' has the number {number}, but {declared}")
 
 
 def _single(feature):

@@ -32,7 +32,7 @@ def identity_of(run):
         "task": run.task,
         "lineage": run.lineage,
         "arguments": options,
-        "data": [{name: value for name, value in each.items() if name != "hub"} for each in run.data],
+        "data": [{name: value for name, value in each.items() if name not in ("hub", "remarks")} for each in run.data],
         "parts": run.parts,
         "others": run.others,
     }

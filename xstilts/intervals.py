@@ -15,12 +15,16 @@ def ratios(metric, predictions, references, language=None):
 
 
 def bootstrap(ratios):
-    """[low, high], the 2.5th and the 97.5th percentile of a score over examples drawn again with replacement, 0 to 100.
+    """[low, high], the 2.5th and the 97.5th percentile of a score over examples drawn again with replacement, 0 to 100; None of a
+    single example, and where no example adds to the denominator: how such a score varies cannot be known.
 
     ratios    as the function of that name gives them
     Examples that add the same are drawn together, which is the same distribution: of right and wrong there are two kinds only.
     """
-    kinds, sizes = np.unique(np.asarray(ratios, np.float64), axis=0, return_counts=True)
+    ratios = np.asarray(ratios, np.float64)
+    if len(ratios) < 2 or not ratios[:, 1].any():
+        return None
+    kinds, sizes = np.unique(ratios, axis=0, return_counts=True)
     drawn = np.random.default_rng(SEED).multinomial(sizes.sum(), sizes / sizes.sum(), size=RESAMPLES)
     above, below = (drawn @ kinds).T
     scores = np.divide(above, below, out=np.zeros_like(above), where=below > 0)

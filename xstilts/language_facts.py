@@ -10,8 +10,9 @@ A cell is empty where the number is not known. Sources:
   rows are the 100 languages that XLM-R's authors list (facebookresearch/fairseq, examples/xlmr), so a language without one has
   0: ht, qu, wo, yo. Tokens say little about languages written without spaces (Japanese: 69.3 GiB, 530 million); bytes favour
   scripts whose letters take two or three of them.
-- udpos_train: training sentences of XTREME's part-of-speech task (google/xtreme on the hub, Universal Dependencies 2.5); 0 where
-  a language has test sentences only. Of the languages that XTREME-R adds, Wolof's is known (its one treebank in release 2.7, as
+- udpos_train: training sentences of XTREME's part-of-speech task (Universal Dependencies 2.5, by the language code that a file's
+  name begins with: google/xtreme on the hub has more of el, fr, ru and zh, in other languages); 0 where a language has test
+  sentences only. Of the languages that XTREME-R adds, Wolof's is known (its one treebank in release 2.7, as
   the hub's universal_dependencies 2.7.0 counts it); lt, pl, ro and uk are empty.
 - families: Glottolog's highest node, as URIEL has it. Codes: ISO 639-3; `macro` where text is often labelled with the
   macrolanguage (zh: cmn, zho). Indonesian, a member of Malay's macrolanguage in ISO 639-3, has none here: msa is `ms`.

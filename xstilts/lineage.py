@@ -66,19 +66,23 @@ def source_language(lineage):
 def task_of_benchmark(task, benchmark, lineage=()):
     """The task as a benchmark has it; as it is declared, in the languages of both, without one.
 
-    Some data were released anew between the benchmarks (`Task.variants`; UD 2.5 and 2.7), to train on too. Raises UserError where
-    the checkpoint behind `lineage` learnt from another release than is asked for.
+    Some data were released anew between the benchmarks (`Task.variants`; UD 2.5 and 2.7), to train on too; a release has files of
+    its own. Raises UserError where the checkpoint behind `lineage` learnt from another one than is asked for.
     """
     last = lineage[-1] if lineage else {}
     if last.get("phase") != "target" or last["task"] != task.name:
         return of_benchmark(task, benchmark) if benchmark else task
-    asked = benchmark if benchmark in task.variants else None
-    if benchmark and asked != last.get("benchmark"):
+    learnt = last.get("benchmark")
+    before = of_benchmark(task, learnt) if learnt else task
+    if not benchmark:
+        return before
+    asked = of_benchmark(task, benchmark)
+    if task.source and asked.source.files != before.source.files:
         raise UserError(
-            f"the checkpoint learnt {task.name} from {last.get('benchmark') or 'xtreme'}'s release of its data, which is another "
+            f"the checkpoint learnt {task.name} from {learnt or 'xtreme'}'s release of its data, which is another "
             f"than --benchmark {benchmark} has; train one with run_target.py --benchmark {benchmark}"
         )
-    return of_benchmark(task, benchmark or last.get("benchmark")) if benchmark or last.get("benchmark") else task
+    return asked
 
 
 def zero_shot_languages(languages, lineage):

@@ -69,12 +69,18 @@ class _Metric(evaluate.Metric):
 
     ratio    (prediction, reference, language) -> what an example adds to the numerator and the denominator of the headline, 0 to
              100; None where that is no ratio of sums
+    remark   references -> what a reader of their score has to know, "" for nothing
     """
 
     prediction = reference = datasets.Value("string")
     headline: str
     by_language = False
     ratio = None
+
+    @staticmethod
+    def remark(references):
+        """Nothing in general."""
+        return ""
 
     def _info(self):
         features = datasets.Features({"predictions": self.prediction, "references": self.reference})
@@ -143,6 +149,8 @@ class Entities(_Metric):
     def ratio(prediction, reference, language):
         """Entities of a sentence: 2 x those found, over all."""
         return scoring.span_ratio(prediction, reference)
+
+    remark = staticmethod(scoring.entities_remark)
 
     def _compute(self, predictions, references):
         return scoring.entities(predictions, references)

@@ -110,10 +110,10 @@ def _corpora(source, split, language, data_dir):
             f"no file {places} (dev rows in '{language}'), and {source.hub} on the hub has none either; put it there, or give "
             "--threshold X, that of a run on the official files"
         )
-    rows, files, _, hub = load_raw(source, split, language, data_dir)
-    if len(rows) != 1:
-        raise UserError(f"{files[0]}: {len(rows)} rows; a language's corpora are expected in one")
-    return corpora_of_row(rows[0], language, files[0]), files, hub
+    raw = load_raw(source, split, language, data_dir)
+    if len(raw.rows) != 1:
+        raise UserError(f"{raw.files[0]}: {len(raw.rows)} rows; a language's corpora are expected in one")
+    return corpora_of_row(raw.rows[0], language, raw.files[0]), raw.files, raw.hub
 
 
 def _check_corpora(task, split, language, found, files):

@@ -13,6 +13,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from xstilts.card_sections import HEADS, body_of, facts_behind, head_of
 from xstilts.errors import UserError, say
+from xstilts.examples import languages_apart
 from xstilts.fetched_models import fetched_model
 from xstilts.json_files import read_json
 from xstilts.marks import of_data
@@ -161,4 +162,7 @@ def _results(run, evaluations, pipeline):
 
 
 def _by_language(evaluations):
-    return [(run.get("split", "test"), run["scores"], run) for run in evaluations if run.get("scores")]
+    """(split, scores, run) of each, without the languages whose rows are not the benchmark's."""
+    for run in filter(lambda run: run.get("scores"), evaluations):
+        apart = languages_apart(run.get("data", ()))
+        yield run.get("split", "test"), {code: own for code, own in run["scores"].items() if code not in apart}, run

@@ -49,7 +49,8 @@ def file_rows(source, split, language, data_dir):
         raise MissingData(f"no rows in '{language}' in {where}")
     if named:
         dropped += Counter({"rows in another language than the file's": counts["read"] - len(found)})
-    return Raw(found, [os.path.relpath(path, data_dir) for path in paths], dropped)
+    remarks = tuple(filter(None, [source.remarks.get("files")]))
+    return Raw(found, [os.path.relpath(path, data_dir) for path in paths], dropped, remarks=remarks)
 
 
 def _read(source, paths, counts, dropped):
@@ -99,7 +100,7 @@ def _tables(rows, features, where):
 
 
 def find_files(source, split, language, data_dir):
-    """Official files of one split and language, sorted by path. Raises MissingData with the expected path."""
+    """Official files of one split and language, sorted by their own names. Raises MissingData with the expected path."""
     paths = files_there(source, split, language, data_dir)
     if not paths:
         expected = " or ".join(expected_files(source, split, language, data_dir))
@@ -110,7 +111,8 @@ def find_files(source, split, language, data_dir):
 def files_there(source, split, language, data_dir):
     """The same, [] where there are none."""
     places = (os.path.join(glob.escape(data_dir), pattern) for pattern in patterns(source, split, language, data_dir))
-    return sorted({path for place in places for path in glob.glob(place)})
+    found = {path for place in places for path in glob.glob(place)}
+    return sorted(found, key=lambda path: (os.path.basename(path), path))  # XTREME's order of treebanks
 
 
 def expected_files(source, split, language, data_dir):

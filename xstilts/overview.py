@@ -131,7 +131,7 @@ def _scores_by_row(runs, row_of, tasks):
     counted = _fullest_columns(kept, row_of)
     for run in kept:
         if column_of(run) in counted:
-            for language, own in run["scores"].items():
+            for language, own in counted_scores(run).items():
                 seeds.setdefault(row_of(run), {}).setdefault(run["task"], {}).setdefault(language, []).append(own)
     return {
         row: {
@@ -140,6 +140,11 @@ def _scores_by_row(runs, row_of, tasks):
         }
         for row, by_task in seeds.items()
     }
+
+
+def counted_scores(run):
+    """The scores of a run without those that count in no average."""
+    return {language: own for language, own in run["scores"].items() if language not in run.get("in_no_average", ())}
 
 
 def _fullest_columns(runs, row_of):

@@ -9,13 +9,21 @@ from xstilts.errors import UserError
 
 
 class Raw(NamedTuple):
-    """Raw rows: a Dataset with `source.features`, where they came from, {reason: how many were left out}, and of rows of the hub
-    what was asked for and which commit answered: {"id", "config", "split", "revision"}."""
+    """Raw rows: a Dataset with `source.features`, and what is known of them.
+
+    files     where they came from
+    dropped   {reason: how many were left out}
+    hub       of rows of the hub what was asked for and which commit answered: {"id", "config", "split", "revision"}
+    remarks   what a table of scores on them has to say
+    counts    whether scores on them count in averages
+    """
 
     rows: Dataset
     files: list[str]
     dropped: Mapping[str, int] = {}
     hub: Mapping[str, str | None] | None = None
+    remarks: tuple[str, ...] = ()
+    counts: bool = True
 
 
 class MissingData(UserError):

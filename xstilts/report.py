@@ -184,6 +184,11 @@ def remarks(runs):
     return sorted(found)
 
 
+def data_remarks(runs):
+    """What the runs say of the rows that they scored, a line each: how they differ from the benchmark's."""
+    return list(dict.fromkeys(f"{remark}." for run in runs for remark in run.get("remarks", ())))
+
+
 def _alike(cka, other):
     """Whether two comparisons are of the same languages and sentences, up to rounding."""
     same = cka.keys() == other.keys()

@@ -8,9 +8,9 @@ import pandas as pd
 
 from xstilts.gain_plots import plot_gains
 from xstilts.language_facts import DISTANCES
-from xstilts.overview import benchmark_averages, cells, chosen
+from xstilts.overview import benchmark_averages, cells, chosen, counted_scores
 from xstilts.page import Figure, Table
-from xstilts.report import in_order, row_of
+from xstilts.report import data_remarks, in_order, row_of
 from xstilts.score_table import NONE
 from xstilts.wording import p_text, plain, signed
 from xstilts.xtreme import GROUPS
@@ -84,8 +84,8 @@ def lineage_table(runs, name, order):
 # ---- intermediate tasks by targets ----------------------------------------------------------------------------------
 
 
-def overview_blocks(table, name, order, folder):
-    """Table and heat map of one base model's runs on test sets; `order` is (rows, columns)."""
+def overview_blocks(table, name, order, folder, remarks=()):
+    """Table and heat map of one base model's runs on test sets; `order` is (rows, columns), `remarks` are on the rows scored."""
     found = cells(table)
     rows, columns = in_order(set(found["row"]), order[0]), in_order(set(found["column"]), order[1])
     places = {(each.row, each.column): each for each in found.itertuples()}
@@ -100,7 +100,7 @@ def overview_blocks(table, name, order, folder):
     csv_header = ["intermediate", "target", *csv_columns[2:]]
     methods = _methods(found)
     shown_marks = "".join(cell for _, *cells in lines for cell in cells)
-    notes = [f"{mark} {meaning}" for mark, meaning in MARKS.items() if mark in shown_marks]
+    notes = [*(f"{mark} {meaning}" for mark, meaning in MARKS.items() if mark in shown_marks), *remarks]
     header = ["intermediate task", *columns]
     caption = "Mean over languages and seeds; in brackets the gain over no intermediate training, paired by seed"
     blocks = [Table(name, caption, header, lines, csv_header, csv_rows, tuple(notes))]
@@ -112,7 +112,7 @@ def overview_blocks(table, name, order, folder):
             "runs are degenerate"
         )
         blocks.append(Figure(name, caption, f"{name}.csv"))
-        blocks.append(_intervals_table(f"{name}-gains", ordered, methods))
+        blocks.append(_intervals_table(f"{name}-gains", ordered, methods, remarks))
     return blocks
 
 
@@ -142,7 +142,7 @@ def _drawn(each):
     return {"score": each.score, "gain": gain, "significant": bool(each.significant), "flagged": bool(each.flagged)}
 
 
-def _intervals_table(name, ordered, methods):
+def _intervals_table(name, ordered, methods, remarks):
     rows = [
         {"intermediate": each.row, "target": each.column, "gain": each.gain, "low": each.low, "high": each.high, "p": each.p,
          "p_holm": each.p_holm, "seeds": each.paired_seeds}
@@ -150,10 +150,10 @@ def _intervals_table(name, ordered, methods):
     ]  # fmt: skip
     columns = ["intermediate", "target", "gain", "low", "high", "p", "p_holm", "seeds"]
     caption = "Gains in points with 95 percent intervals, p against no gain, and p corrected over this table by Holm"
-    return frame_table(name, caption, pd.DataFrame(rows, columns=columns), [f"Intervals and p: {methods}."])
+    return frame_table(name, caption, pd.DataFrame(rows, columns=columns), [f"Intervals and p: {methods}.", *remarks])
 
 
-def chosen_table(table, name, order):
+def chosen_table(table, name, order, remarks=()):
     """Which intermediate training selection would have chosen for each target, or None where nothing can be chosen from."""
     found = {by: own for by, own in chosen(table).items() if own}
     columns = in_order({column for own in found.values() for column in own}, order)
@@ -161,7 +161,7 @@ def chosen_table(table, name, order):
         return None
     lines = [[by, *(_chosen_cell(own.get(column)) for column in columns)] for by, own in found.items()]
     rows = [[by, column, *values] for by, own in found.items() for column, values in own.items()]
-    notes = (ON_ORACLE,) if "oracle" in found else ()
+    notes = (*([ON_ORACLE] if "oracle" in found else ()), *remarks)
     caption = "The best intermediate training for each target, by what it is chosen by"
     return Table(
         name, caption, ["chosen by", *columns], lines, ["chosen_by", "target", "row", "score", "gain"], rows, notes
@@ -186,7 +186,7 @@ def benchmark_table(runs, name, order):
             lines.append([benchmark, row, *map(shown, values), " ".join(missing)])
     header = ["benchmark", "row", "all tasks", *GROUPS, "mean of available", "incomplete tasks"]
     caption = "The benchmarks' own averages, of means over seeds. What is available compares with nothing but the same"
-    return Table(name, caption, header, lines, header, rows)
+    return Table(name, caption, header, lines, header, rows, tuple(data_remarks(runs)))
 
 
 # ---- languages ------------------------------------------------------------------------------------------------------
@@ -201,18 +201,21 @@ def languages_table(runs, name, column, order):
     some = next(iter(runs.values()))
     languages = sorted({code for run in runs.values() for code in run["scores"]}, key=lambda code: (code != "en", code))
     confounds = [each for each in CONFOUNDS if any(each in scores for scores in some["scores"].values())]
-    values = []
+    values, apart = [], [code for code in languages if code in some.get("in_no_average", ())]
     for language in languages:
         known = some["scores"].get(language, {})
         values.append([language, *(_mean_score(runs, row, language) for row in rows), *map(known.get, confounds)])
     for average in ("all", "zero_shot"):
         means = [_mean_average(runs, row, average) for row in rows]
-        values.append([f"mean ({average.replace('_', '-')})", *means, *([None] * len(confounds))])
+        of_all = f", {len(counted_scores(some))} of {len(some['scores'])}" if apart and average == "all" else ""
+        values.append([f"mean ({average.replace('_', '-')}{of_all})", *means, *([None] * len(confounds))])
     header = ["language", *rows, *confounds]
     lines = [[shown(v, 3 if h in SHARES else 1) for v, h in zip(line, header, strict=True)] for line in values]
     missing, named = some.get("missing_languages"), [each.replace("_", " ") for each in header]
-    notes = (f"Without data: {', '.join(sorted(missing))}.",) if missing else ()
-    return Table(name, f"{column}: {some['metric']}, mean over seeds", named, lines, header, values, notes)
+    notes = [f"Without data: {', '.join(sorted(missing))}."] if missing else []
+    notes += [f"In no average: {', '.join(apart)}."] if apart else []
+    notes += data_remarks(runs.values())
+    return Table(name, f"{column}: {some['metric']}, mean over seeds", named, lines, header, values, tuple(notes))
 
 
 def _mean_score(runs, row, language):

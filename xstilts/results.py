@@ -19,6 +19,7 @@ from xstilts.claims import Claim, claim, described
 from xstilts.commands import command_of
 from xstilts.degenerate import advice, reasons, tasks_at_chance
 from xstilts.errors import UserError, say
+from xstilts.examples import languages_apart, remarks_of
 from xstilts.hub import push, settle
 from xstilts.identity import differences, identity_of, plain
 from xstilts.json_files import read_json, write_json
@@ -189,6 +190,7 @@ class Run:
             "lineage": lineage,
             "seed": self.training_args.seed,
             **results,
+            "remarks": [*remarks_of(self.data), *results.get("remarks", ())],
             "data": self.data,
             "parts": self.parts,
             "arguments": self.arguments,
@@ -200,6 +202,8 @@ class Run:
             "identity": self.identity,
         }
         content |= {"degenerate": reasons(content), "tasks_at_chance": tasks_at_chance(content)}
+        for remark in content["remarks"]:
+            say(f"note: {remark}")
         found = [f"degenerate: {reason}; {advice(reason)}" for reason in content["degenerate"]]
         found = found or [f"{task} at chance, not all of its tasks" for task in content["tasks_at_chance"]]
         for warning in [*results.get("warnings", ()), *found]:
@@ -230,7 +234,9 @@ def _summary(run):
     metric = run["metric"]
     if "averages" in run:
         count = len(run["scores"].keys() - {*run.get("in_no_average", ())})
-        mean = f"{metric} {run['averages']['all']:.1f}, mean of {count} languages" if count else ""
+        apart = languages_apart(run.get("data", ()))
+        of_all = f"{count} of {count + len(apart)}" if apart else f"{count}"
+        mean = f"{metric} {run['averages']['all']:.1f}, mean of {of_all} languages" if count else ""
         return mean or f"{metric} of {' '.join(run['scores'])}, which count in no average"
     trained = sum(record["rows"] for record in run["data"] if record["split"] == "train" and record["task"] != "mlm")
     rows = f"; {trained:,} training rows" if trained else ""

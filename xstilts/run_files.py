@@ -16,7 +16,7 @@ RECORD = {
 ROWS = {"task": Maybe(str), "split": Maybe(str), "language": str, "fingerprint": Maybe(str), "rows": Maybe(int)}
 SHAPE = {
     "format": Maybe(int), "phase": Maybe(str), "task": Maybe(str), "seed": int, "lineage": [RECORD], "factors": IfThere([str]),
-    "warnings": IfThere([str]), "split": IfThere(str), "arguments": Maybe(dict),
+    "warnings": IfThere([str]), "remarks": IfThere([str]), "split": IfThere(str), "arguments": Maybe(dict),
     "identity": IfThere({"arguments": IfThere(dict)}),
     "scores": IfThere(Each(dict)), "metric": Maybe(str), "averages": IfThere(Each(object)), "dev_scores": IfThere(dict),
     "layer": IfThere(int), "layers": IfThere([int]), "by_layer": IfThere(Each(NUMBERS)), "cka": IfThere(NUMBERS),

@@ -19,7 +19,7 @@ PLACE = ["base", "column", "seed", "language"]
 UNTRAINED = -1  # instead of a seed
 
 COLUMNS = (
-    "base row column phase target group split seed language score metric source zero_shot examples data english_dev flag "
+    "base row column phase target group split seed language score metric source zero_shot counts examples data english_dev flag "
     "constant seen seen_in_dev tasks number draw budget steps rows taught frozen transferred bits subwords_per_word layers path"
 ).split()
 
@@ -30,6 +30,7 @@ def score_table(runs, found):
     baseline, gain    the score of the same column, seed and language without intermediate training, and what was gained over it;
                       baseline_path is that run's
     loss, loss_from   how far a score lies below that of the source language, and which of its scores that is
+    counts            whether the score counts in averages
     flag              why the run is degenerate, a training behind it is included; `constant`: its predictions in the language are
                       one label; `seen`, `seen_in_dev`: test rows of the language that the encoder was trained on, or selected by,
                       missing where nobody knows
@@ -62,7 +63,7 @@ def _rows(path, run, trainings):
     for language, own in scores.items():
         yield {
             **one, "language": language, "score": own[headline], "zero_shot": language in zero_shot,
-            "examples": own.get("examples"), "data": data.get(language),
+            "counts": language not in run.get("in_no_average", ()), "examples": own.get("examples"), "data": data.get(language),
             "subwords_per_word": own.get("subwords_per_word"), "seen": own.get("seen_in_training"),
             "seen_in_dev": own.get("seen_in_dev"),
             "constant": own.get("constant_predictions"),

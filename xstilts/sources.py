@@ -33,6 +33,9 @@ class Source:
               file DATASET/FILE are looked for in DATASET/translated/<language>/FILE
     read      (path, features) -> dictionaries with the columns of `features`, and a `Dropped` for each row that is left out
     names     language code -> how the publisher writes it, where that is not the code itself
+    remarks   {"hub": ..., "files": ...}: how the rows from there differ from the benchmark's, for every table of their scores
+    foreign   {language: (percent of its test rows on the hub that are in another, which one)}, of the hub's own mistakes; from
+              `hub_rows.FOREIGN` percent on, scores on such rows count in no average
     language_of  row -> its language as `names` writes it, or None where the row does not say: for configurations and files
               that hold all languages. In a file whose name has a language, rows that do not say theirs are in that one
     """
@@ -45,6 +48,8 @@ class Source:
     files: Mapping[str, str | tuple[str, ...] | FirstOf]
     read: Callable
     names: Mapping[str, str] = field(default_factory=dict)
+    remarks: Mapping[str, str] = field(default_factory=dict)
+    foreign: Mapping[str, tuple[float, str]] = field(default_factory=dict)
     language_of: Callable[[dict], str | None] | None = None
 
 

@@ -139,15 +139,17 @@ def read_sentences(path, allowed=WORD, gold=False):
     return sentences
 
 
-def score_sentences(predictions, labels, language, metric):
-    """Scores of tags. Raises UserError for the first sentence that has more or fewer than words."""
+def score_sentences(predictions, labels, language, metric, remark=lambda references: ""):
+    """Scores of tags, with the `remark` on the gold ones as a note. Raises UserError for the first sentence that has more or
+    fewer than words."""
     _check_count(predictions, labels, "sentences")
     for number, ((line, tags), (_, gold)) in enumerate(zip(predictions, labels, strict=True), start=1):
         if len(tags) != len(gold):
             raise UserError(
                 f"sentence {number} (line {line} of the predictions): {len(tags)} tags for {len(gold)} words"
             )
-    return metric(*([tags for _, tags in each] for each in (predictions, labels)), language), []
+    found, gold = ([tags for _, tags in each] for each in (predictions, labels))
+    return metric(found, gold, language), [remark(gold)] if remark(gold) else []
 
 
 def _check_count(predictions, labels, things):
@@ -233,9 +235,9 @@ def _labels(allowed, metric, suffixes=(".tsv",)):
     return Format(suffixes=suffixes, read=read, gold=gold, score=score, labels=lambda gold: gold)
 
 
-def _sentences(allowed, metric):
+def _sentences(allowed, **options):
     read, gold = (partial(read_sentences, allowed=allowed, gold=gold) for gold in (False, True))
-    score, labels = partial(score_sentences, metric=metric), lambda gold: [tags for _, tags in gold]
+    score, labels = partial(score_sentences, **options), lambda gold: [tags for _, tags in gold]
     return Format(suffixes=(".tsv",), read=read, gold=gold, score=score, labels=labels)
 
 
@@ -255,8 +257,8 @@ FORMATS = {
     "pawsx": _labels(("0", "1"), ACCURACY),
     "xcopa": _labels(("0", "1"), ACCURACY, (".jsonl", ".tsv")),  # the second is what run_zeroshot_eval.py writes
     "tatoeba": _labels(NUMBER, ACCURACY),
-    "udpos": _sentences(TAGS, _without_language(scoring.part_of_speech)),
-    "panx": _sentences(ENTITIES, _without_language(scoring.entities)),
+    "udpos": _sentences(TAGS, metric=_without_language(scoring.part_of_speech)),
+    "panx": _sentences(ENTITIES, metric=_without_language(scoring.entities), remark=scoring.entities_remark),
     "xquad": SQUAD,
     "tydiqa": SQUAD,
     "mlqa": _answers(answers.mlqa_scores),
@@ -280,7 +282,7 @@ def format_by_type(declared, score):
     made = {
         "classification": lambda: _labels(declared.labels, metric),
         "multiple_choice": lambda: _labels(declared.labels, metric),
-        "tagging": lambda: _sentences(declared.labels or WORD, metric),
+        "tagging": lambda: _sentences(declared.labels or WORD, metric=metric, remark=declared.metric.remark),
         "question_answering": lambda: _answers(metric),
         "aligned": lambda: _labels(NUMBER, metric),
         "dual_encoder": lambda: _rankings(metric),

@@ -75,8 +75,9 @@ def _releases(task, benchmark):
 
 def benchmark_of(task, release):
     """The benchmark whose release of the data this is, None where all have the same one."""
-    changed = [name for name, fields in getattr(task, "variants", {}).items() if "source" in fields]
-    return next((name for name in changed if task.variants[name]["source"] == release.source), None)
+    sources = {name: fields.get("source", task.source) for name, fields in getattr(task, "variants", {}).items()}
+    changed = [name for name, source in sources.items() if source.files != task.source.files]
+    return next((name for name in changed if sources[name] == release.source), None)
 
 
 def _of_task(task, languages, label=None):
