@@ -35,7 +35,8 @@ def options_of(path):
     parser = argparse.ArgumentParser()
     tables = read_config(path)
     recipes = tables.pop("recipes", {})
-    for name in {name for table in [*tables.values(), *recipes.values()] for name in table}:
+    sections = [table for each in (tables, *recipes.values()) for table in each.values()]
+    for name in {name for table in sections for name in table}:
         parser.add_argument(f"--{name}")
     return parser, next(iter(recipes), None)
 
