@@ -44,10 +44,11 @@ def options_of(path):
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_a_damaged_config_is_command_line_arguments_or_refused(config, fuzz, tmp_path):
     (parser, recipe), path = options_of(config), tmp_path / "config.yaml"
+    chosen = [task for task in ("xquad", "squad", "copa") if task in read_config(config)]
 
     def attempt(content):
         path.write_bytes(content)
-        line = words_of(config_options(path, ["xquad", "squad", "copa"], recipe, parser))
+        line = words_of(config_options(path, chosen, recipe, parser))
         "\0".join(line).encode()
         assert sum(map(len, line)) < 1_000_000
 
