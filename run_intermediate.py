@@ -82,7 +82,8 @@ class IntermediateArguments:
     task_subset_size: int | None = HfArg(default=None, help="Train on N of the tasks only, drawn at random.")
     task_subset_seed: int = HfArg(default=0, help="Which N: seed of the draw.")
     mixing: str = HfArg(
-        default="examples-proportional", help="Several tasks: examples-proportional, temperature or uniform (T5)."
+        default="examples-proportional",
+        help="Several tasks: examples-proportional, temperature or uniform (T5), or steps-proportional (jiant).",
     )
     mixing_limit: int | None = HfArg(default=None, help="Several tasks: K, a task counts for K examples at most.")
     mixing_temperature: float = HfArg(default=1.0, help="Several tasks: T, rates to the power of 1/T.")

@@ -27,6 +27,7 @@ from xstilts.layer_report import layer_blocks
 from xstilts.marks import csv_cell
 from xstilts.model_card import write_cards
 from xstilts.page import Figure, Section, write_report
+from xstilts.paper_table import beside_paper
 from xstilts.published_results import published_for
 from xstilts.question_complexity import complexity
 from xstilts.question_distance import distance
@@ -111,13 +112,8 @@ def main(argv=None):
         sections += of_base(base, name, own, table[table["base"] == base], facts, questions, options, output_dir)
     if "layers" in questions and (moved := layer_blocks(found, ROWS, TARGET, output_dir)):
         sections.append(Section("Layers", moved))
-    if is_benchmark(table) and (published := published_for(in_order(set(table["target"]), COLUMNS))):
-        noted = [
-            f"Ours: {remark}"
-            for remark in data_remarks(places.values())
-            if remark.partition(":")[0] in published.header
-        ]
-        sections.append(Section("Published results", [replace(published, notes=(*published.notes, *noted))]))
+    if is_benchmark(table) and (published := published_blocks(places, table)):
+        sections.append(Section("Published results", published))
 
     # 4. Files.
     table.map(csv_cell).to_csv(output_dir / f"{SCORES}.csv", index=False)
@@ -215,6 +211,20 @@ def of_base(base, name, runs, table, facts, questions, options, folder):
         for kind, answer in answers:
             sections += answered(question, answer, f"{name}{question}{kind}", folder, bool(kind), runs.values())
     return [*sections, languages]
+
+
+def published_blocks(places, table):
+    """The paper's table beside the runs of each base model, and what else is published on their targets."""
+    blocks, bases = [], sorted(set(table["base"]))
+    for base in bases:
+        own = {key[1:]: run for key, run in places.items() if key[0] == base}
+        if beside := beside_paper(own, "paper" if len(bases) == 1 else f"{slug(base)}-paper", ROWS):
+            blocks += [base, beside] if len(bases) > 1 else [beside]
+    if published := published_for(in_order(set(table["target"]), COLUMNS)):
+        remarks = data_remarks(places.values())
+        noted = [f"Ours: {remark}" for remark in remarks if remark.partition(":")[0] in published.header]
+        blocks.append(replace(published, notes=(*published.notes, *noted)))
+    return blocks
 
 
 def overview(table, runs, name, kind, folder):

@@ -88,6 +88,7 @@ class EvalArguments:
     dry_run: bool = HfArg(default=False, help="Show arguments, data, model and what the run would take, and stop.")
     overwrite_output_dir: bool = HfArg(default=False, help="Delete the run in --output_dir and start again.")
     config: str | None = HfArg(default=None, help="Another file of default arguments than configs/eval.yaml.")
+    recipe: str | None = HfArg(default=None, help="A set of arguments below `recipes:` in that file.")
 
 
 def main(argv=None):

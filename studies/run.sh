@@ -7,7 +7,9 @@ cd "$(dirname "$0")/.."
 study=${1:?"give a study: $(ls configs/studies/*.yaml | xargs)"}
 shift
 source demo/environment.sh requirements.txt studies/requirements.txt
-if grep -q '^data_dir: demo/world' -- "$study" && ! grep -q iso639_3 demo/world/languages.csv 2> /dev/null; then
+file=$study
+[ -e "$file" ] || file=${study%%:*} # <file>:<one of its sets>
+if grep -q '^data_dir: demo/world' -- "$file" && ! grep -q iso639_3 demo/world/languages.csv 2> /dev/null; then
   python demo/make_world.py --output_dir demo/world
 fi
 python studies/plan.py "$study"

@@ -16,6 +16,9 @@
     retrieval:                       # options of run_retrieval.py; tasks with training (lareqa, mewslix) stand under target
       - {task: tatoeba}
 
+`sets: {some: [rows], more: [rows]}` holds further rows by name. All of them are rows of the study; `<file>:some`, instead of the
+file, is the study with the rows of that set alone, and a report in a folder below its own.
+
 studies/grid.py makes the list of its runs.
 """
 
@@ -31,11 +34,13 @@ from xstilts.yaml_files import read_yaml
 NONE = "none"
 BLOCKS = ("intermediate", "target", "evaluation", "retrieval")
 OURS = ("name", "after", "through")  # keys of a block that are no options of its script
-FORMS = dict.fromkeys(("seeds", *BLOCKS, "questions"), list) | dict.fromkeys(("arguments", "low_resource"), dict)
+FORMS = dict.fromkeys(("seeds", *BLOCKS, "questions"), list) | dict.fromkeys(
+    ("arguments", "low_resource", "sets"), dict
+)
 TYPES = dict.fromkeys(("model_name_or_path", "runs_dir", "report_dir"), str)
 TYPES |= dict.fromkeys(("data_dir", "config", "language_facts"), Maybe(str)) | {"questions": Maybe([str])}
 TYPES |= {"arguments": Maybe(dict.fromkeys(("intermediate", "target", "eval", "retrieval"), Maybe(dict)))}
-TYPES |= {"low_resource": Maybe(Each(Maybe(float)))}
+TYPES |= {"low_resource": Maybe(Each(Maybe(float))), "sets": Maybe(Each([object]))}
 MEANT = {  # which of them, where
     "intermediate": ("task", "name"),
     "target": ("task", *OURS),
@@ -74,14 +79,15 @@ class Study:
 
 
 def read_study(path):
-    """The Study in a YAML file. Raises UserError for what it does not know, and a study without runs."""
+    """The Study in a YAML file, or in one of its `sets`. Raises UserError for what it does not know, and a study without runs."""
+    file, _, chosen = str(path).partition(":") if not Path(path).exists() else (path, "", "")
     try:
-        content = read_yaml(path)
+        content = read_yaml(file)
     except OSError as error:
-        raise UserError(f"study {path} cannot be read ({error.strerror})") from error
+        raise UserError(f"study {file} cannot be read ({error.strerror})") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected lines of `key: value`; studies/study.py shows an example")
-    known = Study.__dataclass_fields__.keys() - {"path"}
+    known = (Study.__dataclass_fields__.keys() | {"sets"}) - {"path"}
     if unknown := sorted(content.keys() - known, key=str):
         raise UserError(f"{path}: unknown key '{unknown[0]}'; a study has {', '.join(sorted(known))}")
     content = {key: at_home(value) for key, value in content.items() if value is not None}
@@ -95,6 +101,7 @@ def read_study(path):
         raise UserError(f"{path}: {wrong}")
     if given := [name for name in GIVEN if name in content.get("arguments", {})]:
         raise UserError(f"{path}: arguments: `{given[0]}` is the study's to give; take it away")
+    content = _with_sets(path, content, chosen)
     for key in ("runs_dir", "report_dir"):
         _check_folder(path, key, content[key])
     study = Study(path=str(path), **content)
@@ -103,6 +110,17 @@ def read_study(path):
     ):
         raise UserError(f"{path}: seeds must be different whole numbers from 0 to {SEEDS - 1}, not {study.seeds}")
     return study
+
+
+def _with_sets(path, content, chosen):
+    """The content with the rows of its chosen set, or of all sets, among the others; what several sets have in common once."""
+    sets = content.pop("sets", {})
+    if chosen and chosen not in sets:
+        raise UserError(f"{path}: there is no set '{chosen}' in it; it has {', '.join(sets) or 'none'}")
+    rows = sets[chosen] if chosen else [row for own in sets.values() for row in own]
+    once = [row for place, row in enumerate(rows) if row not in rows[:place]]
+    folder = f"{content['report_dir']}/{chosen}" if chosen else content["report_dir"]
+    return {**content, "intermediate": [*content["intermediate"], *once], "report_dir": folder}
 
 
 def _check_folder(path, key, folder):

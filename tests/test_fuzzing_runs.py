@@ -35,7 +35,8 @@ def options_of(path):
     parser = argparse.ArgumentParser()
     tables = read_config(path)
     recipes = tables.pop("recipes", {})
-    for name in {name for table in [*tables.values(), *recipes.values()] for name in table}:
+    sections = [table for each in (tables, *recipes.values()) for table in each.values()]
+    for name in {name for table in sections for name in table}:
         parser.add_argument(f"--{name}")
     return parser, next(iter(recipes), None)
 
@@ -43,10 +44,11 @@ def options_of(path):
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_a_damaged_config_is_command_line_arguments_or_refused(config, fuzz, tmp_path):
     (parser, recipe), path = options_of(config), tmp_path / "config.yaml"
+    chosen = [task for task in ("xquad", "squad", "copa") if task in read_config(config)]
 
     def attempt(content):
         path.write_bytes(content)
-        line = words_of(config_options(path, ["xquad", "squad", "copa"], recipe, parser))
+        line = words_of(config_options(path, chosen, recipe, parser))
         "\0".join(line).encode()
         assert sum(map(len, line)) < 1_000_000
 

@@ -56,6 +56,15 @@ def test_a_task_of_larger_steps_gets_fewer_of_them():
     assert found.steps_per_epoch == 94  # 1000 / 32 + 1000 / 16 = 93.75
 
 
+def test_the_task_of_a_step_can_be_drawn_instead_of_the_examples():
+    """As the authors' code does: whatever the steps hold, they are in proportion to min(n, K); epochs stay those of examples."""
+    found = mixture((1000, 200, 1000), step_inputs=(24, 4, 24), mixing="steps-proportional", limit=600)
+    np.testing.assert_allclose(found.probabilities, np.array([600, 200, 600]) / 1400)
+    assert found.steps_per_epoch == 100  # 25 + 50 + 25
+    beside = mixture((600, 200, 9), step_inputs=(24, 4, 8), mixing="steps-proportional", mlm_ratio=0.25)
+    np.testing.assert_allclose(beside.probabilities, [0.6, 0.2, 0.2])
+
+
 def test_steps_per_epoch_count_the_limit_and_the_text():
     assert mixture((1000, 100), limit=320).steps_per_epoch == 14  # 10 + 3.125
     assert mixture((960, 320, 10**6), mlm_ratio=0.5).steps_per_epoch == 60  # (30 + 10) * 1.5, whatever the text
@@ -69,6 +78,7 @@ DECLARED = [
     {"mixing": "temperature", "temperature": 4.0},
     {"mixing": "uniform"},
     {"step_inputs": (32, 16, 8)},
+    {"step_inputs": (32, 16, 8), "mixing": "steps-proportional"},
     {"mlm_ratio": 1.0},
     {"mlm_ratio": 0.25, "mixing": "uniform"},
 ]

@@ -7,7 +7,7 @@ import pytest
 from xstilts.errors import UserError
 from xstilts.page import latex_table, markdown_table
 from xstilts.published import values_of
-from xstilts.published_results import COLUMNS, PATH, published_for, read_published
+from xstilts.published_results import COLUMNS, PAPER, PATH, published_for, read_published
 from xstilts.xtreme import BENCHMARKS
 
 ROW = {
@@ -18,7 +18,8 @@ ROW = {
     "task": "xnli",
     "metric": "accuracy",
     "languages": "15",
-    "score": "79.2",
+    "kind": "score",
+    "value": "79.2",
     "split": "test",
     "protocol": "other seeds",
     "source": "A paper, Table 1",
@@ -43,7 +44,7 @@ def written(tmp_path):
 def test_the_file_holds_what_its_sources_say():
     """Spot checks against RemBERT's Table 16, and means of the values that `--check published` compares."""
     scores = {
-        (row["system"], row["source"].split()[0], row["benchmark"], row["task"], row["metric"]): row["score"]
+        (row["system"], row["source"].split()[0], row["benchmark"], row["task"], row["metric"]): row["value"]
         for row in read_published()
     }
     assert scores["XLM-R Large", "Chung", "xtreme", "xnli", "accuracy"] == 79.2
@@ -64,10 +65,46 @@ def test_averages_that_the_sources_print_follow_from_the_lines():
         tasks = {}
         for row in read_published():
             if row["system"] == system and row["source"].startswith("Chung"):
-                tasks.setdefault(row["task"], []).append(row["score"])
+                tasks.setdefault(row["task"], []).append(row["value"])
         means = [sum(values) / len(values) for values in tasks.values()]
         assert len(means) == 7
         assert sum(means) / 7 == pytest.approx(printed, abs=0.06)
+
+
+SEVERAL = "anli_plus+qqp+hellaswag+ccg+cosmosqa+commonsenseqa"
+PRINTED = {  # the paper's own averages: intermediate, without and with masked language modelling
+    "anli_plus": (7.7, 7.3), "qqp": (5.3, 7.1), "squad": (8.3, 4.1), "hellaswag": (7.9, 1.7), "ccg": (3.7, 0.9),
+    "cosmosqa": (4.7, 6.6), "commonsenseqa": (4.9, 4.5), SEVERAL: (6.4, 6.8),
+}  # fmt: skip
+PRINTED = {"none": 67.2} | {f"{name}{end}": average for name, both in PRINTED.items()
+                            for end, average in zip(("", " with MLM"), both, strict=True)}  # fmt: skip
+
+
+def test_the_papers_averages_follow_from_its_cells():
+    """Table 2 of the first version: 17 rows, nine targets, QA as (F1 + EM) / 2. Of QQP with MLM it prints 5.1, and
+    its cells give the 7.1 above. Its XTREME scores print 68.1, 66.1 and 74.2."""
+    means = {}
+    for row in read_published():
+        if row["source"].startswith("Phang et al. 2020, first version"):
+            place = row["source"].rpartition(", ")[2], row["protocol"].split("; ")[-1], row["intermediate"], row["kind"]
+            means.setdefault(place, {}).setdefault(row["task"], []).append(row["value"])
+    found = {place: sum(sum(own) / len(own) for own in tasks.values()) / 9 for place, tasks in means.items()}
+    assert all(len(tasks) == 9 and sum(map(len, tasks.values())) == 12 for tasks in means.values())
+    table = {place[2]: average for place, average in found.items() if place[0] == "Table 2"}
+    assert table == {name: pytest.approx(average, abs=0.0561) for name, average in PRINTED.items()}
+    assert {name: kind for (source, _, name, kind) in found if source == "Table 2"} == {
+        name: "score" if name == "none" else "gain" for name in PRINTED
+    }
+    scores = {place[1]: average for place, average in found.items() if place[0] == "XTREME scores"}
+    assert sorted(scores.values()) == [pytest.approx(average, abs=0.06) for average in (66.1, 68.1, 74.2)]
+
+
+def test_what_is_known_of_quoted_rows_is_said():
+    said = {(row["source"].split()[0], row["system"]): row["protocol"] for row in read_published()}
+    assert "best task for each target" in said["google-research/multilingual-t5,", "X-STILTs"]
+    for system in ("mBERT", "XLM-R Base"):
+        assert "after tuning on SQuAD" in said["Zhang", system]
+        assert "leaves out Hindi and includes Romanian" in said["Zhang", system]
 
 
 def test_languages_are_the_benchmarks_but_where_it_is_said():
@@ -76,7 +113,7 @@ def test_languages_are_the_benchmarks_but_where_it_is_said():
         for row in read_published()
         if row["languages"] != len(BENCHMARKS[row["benchmark"]][row["task"]].languages)
     }
-    assert others == {("Zhang", "panx"), ("Zhang", "xquad"), ("Zhang", "tatoeba")}
+    assert others == {("Zhang", "panx"), ("Zhang", "xquad"), ("Zhang", "tatoeba"), ("Phang", "udpos")}
 
 
 @pytest.mark.parametrize(
@@ -87,9 +124,12 @@ def test_languages_are_the_benchmarks_but_where_it_is_said():
         ([{"benchmark": "glue"}], r":2: benchmark 'glue' is not one of xtreme, xtreme-r"),
         ([{"metric": "f1"}], r":2: metric 'f1' is not one of accuracy"),
         ([{"split": "train"}], r":2: split 'train' is not one of dev, test"),
-        ([{"score": "100.1"}], r":2: score 100.1 is not between 0 and 100"),
-        ([{"score": "nan"}], r":2: score nan is not between 0 and 100"),
-        ([{"score": "79,2"}], r":2: score '79,2' is not a number"),
+        ([{"value": "100.1"}], r":2: value 100.1 is not between 0 and 100"),
+        ([{"value": "-0.1"}], r":2: value -0.1 is not between 0 and 100"),
+        ([{"kind": "gain", "value": "-100.1"}], r":2: value -100.1 is not between -100 and 100"),
+        ([{"kind": "mean"}], r":2: kind 'mean' is not one of score, gain"),
+        ([{"value": "nan"}], r":2: value nan is not between 0 and 100"),
+        ([{"value": "79,2"}], r":2: value '79,2' is not a number"),
         ([{"languages": "all"}], r":2: languages 'all' is not a number"),
         ([{"task": "pawsx"}, {}, {}], r":4: accuracy of XLM-R Large on xnli stands there twice"),
     ],
@@ -108,7 +148,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
         read_published(path)
     lines = PATH.read_text("utf-8").split("\n")[:2]
     path.write_text("\n".join([lines[0], lines[1] + ",more"]))
-    with pytest.raises(UserError, match=r":2: expected 11 columns; cells with a comma stand in quotes"):
+    with pytest.raises(UserError, match=r":2: expected 12 columns; cells with a comma stand in quotes"):
         read_published(path)
 
 
@@ -116,10 +156,11 @@ def test_numbers_stand_as_published_with_their_differences(written):
     qa = {"task": "xquad", "languages": "11"}
     path = written(
         {},
-        {**qa, "metric": "exact_match", "score": "60.8"},
-        {**qa, "metric": "f1", "score": "76.64"},
-        {"system": "other", "task": "panx", "metric": "f1", "languages": "39", "score": "60"},
-        {"system": "other", "source": "Elsewhere", **qa, "metric": "f1", "score": "77"},
+        {**qa, "metric": "exact_match", "value": "60.8"},
+        {**qa, "metric": "f1", "value": "76.64"},
+        {"system": "other", "task": "panx", "metric": "f1", "languages": "39", "value": "60"},
+        {"system": "other", "source": "Elsewhere", **qa, "metric": "f1", "value": "77"},
+        {"system": "other", "intermediate": "qqp", "kind": "gain", "value": "-1.4"},
     )
     table = published_for(["xquad", "xnli", "panx", "lareqa"], path)
     assert table.header == ["system", "base model", "intermediate", "benchmark", "xquad", "xnli", "panx", "note"]
@@ -127,15 +168,17 @@ def test_numbers_stand_as_published_with_their_differences(written):
         ["76.6 / 60.8", "79.2", "", "1"],
         ["", "", "60.0*", "2"],
         ["77.0 / –", "", "", "3"],
+        ["", "−1.4", "", "4"],
     ]
     assert table.notes == (
         "Two numbers are F1 / exact match.",
         "1: other seeds. Source: A paper, Table 1.",
         "2: other seeds. * Not the benchmark's languages: panx 39 instead of 40. Source: A paper, Table 1.",
         "3: other seeds. Source: Elsewhere.",
+        "4: other seeds. Source: A paper, Table 1.",
     )
     assert table.csv_header == list(COLUMNS)
-    assert 76.64 in [row[COLUMNS.index("score")] for row in table.csv_rows]
+    assert 76.64 in [row[COLUMNS.index("value")] for row in table.csv_rows]
     assert published_for(["lareqa"], path) is None
 
 
@@ -143,4 +186,4 @@ def test_all_of_it_can_be_shown():
     table = published_for([task for tasks in BENCHMARKS.values() for task in tasks])
     assert len(markdown_table(table).split("\n")) == 2 + len(table.lines)
     assert latex_table(table).count(r"\begin{table}") > 1
-    assert len(table.csv_rows) == len(read_published())
+    assert len(table.csv_rows) == sum(row["source"] != PAPER for row in read_published())

@@ -26,6 +26,7 @@ from studies import plan
 from studies.grid import jobs_of, rows_of
 from studies.job import free_gpu, gpus, outdated
 from studies.study import Study, read_study
+from tasks import INTERMEDIATE
 from xstilts.errors import UserError
 
 STUDIES = sorted((ROOT / "configs" / "studies").glob("*.yaml"))
@@ -285,6 +286,9 @@ DRAWS = {"task": "all", "task_subset_size": 1, "task_subset_seed": [3, 4]}
         ({"evaluation": [{"task": "xnli"}]}, "evaluation: `task` means nothing here; take it away"),
         ({"evaluation": [{"split": ["test", "tset"]}]}, "evaluation: no target has a split 'tset'; they have test, train"),
         ({"retrieval": [{"task": "tatoeba", "through": "mnli"}]}, "retrieval: `through` means nothing here"),
+        ({"sets": [{"task": "qqp"}]}, "`sets` must be lines of `key: value`"),
+        ({"sets": {"one": "qqp"}}, "'sets.one' is text, not a list"),
+        ({"sets": {"one": ["qqp"]}}, "intermediate: 'qqp' is no set of options with a `task:`"),
     ],
 )  # fmt: skip
 def test_what_is_no_study_is_one_line(changes, message, tmp_path):
@@ -311,6 +315,26 @@ def test_what_is_no_yaml_is_one_line(content, message, write):
 def test_a_study_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match=r"none\.yaml cannot be read \(No such file"):
         read_study(tmp_path / "none.yaml")
+
+
+def test_a_set_of_rows_can_be_run_alone(tmp_path):
+    """`<file>:<set>` is the study with these rows; the file with those of all sets, what they have in common once."""
+    both, more = [{"task": "qqp"}, {"task": "squad"}], [{"task": "squad"}, {"task": "ccg", "max_steps": 3}]
+    path = study_file(tmp_path, sets={"one": both, "two": more})
+    assert list(rows_of(read_study(path))) == ["none", "mnli", "qqp", "squad", "ccg--max_steps-3"]
+    two = read_study(f"{path}:two")
+    assert list(rows_of(two)) == ["none", "mnli", "squad", "ccg--max_steps-3"]
+    assert (two.path, two.report_dir, two.runs_dir) == (f"{path}:two", "report/two", "runs")
+    assert jobs_of(two).items() <= jobs_of(read_study(path)).items()
+    with pytest.raises(UserError, match=r"study\.yaml:three: there is no set 'three' in it; it has one, two"):
+        read_study(f"{path}:three")
+
+
+def test_the_papers_two_sets(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    first, second = (rows_of(read_study(f"configs/studies/paper.yaml:{name}")) for name in ("v1", "v2"))
+    assert len(first) == 17, "as the rows of Table 2"
+    assert sorted(row for row in second if row in INTERMEDIATE) == sorted(INTERMEDIATE)
 
 
 def test_draws_of_different_rows_may_be_the_same():

@@ -39,27 +39,35 @@ class _Parser(HfArgumentParser):
 
 SEVERAL = "multitask"  # the section of a config for runs of several tasks
 TEXT = "mlm"  # and that of masked language modelling beside them
+BESIDE = (
+    f"+{TEXT}"  # behind the name of a section: its options where there is masked language modelling beside the task
+)
+TEXT_SOURCES = ("mlm_text_files", "mlm_dataset_name")  # options that ask for it
 
 
 def parse(dataclasses, config, argv=None, sections=()):
     """Parse a command line into instances of `dataclasses`, with the defaults of configs/<config>.yaml.
 
     The file has `defaults:`, a section per task (`sections`, if they are not that of --task; `multitask` for several tasks), and
-    under `recipes:` sets of arguments for `--recipe`; they apply in this order. The seed of the checkpoint's own run comes before
-    them: one seed serves a whole chain. Raises UserError for unknown options (with the nearest known one), wrong values and an
-    unknown recipe.
+    under `recipes:` the same again for every `--recipe`; they apply in this order. `<section>+mlm` applies after a section where
+    there is masked language modelling beside the task. The seed of the checkpoint's own run comes before them: one seed serves a
+    whole chain. Raises UserError for unknown options (with the nearest known one), wrong values, and a recipe that is unknown or
+    not for the task.
     """
     parser, given = _Parser(dataclasses, allow_abbrev=False), words_given(argv)
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     for option in ("--task", "--config", "--recipe", "--model_name_or_path", "--hub_token"):
         first.add_argument(*dict.fromkeys([option, option.replace("_", "-")]))
+    for option in TEXT_SOURCES:
+        first.add_argument(f"--{option}", f"--{option.replace('_', '-')}", nargs="*")
     try:
         chosen, _ = first.parse_known_args(given)
     except argparse.ArgumentError as error:
         raise UserError(str(error)) from error
     several = [SEVERAL] if config == "intermediate" else []
     sections = sections or ([chosen.task] if chosen.task in task_files() else several)
-    parser.defaults = config_options(chosen.config or CONFIGS / f"{config}.yaml", sections, chosen.recipe, parser)
+    text = any(getattr(chosen, option) for option in TEXT_SOURCES)
+    parser.defaults = config_options(chosen.config or CONFIGS / f"{config}.yaml", sections, chosen.recipe, parser, text)
     hide_token(chosen)  # a private checkpoint is asked for now
     start = local_copy(chosen.model_name_or_path or at_home(parser.defaults.get("model_name_or_path")))
     line = as_one_word([*inherited_seed(start), *words_given(words_of(parser.defaults)), *given])
@@ -99,23 +107,48 @@ def inherited_seed(checkpoint):
     return ["--seed", str(run["seed"])] if run else []
 
 
-def config_options(path, chosen, recipe, parser):
-    """The lines of a config file that apply to the `chosen` sections, {option: value}."""
+def config_options(path, chosen, recipe, parser, text=False):
+    """The lines of a config file that apply to the `chosen` sections, {option: value}; `text` for masked language modelling
+    beside the task, which the file itself can ask for too."""
     tables = read_config(path)
     recipes = tables.pop("recipes", {})
     if recipe is not None and recipe not in recipes:
         raise UserError(f"--recipe {recipe} is not one of {', '.join(recipes) or 'none'} ({path})")
-    sections = {"defaults", SEVERAL, TEXT, *task_files()}
-    if unknown := tables.keys() - sections:
-        raise UserError(
-            f"{path}: section '{min(unknown)}' is neither `defaults`, `recipes`, `{SEVERAL}`, `{TEXT}` nor a file of tasks/"
-        )
-    own = [tables.get(section, {}) for section in ("defaults", *chosen)]
-    options = {name: value for table in [*own, recipes.get(recipe, {})] for name, value in table.items()}
+    for own in (tables, *recipes.values()):
+        _check_sections(path, own)
+    layers = [tables, recipes.get(recipe, {})]
+    _check_recipe(path, recipe, layers[1], chosen)
+    options = _of_sections(layers, ("defaults", *chosen))
+    if text or any(options.get(option) for option in TEXT_SOURCES):
+        options = _of_sections(layers, [f"{name}{end}" for name in ("defaults", *chosen) for end in ("", BESIDE)])
     for name in options:
         if f"--{name}" not in parser._option_string_actions:
             raise UserError(f"{path}: unknown key '{name}'{_nearest(name, parser)}")
     return {name: value for name, value in options.items() if value is not None}
+
+
+def _of_sections(layers, names):
+    """{option: value} of the sections called `names`, of the file first, then of the recipe; the later one wins."""
+    return {name: value for tables in layers for each in names for name, value in tables.get(each, {}).items()}
+
+
+def _check_sections(path, tables):
+    """Raise UserError for a section of a file or of a recipe that is none."""
+    known = {"defaults", SEVERAL, TEXT, *task_files()}
+    if unknown := [name for name in tables if name.removesuffix(BESIDE) not in known]:
+        raise UserError(
+            f"{path}: section '{min(unknown)}' is neither `defaults`, `recipes`, `{SEVERAL}`, `{TEXT}` nor a file of tasks/"
+        )
+
+
+def _check_recipe(path, recipe, tables, chosen):
+    """Raise UserError where a recipe has sections of tasks, and none of one that is chosen: it would be half a recipe."""
+    covered, tasks = [name for name in tables if name in task_files()], task_files()
+    if covered and (lost := [name for name in chosen if name in tasks and name not in covered]):
+        raise UserError(
+            f"--recipe {recipe} says nothing about {lost[0]}; it is for {', '.join(covered)}. Leave it out, or give {lost[0]} a "
+            f"section below recipes.{recipe} ({path})"
+        )
 
 
 def task_files():
@@ -130,7 +163,7 @@ def read_config(path):
     except OSError as error:
         raise UserError(f"--config {path} cannot be read ({error.strerror})") from error
     tables = {} if tables is None else tables
-    if wrong := misfit(tables, Each(dict)) or misfit(tables, {"recipes": Maybe(Each(dict))}):
+    if wrong := misfit(tables, Each(dict)) or misfit(tables, {"recipes": Maybe(Each(Each(dict)))}):
         raise UserError(f"{path}: expected `defaults:` and a section of `option: value` lines per task; {wrong}")
     return tables
 

@@ -151,6 +151,7 @@ def training_factors(args, several=False, variants=()):
         "all-languages" if languages == "all" else languages.replace(",", "-"): languages != "en",
         "equal-languages": options.get("language_mixing") == "equal" and languages != "en",
         "uniform": mixing == "uniform",
+        "steps-proportional": mixing == "steps-proportional",
         f"T{options.get('mixing_temperature') or 1:g}": mixing == "temperature",
         f"K{options.get('mixing_limit')}": several and options.get("mixing_limit"),
         "shared-heads": several and options.get("share_heads"),

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset, Sampler
 from xstilts.errors import UserError
 from xstilts.order import LANGUAGE_MIXING
 
-MIXING = ("examples-proportional", "temperature", "uniform")
+MIXING = ("examples-proportional", "temperature", "uniform", "steps-proportional")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,9 @@ class Mixture:
     sizes         training inputs of each
     step_inputs   inputs of one optimizer step of each, over all accumulation steps and processes
     mixing        one of MIXING, as in T5 (Raffel et al. 2020, arXiv 1910.10683, section 3.5.2): examples are drawn in proportion
-                  to min(n, limit), to its 1/temperature-th power, or equally
+                  to min(n, limit), to its 1/temperature-th power, or equally; `steps-proportional`, as in the authors' code
+                  (nlprunners and jiant, task_sampler.py): the task of a step is drawn in proportion to min(n, limit), however
+                  many examples its steps have
     limit         K of T5, None for no limit
     temperature   T of T5
     mlm_ratio     steps of masked language modelling per step of a task, None without
@@ -41,17 +43,20 @@ class Mixture:
 
     @property
     def rates(self):
-        """Share of the examples that each task has, without masked language modelling; they add up to 1."""
+        """Share of the examples (steps-proportional: of the steps) that each task has, without masked language modelling; they
+        add up to 1."""
         sizes = np.array(self.sizes[: self._tasks], dtype=np.float64)
         if self.mixing != "uniform":
             sizes = np.minimum(sizes, self.limit or np.inf)
-        power = {"examples-proportional": 1.0, "temperature": 1 / self.temperature, "uniform": 0.0}[self.mixing]
+        power = {"temperature": 1 / self.temperature, "uniform": 0.0}.get(self.mixing, 1.0)
         return sizes**power / (sizes**power).sum()
 
     @property
     def probabilities(self):
         """Chance of an optimizer step to be of each task. A task of larger steps needs fewer of them for its share."""
-        shares = self.rates / np.array(self.step_inputs[: self._tasks])
+        shares = self.rates.copy()
+        if self.mixing != "steps-proportional":
+            shares /= np.array(self.step_inputs[: self._tasks])
         shares /= shares.sum()
         ratio = self.mlm_ratio or 0
         return np.array([*shares / (1 + ratio), *([ratio / (1 + ratio)] if self.mlm_ratio is not None else [])])

@@ -11,22 +11,29 @@ from pathlib import Path
 from xstilts.errors import UserError
 from xstilts.page import MISSING, Table
 from xstilts.text_files import text_of
+from xstilts.wording import plain, signed
 from xstilts.xtreme import BENCHMARKS
 
 PATH = Path(__file__).parent.parent / "configs" / "published_results.csv"
 COLUMNS = (
-    "system", "base_model", "intermediate", "benchmark", "task", "metric", "languages", "score", "split", "protocol", "source",
+    "system", "base_model", "intermediate", "benchmark", "task", "metric", "languages", "kind", "value", "split", "protocol",
+    "source",
 )  # fmt: skip
+KINDS = {
+    "score": (0, 100),
+    "gain": (-100, 100),
+}  # what a value is, and its range; a gain is over the same without training
+PAPER = "Phang et al. 2020, first version (arXiv 2005.13013v1), Table 2"  # the source that paper_table.py puts beside our runs
 SPLITS = ("dev", "test")
-ONE_LINE = ("system", "base_model", "intermediate", "benchmark", "split", "protocol", "source")
+ONE_LINE = ("system", "base_model", "intermediate", "benchmark", "split", "protocol", "source", "kind")
 ONE_CELL = (*ONE_LINE, "task", "metric")
 
 
 def read_published(path=PATH):
-    """Lines of the file as dicts: strings, but `score` (0 to 100) as float and `languages` (how many) as int.
+    """Lines of the file as dicts: strings, but `value` (a score or a gain) as float and `languages` (how many) as int.
 
-    Raises UserError for other columns, an empty cell, a benchmark, task, metric or split that is unknown, a number out of range,
-    and a score that stands there twice.
+    Raises UserError for other columns, an empty cell, a benchmark, task, metric, split or kind that is unknown, a number out of
+    range, and a value that stands there twice.
     """
     try:
         reader = csv.DictReader(io.StringIO(text_of(path), newline=""), strict=True)
@@ -56,11 +63,13 @@ def _checked(row, place):
             raise UserError(f"{place}: `{name}` is empty; a number without it has no place in the file")
     tasks = BENCHMARKS.get(row["benchmark"], {})
     metrics = tasks[row["task"]].metrics if row["task"] in tasks else ()
-    for name, known in (("benchmark", BENCHMARKS), ("task", tasks), ("metric", metrics), ("split", SPLITS)):
+    for name, known in (
+        ("benchmark", BENCHMARKS), ("task", tasks), ("metric", metrics), ("split", SPLITS), ("kind", KINDS)
+    ):  # fmt: skip
         if row[name] not in known:
             raise UserError(f"{place}: {name} '{row[name]:.40}' is not one of {', '.join(known)}")
     languages = _number(row, "languages", int, 1, 1000, place)
-    return {**row, "languages": languages, "score": _number(row, "score", float, 0, 100, place)}
+    return {**row, "languages": languages, "value": _number(row, "value", float, *KINDS[row["kind"]], place)}
 
 
 def _number(row, name, kind, low, high, place):
@@ -75,8 +84,9 @@ def _number(row, name, kind, low, high, place):
 
 def published_for(targets, path=PATH):
     """A `page.Table` of what is published on `targets`, names of tasks: a line per system, benchmark, protocol and source, with a
-    column per target; None where nothing is. Its notes say of every line how it differs from ours, and where it was read."""
-    rows = [row for row in read_published(path) if row["task"] in targets]
+    column per target; None where nothing is. Its notes say of every line how it differs from ours, and where it was read.
+    Table 2 of the paper is left to `paper_table.py`."""
+    rows = [row for row in read_published(path) if row["task"] in targets and row["source"] != PAPER]
     if not rows:
         return None
     columns = [target for target in dict.fromkeys(targets) if any(row["task"] == target for row in rows)]
@@ -105,7 +115,8 @@ def _cell(rows, target):
         return ""
     some = next(iter(own.values()))
     metrics = reversed(BENCHMARKS[some["benchmark"]][target].metrics)  # F1 before exact match
-    scores = [f"{own[name]['score']:.1f}" if name in own else MISSING for name in metrics]
+    form = plain if some["kind"] == "score" else signed
+    scores = [form(own[name]["value"]) if name in own else MISSING for name in metrics]
     return " / ".join(scores) + ("*" if _benchmark_has(some) != some["languages"] else "")
 
 

@@ -5,6 +5,7 @@ Predictions and references are in the order of the examples. `xstilts/answers.py
 """
 
 import warnings
+from itertools import chain
 
 from seqeval.metrics.sequence_labeling import get_entities, precision_recall_fscore_support
 
