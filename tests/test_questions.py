@@ -106,6 +106,35 @@ def _estimate(sentence):
     return tuple(float(text.replace("−", "-")) for text in (value, low, high))
 
 
+def only_evaluations(runs):
+    return {path: run for path, run in runs.items() if run["phase"] == "eval"}
+
+
+def test_depths_are_known_without_the_trainings_but_how_many_layers_there_are_is_not():
+    answer = layers(table_of(only_evaluations(frozen_runs())), FACTS, {})
+    rows = answer.tables["depth"][1]
+    assert [*zip(rows["layers"], rows["depth"], strict=True)] == [
+        ("frozen", "none"), ("frozen", "1"), ("frozen", "2"), ("frozen", "all"), ("transferred", "1"),
+    ]  # fmt: skip
+    per_part, *_ = _estimate(answer.sentences[0])
+    assert per_part == pytest.approx(-0.5, abs=0.3), "without all, which is a part more or twenty"
+    assert "everything is drawn beside the highest depth" in said(answer)
+    assert "is drawn beside" not in said(layers(table_of(frozen_runs()), FACTS, {}))
+
+
+def test_depths_are_compared_in_the_languages_that_all_runs_have():
+    runs = frozen_runs()
+    for run in runs.values():
+        if run["phase"] == "eval" and run["lineage"][1].get("frozen") == "all":
+            run["scores"] = {"en": run["scores"]["en"]}
+    answer = layers(table_of(runs), FACTS, {})
+    table = table_of(runs)
+    own = table[(table["frozen"] == "1") & (table["language"] == "en")]
+    rows = answer.tables["depth"][1].set_index(["layers", "depth"])
+    assert rows.loc[("frozen", "1"), "score"] == pytest.approx(own["score"].mean())
+    assert "**xnli, mnli** is compared in the languages that all runs have, without de, sw and zh." in said(answer)
+
+
 def test_depths_of_one_training_only_and_of_both_kinds_are_no_answer():
     runs = chain("xnli", values(60))
     plain_record, own = taught("mnli")
@@ -277,6 +306,36 @@ def test_runs_that_lack_a_language_or_a_seed_do_not_stop_the_spread():
     }
     del runs[own[-1]]
     assert len(number_of_tasks(table_of(runs), FACTS, {}).tables["number_of_tasks"][1]) == 3
+
+
+def in_languages_of(runs, languages_of):
+    """Evaluations scored in `languages_of(run)` only."""
+    for run in runs.values():
+        if run["phase"] == "eval":
+            run["scores"] = {code: own for code, own in run["scores"].items() if code in languages_of(run)}
+    return runs
+
+
+def test_numbers_of_tasks_are_compared_in_the_languages_that_all_runs_have():
+    """A task that is scored in de, and more tasks in de and in an easy language too, are no gain."""
+    runs = in_languages_of(
+        drawn_runs(per_doubling=0.0), lambda run: ["sw", "en"] if "+" in str(run["lineage"]) else ["sw"]
+    )
+    answer = number_of_tasks(table_of(runs), FACTS, {})
+    _, low, high = _estimate(answer.sentences[0])
+    assert low < 0 < high
+    assert "**tydiqa, 120 steps** is compared in the languages that all runs have, without en." in said(answer)
+    (none,) = answer.plots["number_of_tasks"][1]["none"].values()
+    assert max(none) < 50, "the line without training is of these languages too"
+
+
+@pytest.mark.parametrize(
+    "apart", [lambda run: ["de", "sw", "zh"][run["seed"] - 1], lambda run: "de" if "+" in str(run["lineage"]) else "sw"]
+)
+def test_numbers_of_tasks_that_share_no_language_are_not_compared(apart):
+    answer = number_of_tasks(table_of(in_languages_of(drawn_runs(), apart)), FACTS, {})
+    assert answer.sentences == ["**tydiqa, 120 steps**: its runs have no language in common, and are not compared."]
+    assert answer.tables == answer.plots == {}
 
 
 def test_two_numbers_of_tasks_are_no_curve():
