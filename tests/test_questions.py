@@ -247,6 +247,24 @@ def test_languages_cannot_be_asked_without_another_language_figures_or_a_baselin
     assert languages(table_of(trained), FACTS, {}) is None
 
 
+def test_targets_learnt_in_several_or_unknown_languages_are_left_out():
+    runs = taught_in(["de", "en"])
+    for run in runs.values():
+        if run["phase"] == "eval":
+            run["source_language"] = None
+    assert languages(table_of(runs), FACTS, {}) is None
+    more = taught_in(["de", "en"], low_gain=4.0)
+    mixed = {
+        path: {**run, "task": "panx", "lineage": [*run["lineage"][:-1], {**run["lineage"][-1], "task": "panx"}]}
+        for path, run in more.items()
+        if run["phase"] == "eval"
+    }
+    answer = languages(
+        table_of(runs | {f"other/{path}": {**run, "source_language": "en"} for path, run in mixed.items()}), FACTS, {}
+    )
+    assert "Left out, because the language that it was learnt in is not one, or not known: udpos." in answer.sentences
+
+
 def test_a_language_that_the_baseline_lacks_takes_no_part_in_the_gain():
     runs = taught_in(["de", "en"])
     for path, run in runs.items():

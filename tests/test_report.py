@@ -16,7 +16,7 @@ from scipy import stats
 import run_report
 from xstilts.errors import UserError
 from xstilts.overview import benchmark_averages, cells, chosen
-from xstilts.report import collect, in_order, row_of, scored, set_apart
+from xstilts.report import collect, in_order, row_of, scored, scores_by_layer, set_apart, vectors_moved
 from xstilts.score_table import check_data, mixed_columns, score_table, without_degenerate
 from xstilts.statistics import gain, holm, paired_bootstrap
 from xstilts.xtreme import XTREME, averages
@@ -171,6 +171,34 @@ def test_an_untrained_encoder_is_the_baseline_of_all_seeds():
     own = table[table["row"] == "mnli"].set_index(["seed", "language"])["gain"]
     assert own.to_dict() == {(1, "de"): 6, (1, "sw"): 0, (2, "de"): 7, (2, "sw"): 0}
     assert table[["loss", "loss_from"]].isna().all(axis=None), "a retrieval loses nothing"
+
+
+def test_two_seeds_of_an_untrained_encoder_are_one_retrieval(tmp_path):
+    def again(seed, **scores):
+        more = {"layer": 1, "layers": [0, 1], "by_layer": {"de": {"accuracy": [1.0, 20.0]}}, "cka": {"de": [1.0, 0.5]}}
+        more["compared_with"] = {"model": "other", "fingerprint": None}
+        return evaluated("tatoeba", [], {"de": 20.0, "sw": 10.0, **scores}, seed=seed, phase="retrieval", **more)
+
+    runs = {f"retrieval/{seed}": again(seed) for seed in (1, 2)}
+    found = cells(table_of(runs)).iloc[0]
+    assert (found["seeds"], found["deviation"]) == (1, None)
+    assert len(vectors_moved(runs)["tatoeba, encoder (012345) compared with other"]["none"]["de"]) == 1
+    assert len(scores_by_layer(runs)["encoder (012345)", "none", "tatoeba"]["de"]) == 1
+    with pytest.raises(UserError, match=r"are both encoder .* > none > tatoeba .layer 1.; give"):
+        table_of(runs | {"retrieval/other": again(3, de=30.0)})
+
+
+def test_several_or_unknown_source_languages_are_not_english():
+    """Of a model that learnt from de and zh nothing is known to be lost in English."""
+    several = step("target", "xnli", languages=["de", "zh"])
+    runs = {
+        "target/a": trained([several]),
+        "eval/a": evaluated("xnli", [several], {"en": 70.0, "de": 75.0, "sw": 60.0}, source_language=None),
+    }
+    runs |= {"eval/b": evaluated("pawsx", [], {"en": 70.0, "de": 75.0}, source_language=None)}
+    table = table_of(runs)
+    assert table[["loss", "loss_from"]].isna().all(axis=None)
+    assert set(table["source"]) == {""}
 
 
 def test_losses_are_against_the_source_language_and_without_its_test_set_against_its_dev_set():

@@ -17,6 +17,7 @@ TRANSFER, COMPARED = "transfer-", "compared-with-"
 LAYOUT = 1  # `format` of run.json
 SCORED = ("task", "scores", "metric", "averages")
 NEEDED = {"intermediate": ("task",), "target": ("task",), "eval": SCORED, "retrieval": (*SCORED, "layer")}
+UNTRAINED = -1  # instead of a seed: what no training came before has none
 ROUNDING = 1e-4  # of CKA, from batches of another size
 LEAKY = {"benchmark": "rows that are reported", "oracle": "the target languages' own dev sets"}
 
@@ -108,7 +109,13 @@ def unique(runs, place_of):
 
 
 def _both(path, other, place):
-    return f"{path} and {other} are both {' > '.join(map(str, place))}; give folders that hold one of them"
+    named = " > ".join(str(part) for part in place if part != UNTRAINED)
+    return f"{path} and {other} are both {named}; give folders that hold one of them"
+
+
+def seed_of(run):
+    """The seed behind a run; UNTRAINED for that of an encoder as it was published, which is the same with each."""
+    return run["seed"] if len(run["lineage"]) > 1 else UNTRAINED
 
 
 def scored(runs):
@@ -121,12 +128,12 @@ def scored(runs):
         if run.get("phase") in ("eval", "retrieval"):
             found.setdefault(_found(run) if run["phase"] == "retrieval" else path, path)
     own = {path: runs[path] for path in found.values()}
-    return unique(own, lambda run: (base_of(run), row_of(run), column_of(run), run["seed"]))
+    return unique(own, lambda run: (base_of(run), row_of(run), column_of(run), seed_of(run)))
 
 
 def _found(run):
     """What a retrieval found with which encoder and layer, as text."""
-    return json.dumps([run["lineage"], run["seed"], row_of(run), column_of(run), run["scores"]], sort_keys=True)
+    return json.dumps([run["lineage"], seed_of(run), row_of(run), column_of(run), run["scores"]], sort_keys=True)
 
 
 def weights_moved(runs):
@@ -149,7 +156,7 @@ def vectors_moved(runs):
     compared, moved = {}, {}
     for path, run in runs.items():
         if run.get("cka"):
-            place = compared_in(run), row_of(run), run["seed"]
+            place = compared_in(run), row_of(run), seed_of(run)
             first, cka = compared.setdefault(place, (path, run["cka"]))
             if not _alike(run["cka"], cka):
                 raise UserError(_both(path, first, place))
@@ -165,10 +172,15 @@ def scores_by_layer(runs):
     layers counts."""
     places, found = {}, {}
     for run in sorted((run for run in runs.values() if "by_layer" in run), key=lambda run: len(run["layers"])):
-        places[base_of(run), row_of(run), searched_in(run), run["seed"]] = run
+        places[base_of(run), row_of(run), searched_in(run), seed_of(run)] = run
     for (*place, seed), run in sorted(places.items(), key=lambda item: item[0]):
         for language, curves in run["by_layer"].items():
-            named = {"seed": seed, "layer": run["layers"], "metric": run["metric"], **curves}
+            named = {
+                "seed": None if seed == UNTRAINED else seed,
+                "layer": run["layers"],
+                "metric": run["metric"],
+                **curves,
+            }
             found.setdefault(tuple(place), {}).setdefault(language, []).append(named)
     return found
 
