@@ -16,11 +16,16 @@ Writes  report.html, one self-contained page; report.md; latex/; a CSV file for 
 import argparse
 from pathlib import Path
 
+from transformers import TrainingArguments
+
+from run_intermediate import IntermediateArguments
+from run_target import TargetArguments
 from studies.grid import jobs_of
 from studies.study import read_study
 from tasks import INTERMEDIATE, RETRIEVAL, TARGET
 from xstilts.commands import printed_commands
 from xstilts.errors import UserError, run_script, say
+from xstilts.identity import defaults_of
 from xstilts.language_facts import DISTANCES, FACTS, OWN_DISTANCE, URIEL, read_distances, read_facts
 from xstilts.layer_report import layer_blocks
 from xstilts.marks import csv_cell, of_data
@@ -91,7 +96,8 @@ def main(argv=None):
     # 2. Runs: {(base model, intermediate task, target, seed): run.json}, and a table of their scores.
     if lost := [folder for folder in args.runs if not folder.exists()]:
         raise UserError(f"there is no folder {lost[0]}")
-    found = collect([*args.runs, *map(Path, planned)])
+    known = defaults_of(IntermediateArguments, TargetArguments, TrainingArguments)
+    found = collect([*args.runs, *map(Path, planned)], known)
     places = scored(found)
     if not places:
         where = ", ".join([*map(str, args.runs), *([study.runs_dir] if study else [])])

@@ -16,7 +16,7 @@ from scipy import stats
 import run_report
 from xstilts.errors import UserError
 from xstilts.overview import benchmark_averages, cells, chosen
-from xstilts.report import collect, in_order, row_of, scored, scores_by_layer, set_apart, vectors_moved
+from xstilts.report import collect, column_of, in_order, row_of, scored, scores_by_layer, set_apart, vectors_moved
 from xstilts.score_table import check_data, mixed_columns, score_table, without_degenerate
 from xstilts.statistics import gain, holm, paired_bootstrap
 from xstilts.xtreme import XTREME, averages
@@ -128,6 +128,24 @@ def report(folder, *options):
 
 def text_of(output_dir):
     return (output_dir / "report.md").read_text("utf-8")
+
+
+def told(**arguments):
+    """A run of xnli on one base model, and the names of the columns that it and others stand in."""
+    runs = {}
+    for place, own in enumerate((arguments, {"learning_rate": 1e-5}), start=1):
+        runs |= chain("xnli", values(50), seed=place, arguments={"learning_rate": 1e-5} | own)
+    return {column_of(run) for run in set_apart(runs, DEFAULTS).values() if run["phase"] == "eval"}
+
+
+DEFAULTS = {"learning_rate": 5e-5, "new_of_the_trainer": True, "new_of_ours": 3}
+
+
+def test_an_option_that_older_runs_do_not_know_sets_apart_only_where_it_was_used():
+    assert told(new_of_the_trainer=True, new_of_ours=3, gone=False) == {"xnli"}
+    assert told(new_of_ours=4) == {"xnli", "xnli (new_of_ours 4)"}
+    assert told(gone="linear") == {"xnli", "xnli (gone linear)"}
+    assert told(learning_rate=5e-5) == {"xnli (learning_rate 5e-05)", "xnli (learning_rate 1e-05)"}
 
 
 # ---- the table of scores --------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import json
 import re
 
 from xstilts.errors import UserError
+from xstilts.identity import is_default
 from xstilts.json_files import read_json
 from xstilts.lineage import trained_for
 from xstilts.marks import of_data
@@ -22,9 +23,10 @@ ROUNDING = 1e-4  # of CKA, from batches of another size
 LEAKY = {"benchmark": "rows that are reported", "oracle": "the target languages' own dev sets"}
 
 
-def collect(folders):
-    """{path: content} of every run.json below `folders`, each once, as a report may show it. Raises UserError as `read_runs`."""
-    return set_apart({path: of_data(run) for path, run in read_runs(folders).items()})
+def collect(folders, defaults=None):
+    """{path: content} of every run.json below `folders`, each once, as a report may show it, with the `defaults` of training
+    options. Raises UserError as `read_runs`."""
+    return set_apart({path: of_data(run) for path, run in read_runs(folders).items()}, defaults)
 
 
 def read_runs(folders):
@@ -68,11 +70,12 @@ def _missing_in_lineage(lineage):
     return ""
 
 
-def set_apart(runs):
+def set_apart(runs, defaults=None):
     """Runs with the settings in their factors in which trainings of one name differ, as `learning_rate 3e-05`: {path: content}.
 
     Two trainings have one name if base model, phase, task and factors agree. What they were told is known of those that are among
-    `runs`; it is added to their record in every lineage.
+    `runs`; it is added to their record in every lineage. Of an option that only some of the versions had, the others have the
+    default (`identity.is_default`).
     """
     known, added = {}, {}
     for run in runs.values():
@@ -82,7 +85,7 @@ def set_apart(runs):
             known.setdefault(name, {})[record["fingerprint"]] = run.get("identity", {}).get("arguments", {})
     for trainings in known.values():
         options = {option for own in trainings.values() for option in own} - {"seed", "data_seed"}
-        varied = sorted(o for o in options if len({json.dumps(own.get(o)) for own in trainings.values()}) > 1)
+        varied = sorted(o for o in options if _varies(o, trainings.values(), defaults or {}))
         for fingerprint, own in trainings.items():
             told = [option for option in varied if own.get(option) is not None]
             derived = {"max_steps"} if own.get("max_steps_per_task") else set()
@@ -90,6 +93,15 @@ def set_apart(runs):
     return {
         path: {**run, "lineage": [_with_factors(each, added) for each in run["lineage"]]} for path, run in runs.items()
     }
+
+
+def _varies(option, trainings, defaults):
+    """Whether trainings, by their arguments, differ in an option."""
+    known = [own[option] for own in trainings if option in own]
+    others = (
+        [] if len(known) == len(trainings) else [value for value in known if not is_default(option, value, defaults)]
+    )
+    return len({json.dumps(value, sort_keys=True) for value in known}) > 1 or bool(others)
 
 
 def _with_factors(record, added):

@@ -20,7 +20,7 @@ from xstilts.commands import command_of
 from xstilts.degenerate import advice, reasons, tasks_at_chance
 from xstilts.errors import UserError, say
 from xstilts.hub import push, settle
-from xstilts.identity import differences, identity_of, plain
+from xstilts.identity import defaults_of, differences, identity_of, plain
 from xstilts.json_files import read_json, write_json
 from xstilts.lineage import check_files, lineage_text
 from xstilts.model_card import write_card
@@ -160,11 +160,11 @@ class Run:
         if record is None:
             return None
         check_shape(record, shape, self.output_dir / name)
-        if record["identity"] != self.identity:
-            found = "; ".join(differences(record["identity"], self.identity))
+        defaults = defaults_of(type(self.args), type(self.training_args))
+        if found := differences(record["identity"], self.identity, defaults):
             raise UserError(
-                f"{self.output_dir} holds another run; it differs in {found}. Give another --output_dir, or start again with "
-                "--overwrite_output_dir"
+                f"{self.output_dir} holds another run; it differs in {'; '.join(found)}. Give another --output_dir, or start "
+                "again with --overwrite_output_dir"
             )
         return record
 
