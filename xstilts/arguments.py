@@ -44,9 +44,9 @@ def parse(dataclasses, config, argv=None, sections=()):
     """Parse a command line into instances of `dataclasses`, with the defaults of configs/<config>.yaml.
 
     The file has `defaults:`, a section per task (`sections`, if they are not that of --task; `multitask` for several tasks), and
-    under `recipes:` sets of arguments for `--recipe`; they apply in this order. The seed of the checkpoint's own run comes before
-    them: one seed serves a whole chain. Raises UserError for unknown options (with the nearest known one), wrong values and an
-    unknown recipe.
+    under `recipes:` sets of arguments for `--recipe`; they apply in this order. Without --seed anywhere it is that of the
+    checkpoint's own run: one seed serves a whole chain. Raises UserError for unknown options (with the nearest known one), wrong
+    values and an unknown recipe, all before a checkpoint is fetched.
     """
     parser = _Parser(dataclasses, allow_abbrev=False)
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
@@ -59,10 +59,8 @@ def parse(dataclasses, config, argv=None, sections=()):
     several = [SEVERAL] if config == "intermediate" else []
     sections = sections or ([chosen.task] if chosen.task in task_files() else several)
     parser.defaults = config_options(chosen.config or CONFIGS / f"{config}.yaml", sections, chosen.recipe, parser)
-    hide_token(chosen)  # a private checkpoint is asked for now
-    start = local_copy(chosen.model_name_or_path or parser.defaults.get("model_name_or_path"))
     given = sys.argv[1:] if argv is None else argv
-    line = as_one_word([*inherited_seed(start), *words_of(parser.defaults), *given])
+    line = as_one_word([*words_of(parser.defaults), *given])
     try:
         *parsed, unknown = parser.parse_args_into_dataclasses(
             line, look_for_args_file=False, return_remaining_strings=True
@@ -74,7 +72,13 @@ def parse(dataclasses, config, argv=None, sections=()):
     if unknown:
         raise UserError(f"unknown option {unknown[0]}{_nearest(unknown[0].lstrip('-'), parser)}")
     calm_libraries()
+    # Only now: a line that is wrong, or asks for --help, fetches nothing.
+    hide_token(chosen)  # a private checkpoint is asked for
+    start = local_copy(chosen.model_name_or_path or parser.defaults.get("model_name_or_path"))
+    seed = None if any(word.split("=")[0] == "--seed" for word in line) else inherited_seed(start)
     for part in parsed:
+        if seed is not None and hasattr(part, "seed"):
+            part.seed = seed
         if getattr(part, "output_dir", None) == "trainer_output":  # what TrainingArguments makes of no --output_dir
             part.output_dir = None
         hide_token(part)
@@ -93,9 +97,9 @@ def hide_token(args):
 
 
 def inherited_seed(checkpoint):
-    """`--seed N` of the run that wrote a checkpoint, nothing for a base model."""
+    """The seed of the run that wrote a checkpoint, None for a base model."""
     run = read_run(Path(checkpoint or "") / "run.json")
-    return ["--seed", str(run["seed"])] if run else []
+    return run["seed"] if run else None
 
 
 def config_options(path, chosen, recipe, parser):

@@ -23,7 +23,7 @@ from xstilts.hub import push, settle
 from xstilts.identity import defaults_of, differences, identity_of, plain
 from xstilts.json_files import read_json, write_json
 from xstilts.lineage import check_files, lineage_text
-from xstilts.model_card import write_card
+from xstilts.model_card import for_sharing, write_card
 from xstilts.processes import by_main
 from xstilts.provenance import provenance
 from xstilts.sealed import contents, flush, share
@@ -34,6 +34,11 @@ from xstilts.step_checkpoints import remove_all
 PACKAGES = "torch transformers datasets evaluate accelerate peft seqeval sentencepiece tokenizers numpy".split()
 
 RUNNING = "_running.json"  # the claim of a run that is at work; what begins with _ is not pushed to the hub
+KEPT = (
+    RUNNING,
+    "lock",
+    "log.txt",
+)  # by --overwrite_output_dir: the job of a study (studies/job.py) holds the latter two
 
 # What a run writes for others to read; sizes and digests of these files stand in its run.json. The model card, README.md, is not
 # among them: people add to it, and no phase reads it.
@@ -214,7 +219,7 @@ class Run:
         self.claim.release()
         say(f"{lineage_text(lineage)}: {_summary(content)}, {self.output_dir / 'run.json'}")
         if self.training_args.push_to_hub:
-            push(self.output_dir, self.training_args, lineage_text(lineage))
+            push(self.output_dir, for_sharing(content), self.training_args, lineage_text(lineage))
 
 
 def save_examples(path, task, rows, predictions, confidence):
@@ -238,7 +243,7 @@ def _summary(run):
 
 
 def _remove_run(output_dir):
-    if all(path.name == RUNNING or path.name.startswith(".") for path in output_dir.iterdir()):
+    if all(path.name in KEPT or path.name.startswith(".") for path in output_dir.iterdir()):
         return
     if not any((output_dir / name).exists() for name in ("run.json", "started.json")):
         raise UserError(f"--overwrite_output_dir: {output_dir} holds no run of this project and is not deleted")
@@ -248,6 +253,6 @@ def _remove_run(output_dir):
             f"--overwrite_output_dir: {output_dir} holds other runs ({deeper[0].parent}) and is not deleted"
         )
     for path in output_dir.iterdir():
-        if path.name == RUNNING:
+        if path.name in KEPT:
             continue
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
