@@ -34,11 +34,8 @@ from xstilts.step_checkpoints import remove_all
 PACKAGES = "torch transformers datasets evaluate accelerate peft seqeval sentencepiece tokenizers numpy".split()
 
 RUNNING = "_running.json"  # the claim of a run that is at work; what begins with _ is not pushed to the hub
-KEPT = (
-    RUNNING,
-    "lock",
-    "log.txt",
-)  # by --overwrite_output_dir: the job of a study (studies/job.py) holds the latter two
+# By --overwrite_output_dir: the job of a study (studies/job.py) writes the log there and holds the lock.
+KEPT = (RUNNING, "lock", "log.txt")
 
 # What a run writes for others to read; sizes and digests of these files stand in its run.json. The model card, README.md, is not
 # among them: people add to it, and no phase reads it.
