@@ -16,10 +16,10 @@ Writes  report.html, one self-contained page; report.md; latex/; a CSV file for 
 import argparse
 from pathlib import Path
 
-from transformers import TrainingArguments
+import transformers
 
-from run_intermediate import IntermediateArguments
-from run_target import TargetArguments
+import run_intermediate
+import run_target
 from studies.grid import jobs_of
 from studies.study import read_study
 from tasks import INTERMEDIATE, RETRIEVAL, TARGET
@@ -96,7 +96,8 @@ def main(argv=None):
     # 2. Runs: {(base model, intermediate task, target, seed): run.json}, and a table of their scores.
     if lost := [folder for folder in args.runs if not folder.exists()]:
         raise UserError(f"there is no folder {lost[0]}")
-    known = defaults_of(IntermediateArguments, TargetArguments, TrainingArguments)
+    scripts = (run_intermediate.IntermediateArguments, run_target.TargetArguments)
+    known = defaults_of(*scripts, transformers.TrainingArguments)
     found = collect([*args.runs, *map(Path, planned)], known)
     places = scored(found)
     if not places:
