@@ -17,14 +17,19 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+import transformers
+
+import run_intermediate
+import run_target
 from studies.grid import jobs_of
 from studies.study import read_study
 from tasks import INTERMEDIATE, RETRIEVAL, TARGET
 from xstilts.commands import printed_commands, words_given
 from xstilts.errors import UserError, run_script, say
-from xstilts.language_facts import DISTANCES, FACTS, read_facts
+from xstilts.identity import defaults_of
+from xstilts.language_facts import DISTANCES, FACTS, OWN_DISTANCE, URIEL, read_distances, read_facts
 from xstilts.layer_report import layer_blocks
-from xstilts.marks import csv_cell
+from xstilts.marks import csv_cell, of_data
 from xstilts.model_card import write_cards
 from xstilts.page import Figure, Section, write_report
 from xstilts.paper_table import beside_paper
@@ -86,13 +91,16 @@ def main(argv=None):
         return write_cards(read_runs([*args.runs, *map(Path, planned)]))
     output_dir = args.output_dir or Path(study.report_dir if study else "report")
     questions = chosen_questions(args, study)
-    facts = read_facts(args.language_facts or (study.language_facts if study else FACTS))
-    options = {"distance": args.distance, "low_resource": study.low_resource if study else {}}
+    facts, source = language_facts(args, study)
+    low_resource = study.low_resource if study else {}
+    options = {"distance": args.distance, "distance_source": source, "low_resource": low_resource}
 
     # 2. Runs: {(base model, intermediate task, target, seed): run.json}, and a table of their scores.
     if lost := [folder for folder in args.runs if not folder.exists()]:
         raise UserError(f"there is no folder {lost[0]}")
-    found = collect([*args.runs, *map(Path, planned)])
+    scripts = (run_intermediate.IntermediateArguments, run_target.TargetArguments)
+    known = defaults_of(*scripts, transformers.TrainingArguments)
+    found = collect([*args.runs, *map(Path, planned)], known)
     places = scored(found)
     if not places:
         where = ", ".join([*map(str, args.runs), *([study.runs_dir] if study else [])])
@@ -133,7 +141,10 @@ def arguments(argv):
     )
     parser.add_argument("--language_facts", type=Path, help="default: the study's, or configs/languages.csv")
     parser.add_argument(
-        "--distance", help=f"which distance the plots show, of {', '.join(DISTANCES)}; default: the first known"
+        "--distance", help=f"which distance the plots show, of {', '.join(DISTANCES)}; default: the one that is tested"
+    )
+    parser.add_argument(
+        "--distance_file", type=Path, help="test your own distance from English: CSV, columns language and distance"
     )
     parser.add_argument("--commands", action="store_true", help="print the commands that make the runs again, and stop")
     parser.add_argument("--model_cards", action="store_true", help="write scores into checkpoints' README.md, and stop")
@@ -144,6 +155,16 @@ def arguments(argv):
     if args.distance not in (None, *DISTANCES):
         parser.error(f"--distance {args.distance} is not one of {', '.join(DISTANCES)}")
     return args
+
+
+def language_facts(args, study):
+    """(what is known of languages, where the tested distance is from as a sentence, "" where the facts are a user's own)."""
+    path = args.language_facts or Path(study.language_facts if study else FACTS)
+    facts = read_facts(path)
+    if args.distance_file:
+        facts[OWN_DISTANCE] = facts.index.map(read_distances(args.distance_file, facts))
+        return facts, f"The tested distance from English is that of {of_data(args.distance_file.name)}."
+    return facts, URIEL if path.resolve() == FACTS else ""
 
 
 def chosen_questions(args, study):

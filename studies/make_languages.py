@@ -8,11 +8,12 @@ with today's setuptools, and its version on PyPI has no distances). Other column
 xstilts/language_facts.py.
 
 Source: URIEL (Littell et al. 2017, EACL) in the feature files of lang2vec 1.1.2. The definitions follow those of the distances
-that URIEL publishes (Lin et al. 2019, arXiv 1905.12688, describe them), but the numbers are not the same: English-French is 0.19
-here, and 0.46 in the published file of syntactic distances.
+that URIEL publishes (Lin et al. 2019, arXiv 1905.12688, describe them), and those of the first three are cosine distances as in
+Lauscher et al. 2020. The numbers are not lang2vec's precomputed ones: English-French is 0.19 here and 0.4569 there. Toossi et al.
+2024 (arXiv 2405.11125) show how URIEL's own calculation, of missing values above all, is ambiguous.
 
-    syntactic     cosine distance of the 103 syntax features (S_); missing ones are predicted from near languages (k nearest
-                  neighbours) by URIEL's authors
+    syntactic     cosine distance of URIEL's kNN features, lang2vec 1.1.2, CC BY-SA 4.0: the 103 syntax features (S_), missing
+                  ones predicted from near languages (k nearest neighbours) by URIEL's authors
     phonological  the same of 28 features (P_)
     inventory     the same of 158 sounds and classes of sounds (INV_)
     geographic    great-circle distance as a share of half the circumference, 1 for the antipode. The files have each language's

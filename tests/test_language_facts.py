@@ -23,6 +23,7 @@ from xstilts.language_facts import (
     DISTANCES,
     FACTS,
     low_resource,
+    read_distances,
     read_facts,
     three_letter,
     two_letter,
@@ -335,3 +336,34 @@ def test_other_cells_are_left_as_they_are(features, write):
         f'{HEADER},note\na,aaa,mac,"A, a",f,Latin,0.0000,0.5000,0.0000,0.4444,0.5000,66.60,,007,é\n'
         "en,eng,,English,f,Latin,0.0000,0.0000,0.0000,0.0000,0.0000,,,5,\n"
     )
+
+
+# ---- a distance of one's own ----------------------------------------------------------------------------------------
+
+
+def test_a_distance_of_ones_own_is_read_by_any_code(tmp_path, facts):
+    path = tmp_path / "mine.csv"
+    path.write_text("note,language,distance\nx,de,12.5\nx,cmn,7000\nx,swh,\nx,xxx,3\n")
+    found = read_distances(path, facts)
+    assert {code: number for code, number in found.items() if code != "sw"} == {"de": 12.5, "zh": 7000}
+    assert math.isnan(found["sw"])
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("lang,distance\nde,1\n", "line 1: no column language; it needs `language` and `distance`"),
+        ("language,distance\nde,far\n", "line 2: distance 'far' is not a number from 0 on"),
+        ("language,distance\nde,-1\n", "line 2: distance '-1' is not a number"),
+        ("language,distance\nzh,1\ncmn,1\n", "line 3: 'cmn' is the language of line 2 already"),
+        ("language,distance\nde\n", "line 2: 1 cells instead of 2"),
+        ("language,distance\nxxx,1\n", "none of its languages is in the language facts"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_distance_file_that_is_none_says_where(tmp_path, facts, text, error):
+    path = tmp_path / "mine.csv"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match=re.escape(error)):
+        read_distances(path, facts)

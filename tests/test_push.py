@@ -1,5 +1,6 @@
 """What leaves the machine and comes back: finished checkpoints on the hub, their lineage, and logs. The hub is a stub."""
 
+import json
 import os
 import shlex
 import shutil
@@ -13,6 +14,7 @@ from huggingface_hub.utils import filter_repo_objects, validate_repo_id
 from transformers import TrainingArguments
 
 import run_intermediate
+import run_report
 import run_retrieval
 import run_zeroshot_eval
 from xstilts import hub
@@ -22,6 +24,7 @@ from xstilts.errors import UserError
 from xstilts.hub import LEFT, OUTDATED, local_copy, push_command
 from xstilts.identity import NOT_IDENTITY
 from xstilts.json_files import read_json, write_json
+from xstilts.report import read_runs
 from xstilts.tracking import LOGS, as_one_word, name_of
 
 TRAIN = "--task hellaswag --max_train_samples 16 --max_eval_samples 8 --num_train_epochs 1 --max_seq_length 64 --use_cpu".split()
@@ -59,6 +62,10 @@ def api(monkeypatch):
             )
             return SimpleNamespace(done=lambda: True)
 
+        def upload_file(self, *, repo_id, path_or_fileobj, path_in_repo, **options):
+            """One file, whose content is kept."""
+            self.calls.append(("file", repo_id, path_in_repo, read_json(path_or_fileobj)))
+
     Api.calls = []
     monkeypatch.setattr(hub, "HfApi", Api)
     monkeypatch.setattr("transformers.trainer.hf_api", Api)
@@ -77,10 +84,11 @@ PUSH = ("--push_to_hub", "--hub_strategy", "end", "--hub_private_repo", "true")
 def test_a_finished_checkpoint_goes_to_the_hub(encoder, few_rows, tmp_path, api, capsys):
     place = tmp_path / "runs" / "intermediate" / "hellaswag" / "seed42"
     train(encoder, few_rows, place, *PUSH)
-    first, second, (_, repo, files, options) = api.calls
+    first, second, (_, repo, files, options), (*_, name, shared) = api.calls
     assert first == second == ("create", "intermediate-hellaswag-seed42", True)
     assert repo == "me/intermediate-hellaswag-seed42"
-    expected = {"README.md", "run.json", "config.json", "model.safetensors", "tokenizer.json", "training_rows.npz"}
+    assert (name, shared["phase"]) == ("run.json", "intermediate")
+    expected = {"README.md", "config.json", "model.safetensors", "tokenizer.json", "training_rows.npz"}
     assert expected <= set(files)
     assert not [
         name for name in files if name.startswith(("_", ".", "checkpoint-")) or name in ("started.json", "optimizer.pt")
@@ -98,7 +106,8 @@ def test_pushes_during_the_training_end_with_the_finished_checkpoint(encoder, fe
         assert "model.safetensors" in files
         assert "run.json" not in files
         assert not [name for name in files if "optimizer" in name or name.startswith(("_", "checkpoint-"))]
-    assert {"README.md", "run.json"} <= set(last)
+    assert "README.md" in last
+    assert api.calls[-1][2] == "run.json", "last, as here"
     assert "training_args.bin" in options["delete_patterns"]
 
 
@@ -118,9 +127,29 @@ def test_optimizer_states_claims_and_logs_stay_here():
         "checkpoint-3/optimizer.pt",
         ".run.json.partial",
         "training_args.bin",
+        "log.txt",
+        "lock",
         "heads/a",
     ]
     assert list(filter_repo_objects(paths, ignore_patterns=[*LEFT])) == ["heads/a"]
+
+
+def test_a_shared_run_json_says_nothing_of_the_machine_it_is_from(encoder, few_rows, tmp_path, api):
+    place = tmp_path / "of somebody" / "run"
+    train(encoder, few_rows, place, *PUSH)
+    shared, here = api.calls[-1][3], read_json(place / "run.json")
+    text = json.dumps(shared)
+    for local in (str(tmp_path), str(few_rows), str(Path(encoder).parent), os.getcwd(), str(Path.home())):
+        assert local not in text
+        assert local in json.dumps(here) or local == str(Path.home())
+    same = {name for name in here if shared[name] == here[name]}
+    assert {"lineage", "seed", "dev_scores", "files", "identity", "versions", "data"} <= same
+    assert shared["arguments"]["data_dir"] == Path(few_rows).name
+    assert shared["arguments"]["num_train_epochs"] == here["arguments"]["num_train_epochs"]
+    (tmp_path / "theirs").mkdir()
+    write_json(tmp_path / "theirs" / "run.json", shared)
+    assert read_runs([tmp_path / "theirs"]), "a report reads it"
+    run_report.main([str(tmp_path / "theirs"), "--commands"])
 
 
 def test_a_push_that_fails_loses_no_run(encoder, few_rows, tmp_path, api, capsys):
@@ -142,11 +171,12 @@ def test_whatever_the_way_to_the_hub_raises_is_one_line(tmp_path, api, error):
     api.error = ("create", error)
     told = SimpleNamespace(hub_model_id="a/b", hub_private_repo=None, hub_revision=None)
     with pytest.raises(UserError, match="to push it later: hf upload a/b "):
-        hub.push(tmp_path, told, "x")
+        hub.push(tmp_path, {}, told, "x")
 
 
 def test_the_command_pushes_the_same_files():
-    words = shlex.split(push_command("runs/my run", "me/it", True))
+    words, record = map(shlex.split, push_command("runs/my run", "me/it", True).split(" && "))
+    assert record == ["hf", "upload", "me/it", "runs/my run/.shared_run.json", "run.json", "--private"]
     assert words[:6] == ["hf", "upload", "me/it", "runs/my run", ".", "--private"]
     assert shlex.split(push_command("run", "me/it", revision="v2"))[5:7] == ["--revision", "v2"]
     assert words[6:] == [word for pattern in LEFT for word in ("--exclude", pattern)]

@@ -13,13 +13,13 @@ from test_report import chain, check_plain, lay_out, report, rows_of, table_of, 
 
 from xstilts.correlations import Correlation
 from xstilts.errors import UserError
-from xstilts.language_facts import low_resource, read_facts
+from xstilts.language_facts import DISTANCES, low_resource, read_facts
 from xstilts.question_complexity import complexity
 from xstilts.question_distance import distance
 from xstilts.question_languages import languages
 from xstilts.question_layers import layers
 from xstilts.question_number import number_of_tasks
-from xstilts.statistics import gain
+from xstilts.statistics import gain, holm
 from xstilts.wording import correlation_text, estimate_text, interval_text, p_text, plain, signed
 
 FACTS = read_facts()
@@ -104,6 +104,35 @@ def test_scores_by_depth():
 def _estimate(sentence):
     value, low, high = re.search(r"by (\S+) points \(95 percent interval (\S+) to ([^\s;)]+)\)", sentence).groups()
     return tuple(float(text.replace("−", "-")) for text in (value, low, high))
+
+
+def only_evaluations(runs):
+    return {path: run for path, run in runs.items() if run["phase"] == "eval"}
+
+
+def test_depths_are_known_without_the_trainings_but_how_many_layers_there_are_is_not():
+    answer = layers(table_of(only_evaluations(frozen_runs())), FACTS, {})
+    rows = answer.tables["depth"][1]
+    assert [*zip(rows["layers"], rows["depth"], strict=True)] == [
+        ("frozen", "none"), ("frozen", "1"), ("frozen", "2"), ("frozen", "all"), ("transferred", "1"),
+    ]  # fmt: skip
+    per_part, *_ = _estimate(answer.sentences[0])
+    assert per_part == pytest.approx(-0.5, abs=0.3), "without all, which is a part more or twenty"
+    assert "everything is drawn beside the highest depth" in said(answer)
+    assert "is drawn beside" not in said(layers(table_of(frozen_runs()), FACTS, {}))
+
+
+def test_depths_are_compared_in_the_languages_that_all_runs_have():
+    runs = frozen_runs()
+    for run in runs.values():
+        if run["phase"] == "eval" and run["lineage"][1].get("frozen") == "all":
+            run["scores"] = {"en": run["scores"]["en"]}
+    answer = layers(table_of(runs), FACTS, {})
+    table = table_of(runs)
+    own = table[(table["frozen"] == "1") & (table["language"] == "en")]
+    rows = answer.tables["depth"][1].set_index(["layers", "depth"])
+    assert rows.loc[("frozen", "1"), "score"] == pytest.approx(own["score"].mean())
+    assert "**xnli, mnli** is compared in the languages that all runs have, without de, sw and zh." in said(answer)
 
 
 def test_depths_of_one_training_only_and_of_both_kinds_are_no_answer():
@@ -218,6 +247,24 @@ def test_languages_cannot_be_asked_without_another_language_figures_or_a_baselin
     assert languages(table_of(trained), FACTS, {}) is None
 
 
+def test_targets_learnt_in_several_or_unknown_languages_are_left_out():
+    runs = taught_in(["de", "en"])
+    for run in runs.values():
+        if run["phase"] == "eval":
+            run["source_language"] = None
+    assert languages(table_of(runs), FACTS, {}) is None
+    more = taught_in(["de", "en"], low_gain=4.0)
+    mixed = {
+        path: {**run, "task": "panx", "lineage": [*run["lineage"][:-1], {**run["lineage"][-1], "task": "panx"}]}
+        for path, run in more.items()
+        if run["phase"] == "eval"
+    }
+    answer = languages(
+        table_of(runs | {f"other/{path}": {**run, "source_language": "en"} for path, run in mixed.items()}), FACTS, {}
+    )
+    assert "Left out, because the language that it was learnt in is not one, or not known: udpos." in answer.sentences
+
+
 def test_a_language_that_the_baseline_lacks_takes_no_part_in_the_gain():
     runs = taught_in(["de", "en"])
     for path, run in runs.items():
@@ -279,6 +326,36 @@ def test_runs_that_lack_a_language_or_a_seed_do_not_stop_the_spread():
     assert len(number_of_tasks(table_of(runs), FACTS, {}).tables["number_of_tasks"][1]) == 3
 
 
+def in_languages_of(runs, languages_of):
+    """Evaluations scored in `languages_of(run)` only."""
+    for run in runs.values():
+        if run["phase"] == "eval":
+            run["scores"] = {code: own for code, own in run["scores"].items() if code in languages_of(run)}
+    return runs
+
+
+def test_numbers_of_tasks_are_compared_in_the_languages_that_all_runs_have():
+    """A task that is scored in de, and more tasks in de and in an easy language too, are no gain."""
+    runs = in_languages_of(
+        drawn_runs(per_doubling=0.0), lambda run: ["sw", "en"] if "+" in str(run["lineage"]) else ["sw"]
+    )
+    answer = number_of_tasks(table_of(runs), FACTS, {})
+    _, low, high = _estimate(answer.sentences[0])
+    assert low < 0 < high
+    assert "**tydiqa, 120 steps** is compared in the languages that all runs have, without en." in said(answer)
+    (none,) = answer.plots["number_of_tasks"][1]["none"].values()
+    assert max(none) < 50, "the line without training is of these languages too"
+
+
+@pytest.mark.parametrize(
+    "apart", [lambda run: ["de", "sw", "zh"][run["seed"] - 1], lambda run: "de" if "+" in str(run["lineage"]) else "sw"]
+)
+def test_numbers_of_tasks_that_share_no_language_are_not_compared(apart):
+    answer = number_of_tasks(table_of(in_languages_of(drawn_runs(), apart)), FACTS, {})
+    assert answer.sentences == ["**tydiqa, 120 steps**: its runs have no language in common, and are not compared."]
+    assert answer.tables == answer.plots == {}
+
+
 def test_two_numbers_of_tasks_are_no_curve():
     runs = {path: run for path, run in drawn_runs().items() if str(run["lineage"]).count("race") == 0}
     assert number_of_tasks(table_of(runs), FACTS, {}) is None
@@ -300,71 +377,111 @@ def far_runs(slopes=(40.0, 20.0), targets=("xnli", "pawsx"), codes=XNLI, size=1.
         runs |= own
         for target in targets:
             for before, slope in zip(([], [record]), slopes, strict=True):
-                scores = {code: 80 - slope * far[code] + noise(code, target, seed, size=size) for code in codes}
+                scores = {
+                    code: 80 - slope * far[code] + noise(code, target, seed, len(before), size=size) for code in codes
+                }
                 runs |= chain(target, {**scores, "en": 80.0}, before, seed)
     return runs
 
 
-def test_distance_that_predicts_losses_and_training_that_softens_it():
+def test_distance_that_predicts_gaps_and_training_that_softens_it():
     table = table_of(far_runs())
-    answer = distance(table, FACTS, {"distance": "syntactic"})
-    rows = answer.tables["distance-correlations"][1]
-    own = rows[rows["distance"] == "syntactic"].set_index(["target", "intermediate"])
-    assert (own["low"] > 0.5).all()
-    assert own["p_holm"].max() < 0.05
-    for (target, row), found in own.iterrows():
+    answer = distance(table, FACTS, {})
+    rows = answer.tables["distance-correlations"][1].set_index(["target", "intermediate"])
+    assert [*rows.index] == [(target, row) for target in ("xnli", "pawsx") for row in ("none", "mnli")]
+    assert rows["p_holm"].max() < 0.05
+    for (target, row), found in rows.iterrows():
         runs = table[(table["column"] == target) & (table["row"] == row) & (table["language"] != "en")]
-        losses = runs.groupby("language")["loss"].mean()
-        assert found["rho"] == pytest.approx(stats.spearmanr(FACTS["syntactic"][losses.index], losses).statistic)
+        gaps = runs.groupby("language")[["loss", "subwords_per_word"]].mean()
+        far = FACTS["syntactic"][gaps.index]
+        assert (found["pearson"], found["p"]) == pytest.approx(tuple(stats.pearsonr(far, gaps["loss"])))
+        assert found["spearman"] == pytest.approx(stats.spearmanr(far, gaps["loss"]).statistic)
+        assert (found["languages"], found["families"]) == (14, 7)
+        assert found["smallest_significant_r"] == pytest.approx(0.53, abs=0.005)
+        assert np.isfinite(found["partial_cc100"])
+        assert found["partial_fertility"] is None, "these runs do not say it"
+    assert rows["p_holm"].tolist() == pytest.approx(holm(rows["p"].tolist()))
     text = said(answer)
     assert re.search(
-        r"\*\*xnli\*\*: rho of loss and syntactic distance is 0\.\d\d \(0\.\d.*\) without intermediate tr", text
+        r"\*\*xnli\*\* \(14 languages of 7 families, \|r\| significant from 0\.53\): gap and syntactic ", text
     )
     assert "after mnli distance costs less." in text
-    model = answer.tables["distance-models"][1].set_index("coefficient")
-    assert model.loc["syntactic", "value"] == pytest.approx(-40, abs=5)
-    assert model.loc["syntactic x mnli", "value"] == pytest.approx(20, abs=5)
-    assert model["scores"].unique() == [2 * 2 * 14], "seeds of one language are not further languages"
+    changes = answer.tables["distance-changes"][1].set_index(["target", "intermediate"])
+    assert [*changes.index] == [("xnli", "mnli"), ("pawsx", "mnli")], "a target by itself"
+    for (target, row), found in changes.iterrows():
+        own = table[(table["column"] == target) & (table["row"] == row) & (table["language"] != "en")]
+        gains = own.groupby("language")["gain"].mean()
+        expected = stats.linregress(FACTS["syntactic"][gains.index], gains)
+        assert (found["slope"], found["p"]) == pytest.approx((expected.slope, expected.pvalue))
+        kept = [gains[(FACTS["family"][gains.index] != family).to_numpy()] for family in FACTS["family"][gains.index]]
+        slopes = [stats.linregress(FACTS["syntactic"][own.index], own).slope for own in kept]
+        ends = found["lowest_without_a_family"], found["highest_without_a_family"]
+        assert ends == pytest.approx((min(slopes), max(slopes)))
+    assert not {"p", "p_holm"} & {*answer.tables["distance-others"][1].columns}
+    assert "syntactic" not in set(answer.tables["distance-others"][1]["distance"])
 
 
 def test_training_that_makes_distance_dearer_or_changes_nothing():
-    assert "after mnli distance costs more." in said(
-        distance(table_of(far_runs((10.0, 40.0))), FACTS, {"distance": "syntactic"})
-    )
-    text = said(distance(table_of(far_runs((20.0, 20.0))), FACTS, {"distance": "syntactic"}))
+    assert "after mnli distance costs more" in said(distance(table_of(far_runs((10.0, 40.0))), FACTS, {}))
+    text = said(distance(table_of(far_runs((20.0, 20.0))), FACTS, {}))
     assert "no evidence that mnli changes what distance costs" in text
     assert "costs less" not in text
 
 
-def test_training_is_compared_in_the_targets_and_languages_that_have_both():
-    """Of two targets one, in which nothing changes; the other one, where distance costs more, was scored without it only."""
-    runs = far_runs((10.0, 10.0), targets=["xnli"]) | chain("pawsx", {**far_scores(60.0), "en": 80.0})
+def test_training_is_compared_in_the_languages_that_have_both():
+    """In xnli nothing changes but in ur, which was scored after the training only; pawsx was scored without it only."""
+    runs = far_runs((10.0, 10.0), targets=["xnli"], size=0.0) | chain("pawsx", {**far_scores(60.0), "en": 80.0})
     one = next(path for path, run in runs.items() if run["phase"] == "eval" and len(run["lineage"]) == 3)
     runs[one]["scores"]["ur"]["accuracy"] = 1.0
     for path, run in runs.items():
         if run["phase"] == "eval" and len(run["lineage"]) == 2 and run["task"] == "xnli":
             runs[path] = {**run, "scores": {code: own for code, own in run["scores"].items() if code != "ur"}}
-    answer = distance(table_of(runs), FACTS, {"distance": "syntactic"})
-    model = answer.tables["distance-models"][1].set_index("coefficient")
-    assert model.loc["syntactic x mnli", "value"] == pytest.approx(0)
-    assert model["scores"].unique() == [2 * 13]
-    assert "Over 1 target, a unit of syntactic distance" in said(answer)
+    changes = distance(table_of(runs), FACTS, {}).tables["distance-changes"][1]
+    assert changes[["target", "languages", "slope"]].values.tolist() == [["xnli", 13, pytest.approx(0)]]
 
 
-def test_losses_that_do_not_go_with_distance():
-    answer = distance(table_of(far_runs((0.0, 0.0), size=3.0)), FACTS, {"distance": "syntactic"})
-    rows = answer.tables["distance-correlations"][1]
-    assert (rows["low"] < rows["high"]).all()
-    assert (rows["p_holm"] > 0.05).all()
+def test_a_change_that_rests_on_one_family_is_said_to():
+    """Far languages of one family gain; the others gain a little less with distance."""
+    runs, codes, far = {}, [code for code in XNLI if code != "en"], ["sw", "tr", "hi", "ur"]
+    for seed in SEEDS:
+        record, own = taught("mnli", seed)
+        base = {code: 60 + noise(code, seed) for code in codes}
+        more = {code: 8.0 if code in far else noise(code) - 2 * FACTS["syntactic"][code] for code in codes}
+        runs |= own | chain("xnli", {"en": 80.0, **base}, seed=seed)
+        runs |= chain("xnli", {"en": 80.0} | {code: base[code] + more[code] for code in codes}, [record], seed)
+    one = FACTS["family"].where(~FACTS.index.isin(far), "one")
+    answer = distance(table_of(runs), FACTS.assign(family=one), {})
+    found = answer.tables["distance-changes"][1].iloc[0]
+    assert found["lowest_without_a_family"] < 0 < found["highest_without_a_family"]
+    assert "after mnli distance costs less; the sign depends on one family." in said(answer)
+
+
+def test_an_own_distance_is_tested_in_place_of_the_syntactic_one(tmp_path):
+    table = table_of(far_runs(targets=["xnli"]))
+    answer = distance(table, FACTS.assign(own=1000 * FACTS["genetic"]), {"distance_source": "It is mine."})
+    assert "gap and own distance correlate with r = " in said(answer)
+    assert answer.sentences[-1] == "It is mine."
+    assert set(answer.tables["distance-others"][1]["distance"]) == {*DISTANCES}
+    runs, mine = lay_out(far_runs(targets=["xnli"]), tmp_path / "runs"), tmp_path / "mine.csv"
+    mine.write_text("language,distance\n" + "".join(f"{code},{1000 * FACTS['genetic'][code]}\n" for code in XNLI))
+    text = text_of(report(runs, "--questions", "distance", "--distance_file", str(mine)))
+    assert "The tested distance from English is that of mine.csv." in text
+    assert "own distance from English" in text
+    assert "lang2vec" in text_of(report(runs, "--questions", "distance"))
+
+
+def test_gaps_that_do_not_go_with_distance():
+    answer = distance(table_of(far_runs((0.0, 0.0), size=3.0)), FACTS, {})
+    assert (answer.tables["distance-correlations"][1]["p_holm"] > 0.05).all()
     assert "no evidence" in said(answer)
-    assert not re.search("go together|predicts|significant", said(answer))
+    assert not re.search("costs less|costs more|predicts", said(answer))
 
 
 def test_what_stands_out_of_a_question_of_distance_is_said():
     runs = far_runs(codes=[*XNLI, "qna"]) | chain("xcopa", {"sw": 55.0, "zh": 60.0, "it": 70.0, "vi": 61.0}, dev=75.0)
     text = said(distance(table_of(runs), FACTS, {}))
     assert "Left out, because the file of language facts lacks them: qna." in text
-    assert "xcopa has no English test set: losses are against the English selection set." in text
+    assert "xcopa has no English test set: gaps are to the score on the English dev set." in text
     table = table_of(far_runs())
     with pytest.raises(UserError, match=r"--distance genetic is not known of ar, bg.*; known are syntactic"):
         distance(table, FACTS.assign(genetic=np.nan), {"distance": "genetic"})
@@ -392,11 +509,17 @@ def test_a_baseline_alone_is_drawn(tmp_path):
 
 def test_too_few_languages_have_a_reason_in_place_of_a_figure():
     answer = distance(table_of(far_runs(codes=["en", "de", "sw"])), FACTS, {})
-    assert "no model (" in said(answer)
+    assert "2 languages do not allow a slope of the gain on distance." in said(answer)
     assert "nan" not in said(answer).lower()
     alone = distance(table_of(chain("xnli", dict.fromkeys(XNLI[:8], 50.0))), FACTS, {})
-    assert "unknown (all values of y are the same)" in said(alone)
-    assert "distance-models" not in alone.tables
+    assert "an unknown r (too few languages, or no differences)" in said(alone)
+    assert "distance-changes" not in alone.tables
+    record, own = taught("mnli")
+    trained = distance(table_of(own | chain("xnli", far_scores(20.0), [record])), FACTS, {})
+    assert "**xnli** was not scored without mnli" in said(trained)
+    unknown = distance(table_of(far_runs()), FACTS.assign(syntactic=np.nan), {})
+    assert "The syntactic distance of these languages is not known" in said(unknown)
+    assert len(unknown.tables["distance-others"][1])
 
 
 def test_distance_cannot_be_asked_of_other_targets_or_languages():

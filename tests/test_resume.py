@@ -1,11 +1,17 @@
 """A run killed in the middle and started again ends with the weights of an uninterrupted one, bit for bit."""
 
 import os
+import re
+from dataclasses import dataclass
 
 import pytest
 from faults import STEPS, training
+from transformers import TrainingArguments
 
-from xstilts.json_files import read_json
+from xstilts.errors import UserError
+from xstilts.identity import NOT_IDENTITY, defaults_of, is_default, plain
+from xstilts.json_files import read_json, write_json
+from xstilts.results import Run
 from xstilts.step_checkpoints import checkpoints
 
 MIXTURE = "--task squad+hellaswag+udpos --mixing uniform --doc_stride 8 --mlm_ratio 0.3 --mlm_text_files".split()
@@ -110,3 +116,51 @@ def test_a_run_that_keeps_its_last_step_keeps_it_after_a_kill(train, tmp_path):
     state = read_json(tmp_path / "killed" / f"checkpoint-{STEPS}" / "trainer_state.json")
     assert state["best_global_step"] < STEPS
     check_goes_on(train, STEPS, tmp_path, extra)
+
+
+# ---- runs of other versions -----------------------------------------------------------------------------------------
+
+
+@dataclass
+class Ours:
+    rank: int = 3
+    overwrite_output_dir: bool = False
+
+
+@dataclass
+class Trainers:
+    rate: float = 1e-5
+    fresh: bool = True
+
+
+def taken_up(tmp_path, there, here):
+    """Whether a run of the arguments `here` takes the directory for its own that one of `there` has finished in."""
+    write_json(tmp_path / "run.json", {"identity": {"phase": "target", "arguments": there}})
+    run = Run.__new__(Run)
+    run.output_dir, run.args, run.training_args = tmp_path, Ours(), Trainers()
+    run.identity = {"phase": "target", "arguments": here}
+    return run._record("run.json", {"identity": dict}) is not None
+
+
+def test_a_run_of_a_version_with_fewer_or_more_options_is_the_same(tmp_path):
+    assert taken_up(tmp_path, {"rate": 2e-5}, {"rate": 2e-5, "fresh": True, "rank": 3})
+    assert taken_up(tmp_path, {"rate": 2e-5, "gone": None, "off": False}, {"rate": 2e-5, "fresh": True})
+    for there, here, message in (
+        ({"rate": 2e-5}, {"rate": 2e-5, "fresh": False}, "arguments.fresh: null -> false"),
+        ({"rate": 2e-5, "rank": 4}, {"rate": 2e-5}, "arguments.rank: 4 -> null"),
+        ({"rate": 2e-5, "gone": "linear"}, {"rate": 2e-5}, 'arguments.gone: "linear" -> null'),
+        ({"rate": 5e-5}, {"rate": 1e-5}, "arguments.rate: 5e-05 -> 1e-05"),  # the default of then, that of now
+    ):
+        with pytest.raises(UserError, match=re.escape(message)):
+            taken_up(tmp_path, there, here)
+
+
+def test_all_that_a_trainer_is_told_has_a_known_default():
+    """So that a field that a later version adds is one that old runs had at its default."""
+    known = defaults_of(TrainingArguments)
+    odd = {
+        name
+        for name, value in plain(TrainingArguments(output_dir="x", use_cpu=True).to_dict()).items()
+        if name not in known or not is_default(name, value, known)
+    }
+    assert {name for name in odd if not NOT_IDENTITY.fullmatch(name)} == set()

@@ -157,6 +157,26 @@ def test_overwrite_deletes_a_run_but_nothing_else(encoder, world, tmp_path):
     assert (tmp_path / "thesis.tex").exists()
 
 
+def test_overwriting_leaves_the_job_its_log_and_lock(encoder, world, tmp_path):
+    """studies/job.py writes the one and holds the other, in the run's own directory; here before the first run too."""
+    small = ["--model_name_or_path", encoder, "--data_dir", world, *SMALL, "--output_dir", str(tmp_path)]
+    with open(tmp_path / "lock", "w") as lock, open(tmp_path / "log.txt", "a") as log:
+        for line in ("first", "second"):
+            print(line, file=log, flush=True)
+            run_intermediate.main(["--task", "mnli", *small, "--overwrite_output_dir"])
+        assert (tmp_path / "log.txt").read_text() == "first\nsecond\n"
+        assert os.path.samestat(os.fstat(lock.fileno()), (tmp_path / "lock").stat())
+
+
+@pytest.mark.parametrize(
+    "line", ["--help", "--lerning_rate 1", "--learning_rate high", "--recipe no", "--eval_strategy never"]
+)
+def test_a_wrong_command_line_fetches_no_checkpoint(line, monkeypatch):
+    monkeypatch.setattr("xstilts.arguments.local_copy", lambda path: pytest.fail(f"{path} was fetched"))
+    with pytest.raises((UserError, SystemExit)):
+        run_target.main(["--task", "xnli", "--model_name_or_path", "me/model", *line.split()])
+
+
 TARGET, EVAL, RETRIEVAL = run_target.main, run_zeroshot_eval.main, run_retrieval.main
 BAD = [
     (TARGET, "--task nonsense", "hellaswag, lareqa, mewslix"),
@@ -281,8 +301,8 @@ def test_a_run_is_not_written_over_the_model_it_starts_from(encoder, world, tmp_
 
 def test_one_seed_serves_a_chain(chain):
     """Without --seed a phase takes that of the checkpoint it starts from."""
-    assert inherited_seed(str(chain / "hellaswag")) == ["--seed", "5"]
-    assert inherited_seed("FacebookAI/xlm-roberta-large") == []
+    assert inherited_seed(str(chain / "hellaswag")) == 5
+    assert inherited_seed("FacebookAI/xlm-roberta-large") is None
     assert read_run(chain / "hellaswag" / "tatoeba")["seed"] == 5  # given to the intermediate run only
 
 

@@ -28,6 +28,21 @@ class Answer:
     tables: dict = field(default_factory=dict)
 
 
+def in_common(table, *columns):
+    """(the rows in languages that all runs of a place scored, a sentence on each place where some lack one); places differ in
+    `columns`. What differs between runs is not to be a difference between their languages."""
+    places, several = table.groupby([*columns]), table.groupby([*columns, "language"])
+    everywhere = several["path"].transform("nunique") == places["path"].transform("nunique")
+    shared, sentences = table[everywhere], []
+    for place, own in table[~everywhere].groupby([*columns], sort=False):
+        name, lost = ", ".join(filter(None, place)), sorted(set(own["language"]))
+        has_others = (shared[[*columns]] == place).all(axis=1).any()
+        compared = f" is compared in the languages that all runs have, without {listed(lost)}."
+        none = ": its runs have no language in common, and are not compared."
+        sentences.append(f"**{name}**{compared if has_others else none}")
+    return shared, sentences
+
+
 def run_means(table, *columns):
     """Means over languages: a row per run, with `columns` and score; baseline and `compared`, the score, where there is one."""
     own = table.assign(compared=table["score"].where(table["baseline"].notna()))
@@ -62,7 +77,8 @@ def pooled(runs, *columns):
     return [f"**Averaged**, though trained with different settings: {'; '.join(together)}."] if together else []
 
 
-def baselines(table, column):
-    """Scores of a column without intermediate training, one a run."""
-    own = table[(table["column"] == column) & (table["row"] == NONE)]
+def baselines(table, column, languages):
+    """Scores of a column in `languages` without intermediate training, one a run that has them all."""
+    own = table[(table["column"] == column) & (table["row"] == NONE) & table["language"].isin(languages)]
+    own = own[own.groupby("path")["language"].transform("nunique") == len(set(languages))]
     return own.groupby("path")["score"].mean().tolist()

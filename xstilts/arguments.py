@@ -50,9 +50,9 @@ def parse(dataclasses, config, argv=None, sections=()):
 
     The file has `defaults:`, a section per task (`sections`, if they are not that of --task; `multitask` for several tasks), and
     under `recipes:` the same again for every `--recipe`; they apply in this order. `<section>+mlm` applies after a section where
-    there is masked language modelling beside the task. The seed of the checkpoint's own run comes before them: one seed serves a
-    whole chain. Raises UserError for unknown options (with the nearest known one), wrong values, and a recipe that is unknown or
-    not for the task.
+    there is masked language modelling beside the task. Without --seed anywhere it is that of the checkpoint's own run: one seed
+    serves a whole chain. Raises UserError for unknown options (with the nearest known one), wrong values, and a recipe that is
+    unknown or not for the task, all before a checkpoint is fetched.
     """
     parser, given = _Parser(dataclasses, allow_abbrev=False), words_given(argv)
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
@@ -68,9 +68,7 @@ def parse(dataclasses, config, argv=None, sections=()):
     sections = sections or ([chosen.task] if chosen.task in task_files() else several)
     text = any(getattr(chosen, option) for option in TEXT_SOURCES)
     parser.defaults = config_options(chosen.config or CONFIGS / f"{config}.yaml", sections, chosen.recipe, parser, text)
-    hide_token(chosen)  # a private checkpoint is asked for now
-    start = local_copy(chosen.model_name_or_path or at_home(parser.defaults.get("model_name_or_path")))
-    line = as_one_word([*inherited_seed(start), *words_given(words_of(parser.defaults)), *given])
+    line = as_one_word([*words_given(words_of(parser.defaults)), *given])
     try:
         *parsed, unknown = parser.parse_args_into_dataclasses(
             line, look_for_args_file=False, return_remaining_strings=True
@@ -82,7 +80,13 @@ def parse(dataclasses, config, argv=None, sections=()):
     if unknown:
         raise UserError(f"unknown option {unknown[0]}{_nearest(unknown[0].lstrip('-'), parser)}")
     calm_libraries()
+    # Only now: a line that is wrong, or asks for --help, fetches nothing.
+    hide_token(chosen)  # a private checkpoint is asked for
+    start = local_copy(chosen.model_name_or_path or at_home(parser.defaults.get("model_name_or_path")))
+    seed = None if any(word.split("=")[0] == "--seed" for word in line) else inherited_seed(start)
     for part in parsed:
+        if seed is not None and hasattr(part, "seed"):
+            part.seed = seed
         if getattr(part, "output_dir", None) == "trainer_output":  # what TrainingArguments makes of no --output_dir
             part.output_dir = None
         hide_token(part)
@@ -102,9 +106,9 @@ def hide_token(args):
 
 
 def inherited_seed(checkpoint):
-    """`--seed N` of the run that wrote a checkpoint, nothing for a base model."""
+    """The seed of the run that wrote a checkpoint, None for a base model."""
     run = read_run(Path(checkpoint or "") / "run.json")
-    return ["--seed", str(run["seed"])] if run else []
+    return run["seed"] if run else None
 
 
 def config_options(path, chosen, recipe, parser, text=False):

@@ -169,12 +169,12 @@ def _training(run):
 
 
 def _command(run):
-    words = [_without_place(str(word)) for word in run["command"]]
+    words = [without_place(str(word)) for word in run["command"]]
     line = shlex.join(["python", SCRIPTS[run["phase"]], *words])
     return "".join(sign if sign.isprintable() else " " for sign in line)
 
 
-def _without_place(word):
+def without_place(word):
     """A word of a command line; of a path that begins at the root or at home the last name is left."""
     option, given, value = word.partition("=") if word.startswith("--") else ("", "", word)
     is_place = value.startswith(("/", "~")) or ":\\" in value

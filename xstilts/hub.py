@@ -3,6 +3,7 @@
 import os
 import shlex
 from functools import cache
+from pathlib import Path
 
 from huggingface_hub import (
     HfApi,
@@ -15,13 +16,15 @@ from huggingface_hub import (
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 
 from xstilts.errors import UserError, first_line, say
+from xstilts.json_files import write_json
 from xstilts.loading import check_place
 from xstilts.tracking import name_of
 
-# Of a finished run's directory: claims, logs and what killed processes left; what only an unfinished one needs.
-LEFT = ("_*", ".*", "checkpoint-*", "started.json", "training_args.bin")
+SHARED = ".shared_run.json"  # run.json as it goes to the hub, where it has its own name
+# Of a finished run's directory: claims, logs and what killed processes left; what only an unfinished one needs; what is local.
+LEFT = ("_*", ".*", "checkpoint-*", "started.json", "training_args.bin", "log.txt", "lock", "run.json")
 # What pushes during the training have put there.
-OUTDATED = ("last-checkpoint/*", "started.json", "training_args.bin", "adapter_*")
+OUTDATED = ("last-checkpoint/*", "started.json", "training_args.bin", "adapter_*", "log.txt", "lock")
 
 
 def settle(training_args, phase):
@@ -34,16 +37,21 @@ def settle(training_args, phase):
         training_args.hub_model_id = training_args.hub_model_id or name
 
 
-def push(folder, training_args, message):
-    """Upload the checkpoint of a finished run, its card and run.json to `--hub_model_id`. Raises UserError, with the command that
-    does it later, for whatever the hub or the way to it does."""
+def push(folder, shared, training_args, message):
+    """Upload the checkpoint of a finished run and its card to `--hub_model_id`, and last `shared` as its run.json. Raises
+    UserError, with the command that does it later, for whatever the hub or the way to it does."""
     repo = training_args.hub_model_id
+    write_json(Path(folder, SHARED), shared)
     try:
         api = HfApi()
         repo = api.create_repo(repo, private=training_args.hub_private_repo, exist_ok=True).repo_id
         api.upload_folder(
             repo_id=repo, folder_path=folder, commit_message=message, revision=training_args.hub_revision,
             ignore_patterns=[*LEFT], delete_patterns=[*OUTDATED],
+        )  # fmt: skip
+        api.upload_file(
+            path_or_fileobj=Path(folder, SHARED), path_in_repo="run.json", repo_id=repo, commit_message=message,
+            revision=training_args.hub_revision,
         )  # fmt: skip
     except Exception as error:  # of the network, the hub, a name that it refuses: many libraries', and the run is whole
         raise UserError(
@@ -55,9 +63,11 @@ def push(folder, training_args, message):
 
 def push_command(folder, repo, private=False, revision=None):
     """What one types to push a finished run."""
-    words = ["hf", "upload", repo, str(folder), ".", *(["--private"] if private else [])]
-    words += ["--revision", revision] if revision else []
-    return shlex.join([*words, *(word for pattern in LEFT for word in ("--exclude", pattern))])
+    more = [*(["--private"] if private else []), *(["--revision", revision] if revision else [])]
+    excluded = [word for pattern in LEFT for word in ("--exclude", pattern)]
+    whole = ["hf", "upload", repo, str(folder), ".", *more, *excluded]
+    record = ["hf", "upload", repo, str(Path(folder, SHARED)), "run.json", *more]
+    return f"{shlex.join(whole)} && {shlex.join(record)}"
 
 
 def no_repo(training_args, error):

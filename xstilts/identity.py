@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import MISSING, fields
 
 from xstilts.lineage import lineage_text
 
@@ -15,6 +16,7 @@ NOT_IDENTITY = re.compile(
     r"|accelerator_config|precision|bf16|fp16|max_tokens_per_batch|torch_empty_cache_steps|local_rank|enable_jit_checkpoint|eval_use_gather_object)"
 )
 
+ARGUMENTS = "arguments."
 EVALUATION_IDENTITY = ("seed", "mixed_precision", "bf16_full_eval", "fp16_full_eval")
 
 
@@ -44,13 +46,34 @@ def plain(value):
     return json.loads(json.dumps(value, default=str, sort_keys=True))
 
 
-def differences(there, here, prefix=""):
-    """Where two identities differ, as `name: old -> new`."""
+def defaults_of(*dataclasses):
+    """{name: its default as JSON has it} of the fields of dataclasses; None where it is required."""
+    found = {}
+    for each in [field for own in dataclasses for field in fields(own)]:
+        default = each.default if each.default_factory is MISSING else each.default_factory()
+        found[each.name] = plain(None if default is MISSING else default)
+    return found
+
+
+def is_default(name, value, defaults):
+    """Whether an argument has its default, so that a run is the same as one that was not told of it: by a version without it,
+    before or after. An option that `defaults` do not have is of another version, and is at its default where it is off."""
+    default = defaults.get(name)
+    return value == default or not (value or default)
+
+
+def differences(there, here, defaults, prefix=""):
+    """Where two identities differ, as `name: old -> new`. Both hold all arguments of their version, so that a default that
+    changed in between is a difference; one that a version does not know counts as its default (`defaults_of`)."""
     found = []
     for name in sorted(there.keys() | here.keys()):
         old, new = there.get(name), here.get(name)
+        if prefix == ARGUMENTS and name not in there.keys() & here.keys():
+            known = old if name in there else new
+            if is_default(name, known, defaults):
+                continue
         if isinstance(old, dict) and isinstance(new, dict):
-            found += differences(old, new, f"{prefix}{name}.")
+            found += differences(old, new, defaults, f"{prefix}{name}.")
         elif name == "data":
             found += [f"data: {text}" for text in _data_differences(old, new)]
         elif name == "lineage" and old and new and old != new:

@@ -3,7 +3,8 @@
 configs/languages.csv has one row for every language of XTREME and XTREME-R; a generated world has a file of the same columns.
 A cell is empty where the number is not known. Sources:
 
-- the five distances: URIEL (Littell et al. 2017), computed by studies/make_languages.py, which says how
+- the five distances from English: recomputed from URIEL's features (Littell et al. 2017) by studies/make_languages.py, which
+  says how. They are not lang2vec's precomputed distances (URIEL, below)
 - cc100_gib, cc100_tokens_m: CC-100, the text XLM-R was pretrained on (Conneau et al. 2020, arXiv 1911.02116, appendix A: size in
   GiB, tokens in millions), as transcribed in mayhewsw/multilingual-data-stats @ 7397902, cc-100/cc-100.csv. Chinese is the sum of
   simplified and traditional, Burmese of both its encodings; romanised text, which has rows of its own, does not count. The 100
@@ -31,6 +32,12 @@ from xstilts.text_files import text_of
 FACTS = Path(__file__).resolve().parent.parent / "configs" / "languages.csv"
 NAMES = ("code", "iso639_3", "macro", "name", "family", "script")
 DISTANCES = ("syntactic", "phonological", "inventory", "geographic", "genetic")
+OWN_DISTANCE = "own"  # the column of --distance_file
+URIEL = (
+    "The syntactic, phonological and inventory distances are cosine distances of URIEL's kNN features, lang2vec 1.1.2, "
+    "CC BY-SA 4.0, as in Lauscher et al. 2020. lang2vec's precomputed distances are other numbers (English-French is 0.4569 "
+    "there and 0.19 here); Toossi et al. 2024 (arXiv 2405.11125) show how URIEL's own calculation is ambiguous."
+)
 AMOUNTS = ("cc100_gib", "cc100_tokens_m", "udpos_train")
 COLUMNS = (*NAMES, *DISTANCES, *AMOUNTS)
 WANTED = {**dict.fromkeys(DISTANCES, "a distance from 0 to 1"), **dict.fromkeys(AMOUNTS, "an amount, 0 or more")}
@@ -57,26 +64,50 @@ def read_facts(path=FACTS):
     return table.set_index("code")
 
 
-def _read(path):
-    """(columns, [(line number, {column: text}), ...]) of a CSV file with at least COLUMNS."""
+def _read(path, needed=COLUMNS, described="; xstilts/language_facts.py says what they hold"):
+    """(columns, [(line number, {column: text}), ...]) of a CSV file with at least the `needed` columns."""
     try:
         reader = csv.reader(io.StringIO(text_of(path), newline=""), strict=True)
         lines = [(reader.line_num, cells) for cells in reader if cells]
     except csv.Error as error:
         raise UserError(f"{path}: not CSV ({error})") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror})") from error
     if len(lines) < 2:
         raise UserError(f"{path}: no languages; it should have a header and a line for each language")
     (first, columns), *rest = lines
-    if missing := [name for name in COLUMNS if name not in columns]:
-        raise UserError(
-            f"{path}, line {first}: no column {', '.join(missing)}; xstilts/language_facts.py says what they hold"
-        )
+    if missing := [name for name in needed if name not in columns]:
+        raise UserError(f"{path}, line {first}: no column {', '.join(missing)}{described}")
     if twice := [name for name in columns if columns.count(name) > 1]:
         raise UserError(f"{path}, line {first}: column '{twice[0]:.40}' stands there twice")
     for line, cells in rest:
         if len(cells) != len(columns):
             raise UserError(f"{path}, line {line}: {len(cells)} cells instead of {len(columns)}")
     return columns, [(line, dict(zip(columns, cells, strict=True))) for line, cells in rest]
+
+
+def read_distances(path, facts):
+    """{code: distance from English} of a user's CSV file with the columns `language` and `distance`, for `facts[OWN_DISTANCE]`.
+
+    A language is named by its code in `facts` or a three-letter code; one that `facts` lack is of no use here and passed
+    over. A distance is a number from 0 on, in any unit, or empty where it is not known. Raises UserError, with file and line,
+    for a missing column, a line of another length, another distance, a language that is there twice, and a file with no
+    language of `facts`.
+    """
+    codes, found, lines = {**two_letter(facts), **{code: code for code in facts.index}}, {}, {}
+    for line, row in _read(path, ("language", "distance"), "; it needs `language` and `distance`")[1]:
+        code, number = codes.get(row["language"]), _number(row["distance"])
+        if number is None or number < 0:
+            raise UserError(f"{path}, line {line}: distance '{row['distance']:.40}' is not a number from 0 on")
+        if code in lines:
+            raise UserError(
+                f"{path}, line {line}: '{row['language']:.40}' is the language of line {lines[code]} already"
+            )
+        if code is not None:
+            found[code], lines[code] = number, line
+    if not found:
+        raise UserError(f"{path}: none of its languages is in the language facts, which have {', '.join(facts.index)}")
+    return found
 
 
 def _check_codes(path, rows):

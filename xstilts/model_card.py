@@ -11,7 +11,8 @@ from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from xstilts.card_sections import HEADS, body_of, facts_behind, head_of
+from xstilts.card_scores import without_folders
+from xstilts.card_sections import HEADS, body_of, facts_behind, head_of, without_place
 from xstilts.errors import UserError, say
 from xstilts.examples import languages_apart
 from xstilts.fetched_models import fetched_model
@@ -71,6 +72,16 @@ def write_cards(runs):
         write_card(folder, run, found)
         made += 1
     say(f"{made} model cards")
+
+
+def for_sharing(value):
+    """A run.json as others may have it: without the working directory, and of every path from the root or from home its last name
+    alone, in the command, the arguments and all other text, as in the card."""
+    if isinstance(value, dict):
+        return {name: "" if name == "directory" else for_sharing(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [for_sharing(each) for each in value]
+    return without_folders(without_place(value)) if isinstance(value, str) else value
 
 
 def is_changed(path):

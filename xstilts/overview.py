@@ -9,7 +9,7 @@ from statistics import mean
 import numpy as np
 import pandas as pd
 
-from xstilts.answer import gain_of, run_means
+from xstilts.answer import gain_of, in_common, run_means
 from xstilts.errors import UserError
 from xstilts.json_files import read_json
 from xstilts.report import column_of
@@ -80,13 +80,14 @@ def chosen(table):
     """{name: {column: (row, score, gain)}}: the intermediate training that would have been chosen for a target, its score.
 
     best by English dev     highest mean dev score of the target training, as a user without target-language data would choose
-    oracle                  highest mean over the target languages' own dev sets; where they were evaluated (`--split validation`)
+    oracle                  highest mean over the target languages' own dev sets, in those that all trainings were evaluated on
+                            (`--split validation`)
     """
     tests = table[table["split"] == "test"]
     dev = tests[tests["row"].notna()].groupby(["column", "row"])["english_dev"].mean()
     validation = table[(table["split"] == "validation") & table["zero_shot"]].copy()
     validation["column"] = [_without_split(column) for column in validation["column"]]
-    oracle = validation.groupby(["column", "row"])["score"].mean()
+    oracle = in_common(validation, "column")[0].groupby(["column", "row"])["score"].mean()
     return {
         "best by English dev": _picked(tests, dev),
         "oracle": _picked(tests, oracle),

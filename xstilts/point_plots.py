@@ -19,7 +19,7 @@ POINT, TREND = "intermediate task", "least-squares line"
 
 
 def plot_distance(panels, path, *, labels, notes=None):
-    """Draw the zero-shot loss by distance from English, before and after intermediate training, with least-squares lines.
+    """Draw the transfer gap by distance from English, before and after intermediate training, with least-squares lines.
 
     panels  {target: {"before": [(language, distance, score of English minus that of the language)], "after": the same}}
     path    of the SVG file
@@ -40,7 +40,7 @@ def plot_distance(panels, path, *, labels, notes=None):
             if notes and notes.get(target):
                 _write_note(ax, notes[target])
             ax.set_title(filled(target, TITLE))
-        explain(figure, axes, ("distance from English", "zero-shot loss: English minus the language, points"), shown)
+        explain(figure, axes, ("distance from English", "transfer gap: English minus the language, points"), shown)
         place_labels(figure, wanted, LETTERS)
         save(figure, path)
 

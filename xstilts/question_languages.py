@@ -11,6 +11,7 @@ from xstilts.language_facts import low_resource
 from xstilts.study_plots import plot_resources
 from xstilts.wording import interval_text, listed, signed
 
+NO_SOURCE = "Left out, because the language that it was learnt in is not one, or not known"
 KINDS = {"low": "low-resource", "high": "other"}
 
 
@@ -20,6 +21,7 @@ def languages(table, facts, options):
         table[(table["taught"] != "") & (table["phase"] == "eval") & (table["language"] != table["source"])]
     ).copy()
     own = own[own.groupby(["column", "tasks"])["taught"].transform("nunique") > 1]
+    apart, own = sorted(set(own.loc[own["source"] == "", "column"])), own[own["source"] != ""]
     if own.empty:
         return None
     low, unknown = low_resource(facts, **options.get("low_resource", {}))
@@ -46,6 +48,8 @@ def languages(table, facts, options):
     contrasts = list(_contrasts(own))
     answer.sentences = [*filter(None, answer.sentences), *map(_contrast_sentence, contrasts), *_matched(own)]
     answer.sentences += [*pooled(own, "column", "tasks", "taught")]
+    if apart:
+        answer.sentences.append(f"{NO_SOURCE}: {listed(apart)}.")
     if neither := sorted(set(own.loc[own["class"] == "unknown", "language"])):
         answer.sentences.append(f"In neither class, for want of numbers: {listed(neither)}.")
     caption = (

@@ -5,19 +5,23 @@ import re
 import numpy as np
 import pandas as pd
 
-from xstilts.answer import ALL, Answer, baselines, gain_of, pooled, run_means, scored
+from xstilts.answer import ALL, Answer, baselines, gain_of, in_common, pooled, run_means, scored
 from xstilts.regressions import slope
 from xstilts.score_table import NONE
 from xstilts.study_plots import plot_depth
 from xstilts.wording import estimate_text, interval_text, signed
 
+UNKNOWN = (
+    "How many layers the encoder has is not known without the run.json of a training: everything is drawn beside the highest "
+    "depth that is named, and does not count in what a further part changes."
+)
 EQUAL = 0.005  # points: what is shown as the same with two decimals
 
 
 def layers(table, facts, options):
     """Scores by how many of the lowest layers intermediate training left frozen, and how many of them were taken over from it."""
-    depth = int(table["layers"].max()) if table["layers"].notna().any() else 0
     own = table[(table["number"] > 0) & ((table["frozen"] == NONE) | (table["transferred"] == ALL))].copy()  # not both
+    is_known, depth = table["layers"].notna().any(), _layers_of(table)
     own["kind"] = np.where(own["transferred"] == ALL, "frozen", "transferred")
     own["place"] = [_place(row.frozen if row.kind == "frozen" else row.transferred, depth) for row in own.itertuples()]
     own = own[own["place"].notna()]
@@ -25,19 +29,24 @@ def layers(table, facts, options):
     own = own[own.groupby(["column", "tasks"])["depth"].transform("nunique") > 1]
     if own.empty:
         return None
+    shared, apart = in_common(own, "column", "tasks")
+    if shared.empty:
+        return Answer(sentences=apart)
     names = {0: "none", 1: "emb.", **{layer + 1: str(layer) for layer in range(1, depth + 1)}, depth + 2: ALL}
     answer, panels, rows = Answer(), {}, []
-    runs = run_means(own, "column", "tasks", "kind", "place")
+    runs = run_means(shared, "column", "tasks", "kind", "place")
     for (column, tasks), both in runs.groupby(["column", "tasks"], sort=False):
-        panel = panels[f"{column}, {tasks}"] = {"none": baselines(table, column)}
+        panel = panels[f"{column}, {tasks}"] = {"none": baselines(table, column, _languages(shared, column, tasks))}
         for (kind, place), seeds in both.groupby(["kind", "place"]):
             panel.setdefault(kind, {})[place] = seeds["score"].tolist()
             rows.append({"target": column, "tasks": tasks, "layers": kind, "depth": names[place], **scored(seeds)})
         if "transferred" in panel:
             panel["transferred"] |= {0: panel["none"], depth + 2: panel.get("frozen", {}).get(0, [])}
-        answer.sentences.append(_depth_sentence(column, tasks, both[both["kind"] == "frozen"], names))
-    answer.sentences = [*filter(None, answer.sentences), *_all_frozen(own, depth + 2)]
+        answer.sentences.append(_depth_sentence(column, tasks, both[both["kind"] == "frozen"], names, is_known))
+    answer.sentences = [*filter(None, answer.sentences), *apart, *_all_frozen(own, depth + 2)]
     answer.sentences += pooled(own, "column", "tasks", "depth")
+    if not is_known and depth + 2 in set(shared["place"]):
+        answer.sentences.append(UNKNOWN)
     used = {place for panel in panels.values() for kind in ("frozen", "transferred") for place in panel.get(kind, ())}
     arguments = {"panels": panels, "names": {place: name for place, name in names.items() if place in used}}
     caption = (
@@ -50,6 +59,16 @@ def layers(table, facts, options):
     return answer
 
 
+def _layers_of(table):
+    """How many layers the encoder has, by its trainings; without them as many as a run names."""
+    named = [_place(text, 0) for text in {*table["frozen"], *table["transferred"]} - {ALL}]
+    return int(np.nanmax([table["layers"].max(), 0, *(place - 1 for place in named)]))
+
+
+def _languages(runs, column, tasks):
+    return runs.loc[(runs["column"] == column) & (runs["tasks"] == tasks), "language"].unique()
+
+
 def _place(text, depth):
     """How many parts of an encoder a selection holds: 0 none, 1 the embeddings, N + 1 the lowest N layers too, and one more for
     all that there is; NaN for selections that do not start at the bottom."""
@@ -59,10 +78,11 @@ def _place(text, depth):
     return special.get(text, int(text) + 1 if text.isdigit() else np.nan)
 
 
-def _depth_sentence(column, tasks, runs, names):
+def _depth_sentence(column, tasks, runs, names, is_known):
     if runs["place"].nunique() < 2:
         return ""
-    found = slope(runs["place"].tolist(), runs["score"].tolist(), runs["seed"].tolist()).per_task
+    counted = runs if is_known else runs[runs["place"] < max(names)]
+    found = slope(counted["place"].tolist(), counted["score"].tolist(), counted["seed"].tolist()).per_task
     means = runs.groupby("place")["score"].mean()
     best, gained = means.idxmax(), gain_of(runs[runs["place"] == means.idxmax()])
     over = (

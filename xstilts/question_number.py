@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from xstilts.answer import Answer, baselines, pooled, run_means, scored, whole
+from xstilts.answer import Answer, baselines, in_common, pooled, run_means, scored, whole
 from xstilts.regressions import slope
 from xstilts.statistics import spread
 from xstilts.study_plots import plot_number
@@ -16,11 +16,14 @@ def number_of_tasks(table, facts, options):
     if own.empty:
         return None
     own = own.assign(budget=own["budget"].replace("", "by epochs"))
+    own, apart = in_common(own, "column", "budget")
     answer, panels, none, rows = Answer(), {}, {}, []
+    if own.empty:
+        return Answer(sentences=apart)
     for (column, budget), runs in own.groupby(["column", "budget"], sort=False):
         by_number = run_means(runs, "number", "tasks")
         panels.setdefault(column, {})[_budget(budget)] = by_number.groupby("number")["score"].apply(list).to_dict()
-        none[column] = baselines(table, column)
+        none[column] = baselines(table, column, runs["language"].unique())
         spreads = {number: spread(_spread_table(each)) for number, each in runs.groupby("number")}
         for number, each in by_number.groupby("number"):
             varied = spreads[number]
@@ -30,7 +33,7 @@ def number_of_tasks(table, facts, options):
                  "worst_language": varied.worst_language, "worst_score": varied.worst_score}
             )  # fmt: skip
         answer.sentences.append(_number_sentence(column, _budget(budget), by_number, spreads))
-    answer.sentences += pooled(own, "column", "budget", "number", "tasks")
+    answer.sentences += apart + pooled(own, "column", "budget", "number", "tasks")
     caption = "Score by number of intermediate tasks: mean, and a band of one standard deviation over draws of tasks and seeds"
     answer.plots["number_of_tasks"] = plot_number, {"panels": panels, "none": none}, caption, "number_of_tasks"
     answer.tables["number_of_tasks"] = "Scores by number of tasks, and their standard deviations", pd.DataFrame(rows)
@@ -42,9 +45,8 @@ def _budget(budget):
 
 
 def _spread_table(runs):
-    """Scores as `statistics.spread` reads them, in the languages that all runs have; a draw is what was drawn."""
-    everywhere = runs.groupby("language")["path"].transform("nunique") == runs["path"].nunique()
-    means = runs[everywhere].groupby(["language", "tasks", "seed"], as_index=False)["score"].mean()
+    """Scores as `statistics.spread` reads them; a draw is what was drawn."""
+    means = runs.groupby(["language", "tasks", "seed"], as_index=False)["score"].mean()
     return means.rename(columns={"tasks": "draw"})
 
 

@@ -1,25 +1,14 @@
-"""Models of scores over languages and numbers of tasks: the mixed model of distance and training, and slopes.
-
-What cannot be computed is None, with the reason in a field where there are several.
-"""
+"""Least-squares slopes: of scores on numbers of tasks, of gains on distance. What cannot be computed is None."""
 
 import math
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import statsmodels.formula.api as formulas
 from scipy import stats
 
 from xstilts.correlations import RESAMPLES, ROUNDING, numbers_of
-from xstilts.errors import UserError
 from xstilts.statistics import LEVEL, SEED
-
-NAMES = ("distance", "treated", "distance:treated")
-MIXED = "mixed model, random intercept by language"
-CLUSTERED = "least squares, standard errors clustered by language"
-SINGULAR = 1e-6  # variance of languages as a share of that of scores
 
 
 @dataclass(frozen=True)
@@ -33,21 +22,6 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Interaction:
-    """Coefficients of distance, of training and of their product; the model they are of, whether the mixed model converged, and
-    why it is not the mixed model. Without any model all of them are None."""
-
-    distance: Estimate | None
-    treated: Estimate | None
-    interaction: Estimate | None
-    rows: int
-    languages: int
-    model: str | None
-    converged: bool
-    note: str = ""
-
-
-@dataclass(frozen=True)
 class Slope:
     """Points per task and per doubling of the number of tasks, None where there is one number only; how many groups there are."""
 
@@ -56,75 +30,17 @@ class Slope:
     groups: int
 
 
-def interaction_model(table, score="score", distance="distance", treated="treated", task="task", language="language"):
-    """`Interaction` of a DataFrame with a row for each score: does training change what distance costs?
-
-    score       points; for a gap to English, the gap
-    distance    a number, as it is: it is not centred, so `treated` is the effect at distance 0 and `distance` the slope of the
-                untreated, in points per unit
-    treated     0 or 1, or False or True
-    The model is score ~ distance * treated + C(task), without the latter where there is one task, with a random intercept for
-    each language (REML). Intervals and p values are of t with the degrees of freedom of the level at which a column varies
-    (Pinheiro and Bates 2000): for distance the languages less 2, for the others the rows less languages and columns. The
-    normal distribution, which statsmodels takes, is too narrow for a dozen languages: with 12, one task and 200 simulations it
-    covered the slope on distance in 88 percent, t in 94. Where the mixed model does not converge, or gives languages no variance
-    of their own, `model` names what is given instead: least squares with errors clustered by language, t with languages - 1.
-    Raises UserError for a missing column, missing values, and another treatment than 0 or 1.
-    """
-    rows = _model_rows(table, score=score, distance=distance, treated=treated, task=task, language=language)
-    languages = rows["language"].nunique()
-    formula = "score ~ distance * treated" + (" + C(task)" if rows["task"].nunique() > 1 else "")
-    plain = formulas.ols(formula, rows)
-    columns = plain.exog.shape[1]
-    inner = len(rows) - languages - (columns - 2)  # the constant and distance vary between languages
-    if note := _not_estimable(plain.exog, languages, inner):
-        return Interaction(None, None, None, len(rows), languages, None, False, note)
-    mixed, note = _fit_mixed(formula, rows)
-    if mixed is None:
-        clustered = {"groups": pd.factorize(rows["language"])[0]}
-        fit = plain.fit(cov_type="cluster", cov_kwds=clustered, use_t=True)
-        freedom = dict.fromkeys(NAMES, languages - 1)
-    else:
-        fit, freedom = mixed, dict(zip(NAMES, (languages - 2, inner, inner), strict=True))
-    estimates = (_estimate(fit.params[name], fit.bse[name], freedom[name]) for name in NAMES)
-    model = CLUSTERED if mixed is None else MIXED
-    return Interaction(*estimates, len(rows), languages, model, mixed is not None, note)
-
-
-def _model_rows(table, **columns):
-    """The columns of a model under their own names, numbers as float64."""
-    if missing := [name for name in columns.values() if name not in table.columns]:
-        raise UserError(f"the table has no column {missing[0]}; it has {', '.join(map(str, table.columns))}")
-    rows = pd.DataFrame({name: table[column].to_numpy() for name, column in columns.items()})
-    if rows.isna().any(axis=None):
-        raise UserError("rows with missing values cannot be fitted; leave them out by name")
-    if other := set(rows["treated"]) - {0, 1}:
-        raise UserError(f"{columns['treated']} is 0 or 1 in each row, not {min(other, key=str)}")
-    return rows.astype({"score": float, "distance": float, "treated": float})
-
-
-def _not_estimable(design, languages, inner):
-    """Why no model can be fitted, "" where one can."""
-    if languages <= 2:
-        return f"{languages} languages are too few for a slope on distance"
-    if np.linalg.matrix_rank(design) < design.shape[1]:
-        return "distance, treated and task cannot be told apart: one does not vary, or goes with another"
-    return f"too few rows for {design.shape[1]} coefficients" if inner < 1 else ""
-
-
-def _fit_mixed(formula, rows):
-    """(the fitted mixed model or None, why not)."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what they say is read off the result
-        try:
-            fit = formulas.mixedlm(formula, rows, groups=rows["language"]).fit()
-        except (np.linalg.LinAlgError, ValueError) as error:
-            return None, f"the mixed model is singular: {error}"
-    if not fit.converged:
-        return None, "the mixed model did not converge"
-    if fit.cov_re.iloc[0, 0] <= SINGULAR * fit.scale or not np.isfinite(fit.bse_fe).all():
-        return None, "the mixed model is singular: it gives languages no variance of their own"
-    return fit, ""
+def line(x, y):
+    """`Estimate` of the slope of y on x by least squares (`scipy.stats.linregress`), Student's t with n - 2 degrees of freedom;
+    None of fewer than three points, or where x does not vary. Points that lie on a line do not say how they would vary, and
+    have no interval."""
+    x, y = numbers_of(x, y)
+    if len(x) < 3 or np.ptp(x) == 0:
+        return None
+    found = stats.linregress(x, y)
+    if found.stderr <= ROUNDING:
+        return Estimate(float(found.slope), None, None)
+    return _estimate(found.slope, found.stderr, len(x) - 2)
 
 
 def _estimate(value, error, freedom):

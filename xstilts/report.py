@@ -8,6 +8,7 @@ import json
 import re
 
 from xstilts.errors import UserError
+from xstilts.identity import is_default
 from xstilts.json_files import read_json
 from xstilts.lineage import trained_for
 from xstilts.marks import of_data
@@ -17,13 +18,15 @@ TRANSFER, COMPARED = "transfer-", "compared-with-"
 LAYOUT = 1  # `format` of run.json
 SCORED = ("task", "scores", "metric", "averages")
 NEEDED = {"intermediate": ("task",), "target": ("task",), "eval": SCORED, "retrieval": (*SCORED, "layer")}
+UNTRAINED = -1  # instead of a seed: what no training came before has none
 ROUNDING = 1e-4  # of CKA, from batches of another size
 LEAKY = {"benchmark": "rows that are reported", "oracle": "the target languages' own dev sets"}
 
 
-def collect(folders):
-    """{path: content} of every run.json below `folders`, each once, as a report may show it. Raises UserError as `read_runs`."""
-    return set_apart({path: of_data(run) for path, run in read_runs(folders).items()})
+def collect(folders, defaults=None):
+    """{path: content} of every run.json below `folders`, each once, as a report may show it, with the `defaults` of training
+    options. Raises UserError as `read_runs`."""
+    return set_apart({path: of_data(run) for path, run in read_runs(folders).items()}, defaults)
 
 
 def read_runs(folders):
@@ -67,11 +70,12 @@ def _missing_in_lineage(lineage):
     return ""
 
 
-def set_apart(runs):
+def set_apart(runs, defaults=None):
     """Runs with the settings in their factors in which trainings of one name differ, as `learning_rate 3e-05`: {path: content}.
 
     Two trainings have one name if base model, phase, task and factors agree. What they were told is known of those that are among
-    `runs`; it is added to their record in every lineage.
+    `runs`; it is added to their record in every lineage. Of an option that only some of the versions had, the others have the
+    default (`identity.is_default`).
     """
     known, added = {}, {}
     for run in runs.values():
@@ -81,7 +85,7 @@ def set_apart(runs):
             known.setdefault(name, {})[record["fingerprint"]] = run.get("identity", {}).get("arguments", {})
     for trainings in known.values():
         options = {option for own in trainings.values() for option in own} - {"seed", "data_seed"}
-        varied = sorted(o for o in options if len({json.dumps(own.get(o)) for own in trainings.values()}) > 1)
+        varied = sorted(o for o in options if _varies(o, trainings.values(), defaults or {}))
         for fingerprint, own in trainings.items():
             told = [option for option in varied if own.get(option) is not None]
             derived = {"max_steps"} if own.get("max_steps_per_task") else set()
@@ -89,6 +93,15 @@ def set_apart(runs):
     return {
         path: {**run, "lineage": [_with_factors(each, added) for each in run["lineage"]]} for path, run in runs.items()
     }
+
+
+def _varies(option, trainings, defaults):
+    """Whether trainings, by their arguments, differ in an option."""
+    known = [own[option] for own in trainings if option in own]
+    others = (
+        [] if len(known) == len(trainings) else [value for value in known if not is_default(option, value, defaults)]
+    )
+    return len({json.dumps(value, sort_keys=True) for value in known}) > 1 or bool(others)
 
 
 def _with_factors(record, added):
@@ -108,7 +121,13 @@ def unique(runs, place_of):
 
 
 def _both(path, other, place):
-    return f"{path} and {other} are both {' > '.join(map(str, place))}; give folders that hold one of them"
+    named = " > ".join(str(part) for part in place if part != UNTRAINED)
+    return f"{path} and {other} are both {named}; give folders that hold one of them"
+
+
+def seed_of(run):
+    """The seed behind a run; UNTRAINED for that of an encoder as it was published, which is the same with each."""
+    return run["seed"] if len(run["lineage"]) > 1 else UNTRAINED
 
 
 def scored(runs):
@@ -121,12 +140,12 @@ def scored(runs):
         if run.get("phase") in ("eval", "retrieval"):
             found.setdefault(_found(run) if run["phase"] == "retrieval" else path, path)
     own = {path: runs[path] for path in found.values()}
-    return unique(own, lambda run: (base_of(run), row_of(run), column_of(run), run["seed"]))
+    return unique(own, lambda run: (base_of(run), row_of(run), column_of(run), seed_of(run)))
 
 
 def _found(run):
     """What a retrieval found with which encoder and layer, as text."""
-    return json.dumps([run["lineage"], run["seed"], row_of(run), column_of(run), run["scores"]], sort_keys=True)
+    return json.dumps([run["lineage"], seed_of(run), row_of(run), column_of(run), run["scores"]], sort_keys=True)
 
 
 def weights_moved(runs):
@@ -149,7 +168,7 @@ def vectors_moved(runs):
     compared, moved = {}, {}
     for path, run in runs.items():
         if run.get("cka"):
-            place = compared_in(run), row_of(run), run["seed"]
+            place = compared_in(run), row_of(run), seed_of(run)
             first, cka = compared.setdefault(place, (path, run["cka"]))
             if not _alike(run["cka"], cka):
                 raise UserError(_both(path, first, place))
@@ -165,10 +184,15 @@ def scores_by_layer(runs):
     layers counts."""
     places, found = {}, {}
     for run in sorted((run for run in runs.values() if "by_layer" in run), key=lambda run: len(run["layers"])):
-        places[base_of(run), row_of(run), searched_in(run), run["seed"]] = run
+        places[base_of(run), row_of(run), searched_in(run), seed_of(run)] = run
     for (*place, seed), run in sorted(places.items(), key=lambda item: item[0]):
         for language, curves in run["by_layer"].items():
-            named = {"seed": seed, "layer": run["layers"], "metric": run["metric"], **curves}
+            named = {
+                "seed": None if seed == UNTRAINED else seed,
+                "layer": run["layers"],
+                "metric": run["metric"],
+                **curves,
+            }
             found.setdefault(tuple(place), {}).setdefault(language, []).append(named)
     return found
 

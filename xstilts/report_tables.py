@@ -7,7 +7,7 @@ from statistics import mean
 import pandas as pd
 
 from xstilts.gain_plots import plot_gains
-from xstilts.language_facts import DISTANCES
+from xstilts.language_facts import DISTANCES, OWN_DISTANCE
 from xstilts.overview import benchmark_averages, cells, chosen, counted_scores
 from xstilts.page import Figure, Table
 from xstilts.report import data_remarks, in_order, row_of
@@ -16,6 +16,7 @@ from xstilts.wording import p_text, plain, signed
 from xstilts.xtreme import GROUPS
 
 CONFOUNDS = ("examples", "subwords_per_word", "subwords_per_character", "unknown_share", "too_long_share")
+CORRELATIONS = ("pearson", "spearman", "smallest_significant_r", "partial_cc100", "partial_fertility")
 SHARES = ("bits", "cc100_gib", *CONFOUNDS[1:])  # shown with three digits
 LONGEST = 80  # bytes of a name; two stand in some names of files
 STAR, DAGGER, FEWER = "*", "†", "‡"
@@ -41,11 +42,12 @@ def shown(value, digits=1):
 
 
 def frame_table(name, caption, frame, notes=()):
-    """A DataFrame as a Table: p values in words, shares with three digits, all other floats with one decimal."""
-    columns, correlations = list(frame.columns), "rho" in frame.columns
+    """A DataFrame as a Table: p values in words, shares with three digits, correlations and distances with two, all other floats
+    with one."""
+    columns = list(frame.columns)
     return Table(
         name, caption, [column.replace("_", " ") for column in columns],
-        [[_cell(column, value, correlations) for column, value in zip(columns, line, strict=True)] for line in _rows(frame)],
+        [[_cell(column, value) for column, value in zip(columns, line, strict=True)] for line in _rows(frame)],
         columns, _rows(frame), tuple(notes),
     )  # fmt: skip
 
@@ -55,10 +57,10 @@ def _rows(frame):
     return frame.astype(object).where(frame.notna(), None).values.tolist()
 
 
-def _cell(column, value, correlations):
+def _cell(column, value):
     if value is not None and (column in ("p", "p_holm") or column.endswith("_p")):
         return p_text(value).removeprefix("p = ").removeprefix("p ")
-    precise = column in (*SHARES, *DISTANCES, "partial_rho") or (correlations and column in ("rho", "low", "high"))
+    precise = column in (*CORRELATIONS, *DISTANCES, OWN_DISTANCE)
     return shown(value, 3 if column in SHARES else 2 if precise else 1)
 
 

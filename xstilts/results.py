@@ -21,10 +21,10 @@ from xstilts.degenerate import advice, reasons, tasks_at_chance
 from xstilts.errors import UserError, say
 from xstilts.examples import languages_apart, remarks_of
 from xstilts.hub import push, settle
-from xstilts.identity import differences, identity_of, plain
+from xstilts.identity import defaults_of, differences, identity_of, plain
 from xstilts.json_files import read_json, write_json
 from xstilts.lineage import check_files, lineage_text
-from xstilts.model_card import write_card
+from xstilts.model_card import for_sharing, write_card
 from xstilts.processes import by_main
 from xstilts.provenance import provenance
 from xstilts.sealed import contents, flush, share
@@ -35,6 +35,8 @@ from xstilts.step_checkpoints import remove_all
 PACKAGES = "torch transformers datasets evaluate accelerate peft seqeval sentencepiece tokenizers numpy".split()
 
 RUNNING = "_running.json"  # the claim of a run that is at work; what begins with _ is not pushed to the hub
+# By --overwrite_output_dir: the job of a study (studies/job.py) writes the log there and holds the lock.
+KEPT = (RUNNING, "lock", "log.txt")
 
 # What a run writes for others to read; sizes and digests of these files stand in its run.json. The model card, README.md, is not
 # among them: people add to it, and no phase reads it.
@@ -161,11 +163,11 @@ class Run:
         if record is None:
             return None
         check_shape(record, shape, self.output_dir / name)
-        if record["identity"] != self.identity:
-            found = "; ".join(differences(record["identity"], self.identity))
+        defaults = defaults_of(type(self.args), type(self.training_args))
+        if found := differences(record["identity"], self.identity, defaults):
             raise UserError(
-                f"{self.output_dir} holds another run; it differs in {found}. Give another --output_dir, or start again with "
-                "--overwrite_output_dir"
+                f"{self.output_dir} holds another run; it differs in {'; '.join(found)}. Give another --output_dir, or start "
+                "again with --overwrite_output_dir"
             )
         return record
 
@@ -218,7 +220,7 @@ class Run:
         self.claim.release()
         say(f"{lineage_text(lineage)}: {_summary(content)}, {self.output_dir / 'run.json'}")
         if self.training_args.push_to_hub:
-            push(self.output_dir, self.training_args, lineage_text(lineage))
+            push(self.output_dir, for_sharing(content), self.training_args, lineage_text(lineage))
 
 
 def save_examples(path, task, rows, predictions, confidence):
@@ -244,7 +246,7 @@ def _summary(run):
 
 
 def _remove_run(output_dir):
-    if all(path.name == RUNNING or path.name.startswith(".") for path in output_dir.iterdir()):
+    if all(path.name in KEPT or path.name.startswith(".") for path in output_dir.iterdir()):
         return
     if not any((output_dir / name).exists() for name in ("run.json", "started.json")):
         raise UserError(f"--overwrite_output_dir: {output_dir} holds no run of this project and is not deleted")
@@ -254,6 +256,6 @@ def _remove_run(output_dir):
             f"--overwrite_output_dir: {output_dir} holds other runs ({deeper[0].parent}) and is not deleted"
         )
     for path in output_dir.iterdir():
-        if path.name == RUNNING:
+        if path.name in KEPT:
             continue
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

@@ -10,13 +10,13 @@ import pandas as pd
 
 from xstilts.degenerate import has_failed, reasons
 from xstilts.errors import UserError
-from xstilts.report import base_of, column_of, row_of, target_record
+from xstilts.lineage import source_language
+from xstilts.report import UNTRAINED, base_of, column_of, row_of, seed_of, target_record
 from xstilts.xtreme import XTREME, XTREME_R
 
 NONE = "none"
 GROUP = {name: task.group for name, task in {**XTREME, **XTREME_R}.items()}
 PLACE = ["base", "column", "seed", "language"]
-UNTRAINED = -1  # instead of a seed
 
 COLUMNS = (
     "base row column phase target group split seed language score metric source zero_shot counts examples data english_dev flag "
@@ -29,7 +29,8 @@ def score_table(runs, found):
 
     baseline, gain    the score of the same column, seed and language without intermediate training, and what was gained over it;
                       baseline_path is that run's
-    loss, loss_from   how far a score lies below that of the source language, and which of its scores that is
+    loss, loss_from   how far a score lies below that of the source language, and which of its scores that is;
+                      neither is known where `source` is "": several languages, or nobody knows which
     counts            whether the score counts in averages
     flag              why the run is degenerate, a training behind it is included; `constant`: its predictions in the language are
                       one label; `seen`, `seen_in_dev`: test rows of the language that the encoder was trained on, or selected by,
@@ -49,12 +50,13 @@ def score_table(runs, found):
 
 
 def _rows(path, run, trainings):
-    scores, headline = run["scores"], run["metric"]
+    scores, headline, seed = run["scores"], run["metric"], seed_of(run)
+    source = run["source_language"] if "source_language" in run else source_language(run["lineage"])
     data = {record["language"]: record.get("fingerprint") for record in run.get("data", ())}
     one = {
         "base": base_of(run), "row": row_of(run), "column": column_of(run), "phase": run["phase"], "target": run["task"],
         "group": GROUP.get(run["task"], "other"), "split": run.get("split", "test"), "metric": headline,
-        "seed": run["seed"] if len(run["lineage"]) > 1 else math.nan, "source": run.get("source_language") or "en",
+        "seed": math.nan if seed == UNTRAINED else seed, "source": source or "",
         "path": str(path), **_before(run, trainings), **_of_target(run, trainings),
     }  # fmt: skip
     own_flags = reasons(run) if has_failed(run) else []
@@ -145,7 +147,7 @@ def _with_losses(table):
     sources = table[(table["language"] == table["source"]) & (table["phase"] == "eval")]
     source = dict(zip(sources["path"], sources["score"], strict=True))
     tested = table["path"].map(source).astype(float)
-    dev = table["english_dev"].astype(float).where(table["phase"] == "eval")
+    dev = table["english_dev"].astype(float).where((table["phase"] == "eval") & (table["source"] != ""))
     table["loss"] = tested.fillna(dev) - table["score"]
     table["loss_from"] = tested.notna().map({True: "test", False: "dev"}).where(table["loss"].notna(), None)
     return table

@@ -220,7 +220,6 @@ def _gain_and_error(terms, seeds, examples):
 
 def holm(p_values):
     """p values adjusted for their number by Holm (1979), in the given order; None and NaN stay and do not count."""
-    # Not by statsmodels, whose function collects garbage each time: half a second beside torch.
     places = [place for place, p in enumerate(p_values) if p is not None and not math.isnan(p)]
     places.sort(key=lambda place: p_values[place])
     adjusted, largest = list(p_values), 0.0
