@@ -35,6 +35,7 @@ from xstilts.layers import layers_of
 from xstilts.lineage import default_output_dir, lineage_of, zero_shot_languages
 from xstilts.loading import trust
 from xstilts.metrics import averages
+from xstilts.precision import set_precision, trained_precision
 from xstilts.published import check_against, check_published
 from xstilts.results import Run
 from xstilts.retrieval import (
@@ -107,6 +108,9 @@ class RetrievalArguments:
     )
     max_seq_length: int = HfArg(default=256, help="Longest sentence or candidate in tokens.")
     max_query_length: int | None = HfArg(default=None, help="Longest query in tokens; default: --max_seq_length.")
+    precision: str = HfArg(
+        default="auto", help="fp32, bf16, fp16, or auto: as trained, else bf16 or fp16 where the GPU has it."
+    )
     max_eval_samples: int | None = HfArg(default=None, help="Use the first N pairs or queries of each language only.")
     trust_remote_code: bool = HfArg(
         default=False, help="Run the code that comes with --model_name_or_path, if it has any; read it first."
@@ -138,6 +142,8 @@ def main(argv=None):
 
     # 3. Encoder, and the layers whose states are pooled.
     encoder, stored = load_for_retrieval(args)
+    precision = "fp32" if args.check else args.precision  # the authors' values are fp32's
+    set_precision(training_args, precision, encoder.config.model_type, trained_precision(args.model_name_or_path))
     encoder = in_precision(encoder, training_args)
     layers, headline = choose_states(encoder, stored, kind, args)
     check_length(encoder, tokenizer, args.max_seq_length)
@@ -145,7 +151,7 @@ def main(argv=None):
     check_published(args, task, encoder, lineage, headline)
     base = load_compared(args, encoder, collections) if args.compare_with else None
     transferred = transfer_record(args)
-    embed = Embedder(encoder, tokenizer, args, training_args.eval_batch_size, fingerprints_of(args, transferred))
+    embed = Embedder(encoder, tokenizer, args, training_args, fingerprints_of(args, transferred))
 
     # 4. Is this run new, finished, or another one?
     factors = retrieval_factors(args, kind, headline, len(layers_of(encoder)))
@@ -168,7 +174,7 @@ def main(argv=None):
     device, every = training_args.device, range(len(layers_of(encoder)) + 1)
     if base:
         other, known_as = in_precision(base.encoder, training_args), {"model": base.about["fingerprint"]}
-        embed_other = Embedder(other, base.tokenizer, args, training_args.eval_batch_size, known_as)
+        embed_other = Embedder(other, base.tokenizer, args, training_args, known_as)
     scores, by_layer, cka, seen = {}, {}, {}, load_seen(args.model_name_or_path, lineage)
     for collection in collections:
         compared = sides_compared(collection, collections) if base else ()

@@ -12,7 +12,7 @@ from conftest import SHARED
 
 import run_retrieval
 from tasks import load_task
-from xstilts import embeddings
+from xstilts import embeddings, precision
 from xstilts.aligned import nearest_by_margin, search, sorted_english, write
 from xstilts.errors import UserError
 from xstilts.json_files import read_json
@@ -172,13 +172,36 @@ def test_half_precision_takes_effect(encoder, world, tmp_path, option):
     assert 0 < abs(half["anisotropy"] - full["anisotropy"]) < 0.01
 
 
+def test_precision_takes_effect_and_is_told(encoder, world, tmp_path):
+    """The weights stay as they are: only what a layer computes is rounded, and nothing below the first one."""
+    layers = ["--layers", "0-1"]
+    runs = {name: retrieve(encoder, world, tmp_path / name, *layers, "--precision", name) for name in ("fp32", "bf16")}
+    assert [run["arguments"]["mixed_precision"] for run in runs.values()] == ["no", "bf16"]
+    (embeddings, half), (_, full) = (runs[name]["by_layer"]["qna"]["anisotropy"] for name in ("bf16", "fp32"))
+    assert embeddings == runs["fp32"]["by_layer"]["qna"]["anisotropy"][0]
+    assert 0 < abs(half - full) < 0.01
+
+
+def test_what_auto_chooses_by_device_makes_no_other_run(encoder, world, tmp_path, monkeypatch, capsys):
+    finished = retrieve(encoder, world, tmp_path / "run")
+    assert finished["arguments"]["mixed_precision"] == "no"
+    monkeypatch.setattr(precision, "best_precision", lambda device, model_type: "bf16")
+    assert retrieve(encoder, world, tmp_path / "run") == finished
+    assert "is finished with the same arguments and data" in capsys.readouterr().out
+    half = retrieve(encoder, world, tmp_path / "half")
+    assert half["arguments"]["mixed_precision"] == "bf16"
+    with pytest.raises(UserError, match='mixed_precision: "no" -> "fp32"'):
+        retrieve(encoder, world, tmp_path / "half", "--precision", "fp32")
+
+
 BAD = [
     ("--layers 3", r"has hidden_states\[0\] to \[2\], not \[3\]"),
     ("--pooling middle", "--pooling middle is not one of"),
     ("--pooling pooler", "has no pooler that was trained"),
     ("--retrieval fwd", "--retrieval has no effect with --task tatoeba, which is aligned"),
     ("--threshold 1.1", "--threshold has no effect with --task tatoeba"),
-    ("--bf16", "here --bf16_full_eval and --fp16_full_eval have an effect"),
+    ("--bf16", "here --precision says in which numbers the encoder computes"),
+    ("--precision fp16", "--precision fp16 needs a GPU"),
     ("--max_query_length 0", "--max_query_length 0 leaves no room for text"),
     ("--max_seq_length 600", "more than the 512 positions"),
     ("--max_query_length 600", "more than the 512 positions"),

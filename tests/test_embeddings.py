@@ -55,6 +55,40 @@ def test_vectors_do_not_depend_on_the_batch(layer, chunk, embedded, monkeypatch)
     np.testing.assert_allclose(together[::-1], again, atol=1e-5)
 
 
+def test_batches_are_cut_by_tokens_and_by_texts(embedded, model, monkeypatch):
+    shapes, budget = [], 100
+    hook = model.register_forward_pre_hook(
+        lambda module, args, inputs: shapes.append(tuple(inputs["input_ids"].shape)), with_kwargs=True
+    )
+    whole = embedded(SENTENCES, folder="whole", batch_size=16)[1]
+    assert [count for count, _ in shapes] == [16]
+    shapes.clear()
+    monkeypatch.setitem(embeddings.TOKENS, "cpu", budget)
+    cut = embedded(SENTENCES, batch_size=3)[1]
+    hook.remove()
+    counts, widths = zip(*shapes, strict=True)
+    assert list(widths) == sorted(widths, reverse=True)
+    assert all(count * width <= budget for count, width in shapes)
+    assert (max(counts), sum(counts)) == (3, len(SENTENCES))
+    np.testing.assert_allclose(cut, whole, atol=1e-6)
+
+
+def test_layers_leave_the_device_together(embedded, monkeypatch):
+    """One copy a batch, not one for every layer."""
+    copies = []
+    to_cpu = torch.Tensor.cpu
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda self: copies.append(tuple(self.shape)) or to_cpu(self))
+    embedded(SENTENCES, range(3))
+    assert [shape[::2] for shape in copies] == [(3, 16)] * 4
+
+
+def test_vectors_are_pooled_in_float32_under_autocast(embedded):
+    """Layer 0 is computed in float32 under autocast; means of it must not be rounded."""
+    full, half = (embedded(SENTENCES, [0, 1], precision=precision) for precision in ("torch.float32", "bf16"))
+    assert np.array_equal(full[0], half[0])
+    assert 1e-5 < np.abs(full[1] - half[1]).max() < 0.05
+
+
 def test_layers_together_are_each_layer_alone(embedded):
     together = embedded(SENTENCES, range(3))
     assert list(together) == [0, 1, 2]
@@ -197,27 +231,39 @@ SCRIPT = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})
 from accelerate import PartialState
+from xstilts import embeddings
 from xstilts.checkpoint import load_encoder, load_tokenizer
-from xstilts.embeddings import vectors_of
+from xstilts.errors import UserError
 from xstilts.task import Side
 import numpy as np
-state = PartialState(cpu=True)
+state, read = PartialState(cpu=True), []
 assert state.num_processes == int(sys.argv[4])
+token_rows = embeddings.token_rows
+embeddings.token_rows = lambda texts, *others: read.extend(texts) or token_rows(texts, *others)
 settings = {SETTINGS!r} | {{"batch_size": 5}}
 encoder, tokenizer = load_encoder(sys.argv[1]), load_tokenizer(sys.argv[1])
-found = vectors_of("side", Side({SENTENCES!r}), encoder, tokenizer, [0, 1, 2], settings, sys.argv[2])
+texts = {SENTENCES!r}
+found = embeddings.vectors_of("side", Side(texts), encoder, tokenizer, [0, 1, 2], settings, sys.argv[2])
+assert read == texts[state.process_index :: 2], read
 found = np.stack([*found.values()])
 np.save(f"{{sys.argv[3]}}-{{state.process_index}}.npy", found)
+try:
+    embeddings.vectors_of("side", Side(texts), encoder, tokenizer, [1], settings | {{"pooling": "mean_no_special"}}, sys.argv[2])
+except UserError as error:
+    assert str(error).startswith("text 2 has no token"), error
+else:
+    raise AssertionError("a text that only one process reads is not told in all")
 state.destroy_process_group()
 """
 
 
 def test_two_processes_find_what_one_finds(embedded, encoder, tmp_path):
+    """Each reads its own share of the texts; an error in one is that of both."""
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     launcher = [sys.executable, *"-m torch.distributed.run --nproc_per_node 2".split(), script]
-    subprocess.run([*launcher, encoder, tmp_path / "two", tmp_path / "found", "2"], check=True, timeout=120)
+    subprocess.run([*launcher, encoder, tmp_path / "two", tmp_path / "found", "2"], check=True, timeout=240)
     alone = np.stack([*embedded(SENTENCES, range(3)).values()])
     for process in range(2):
-        assert np.array_equal(np.load(tmp_path / f"found-{process}.npy"), alone)
+        np.testing.assert_allclose(np.load(tmp_path / f"found-{process}.npy"), alone, atol=1e-6)
     assert not [*(tmp_path / "two").glob("*/.*")]

@@ -7,16 +7,18 @@ from itertools import product
 
 import numpy as np
 import pytest
+import torch
 from datasets import Features, Sequence, Value
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import run_retrieval
 from xstilts import dual_encoder, metrics, ranking
 from xstilts.errors import UserError
 from xstilts.json_files import read_json
-from xstilts.ranking import by_language, load, mean_average_precision, ranks_of_right, search, write
+from xstilts.ranking import by_language, load, mean_average_precision, pairs_of, ranks_of_right, search, write
 from xstilts.readers import json_lines
 from xstilts.sources import Source
 from xstilts.submission import FORMATS, score_files
@@ -155,28 +157,51 @@ SMALL = st.integers(-2, 2).map(float)
 @given(arrays(np.float32, (5, 3), elements=SMALL), arrays(np.float32, (11, 3), elements=SMALL), st.data())
 def test_ranks_are_those_of_a_sorted_list(queries, pool, data):
     right = [sorted(data.draw(st.sets(st.integers(0, 10), min_size=1, max_size=4))) for _ in queries]
-    ranks = ranks_of_right(queries, pool, right)
+    owners, places = pairs_of(right)
+    ranks = ranks_of_right(queries, pool, owners, places)
     products = queries @ pool.T
-    for row, positions, found in zip(products, right, ranks, strict=True):
+    expected = []
+    for row, positions in zip(products, right, strict=True):
         order = sorted(range(11), key=lambda position: (-row[position], position))
-        assert found.tolist() == [1 + order.index(position) for position in positions]
+        expected += [1 + order.index(position) for position in positions]
+    assert ranks.tolist() == expected
     literal = [literal_average_precision(row, own) for row, own in zip(products, right, strict=True)]
-    assert mean_average_precision(ranks) == pytest.approx(100 * np.mean(literal))
+    assert mean_average_precision(owners, ranks) == pytest.approx(100 * np.mean(literal))
 
 
 def test_blocks_change_nothing(monkeypatch):
     generator = np.random.default_rng(0)
     queries, pool = (generator.normal(size=(size, 8)).astype(np.float32) for size in (30, 40))
-    right = [[place, 39 - place] for place in range(15)] * 2
-    whole = ranks_of_right(queries, pool, right)
-    monkeypatch.setattr(ranking, "BLOCK", 100)
-    assert np.array_equal(whole, ranks_of_right(queries, pool, right))
+    pairs = pairs_of([[place, 39 - place] for place in range(15)] * 2)
+    whole = ranks_of_right(queries, pool, *pairs)
+    for held, compared in ((100, 2**20), (2**20, 100), (400, 100)):
+        monkeypatch.setattr(ranking, "BLOCK", held)
+        monkeypatch.setattr(ranking, "COMPARED", {"cpu": compared})
+        assert np.array_equal(whole, ranks_of_right(queries, pool, *pairs))
+
+
+def test_more_queries_take_no_more_operations():
+    """On a GPU each operation is a launch, which takes longer than what it does for one query."""
+
+    class Counting(TorchDispatchMode):
+        count = 0
+
+        def __torch_dispatch__(self, function, types, arguments=(), options=None):
+            self.count += 1
+            return function(*arguments, **(options or {}))
+
+    pool, counts = torch.randn(50, 8, generator=torch.Generator().manual_seed(0)), []
+    for size in (5, 50):
+        with Counting() as counting:
+            ranks_of_right(pool[:size], pool, *pairs_of([[place, 49 - place] for place in range(size)]))
+        counts.append(counting.count)
+    assert counts[0] == counts[1] < 50
 
 
 def test_a_table_by_answer_language_leaves_out_the_other_right_ones():
     languages = ["en", "en", "de", "de", "sw"]
-    ranks, right = [np.array([2, 3, 1]), np.array([5, 4])], [[0, 2, 4], [1, 3]]
-    found = by_language("en", [4, 0], ranks, right, languages)
+    ranks, pairs = np.array([2, 3, 1, 5, 4]), pairs_of([[0, 2, 4], [1, 3]])
+    found = by_language("en", [4, 0], *pairs, ranks, languages)
     # First query: en at 2 behind sw's right one -> 1; de at 3 behind two -> 1; sw -> 1. Second: en at 5 behind de's -> 4; de 4.
     assert found["by_answer_language"] == {"de": 100 * (1 + 1 / 4) / 2, "en": 100 * (1 + 1 / 4) / 2, "sw": 100}
     assert found["same_language_at_1"] == 50

@@ -183,6 +183,29 @@ def test_nothing_larger_than_blocks_and_tables_is_made(tmp_path, monkeypatch):
     assert set(seen["products"]) == {(50, 50), (50, 30), (30, 50), (30, 30)}
 
 
+@pytest.mark.parametrize("find", [top_k_both, lambda x, y, k, side: ranks(x, y, side=side)])
+def test_a_gpu_gets_each_block_of_the_index_once(monkeypatch, find):
+    """Where it has room for them; elsewhere, as on a CPU, nothing but a block is held."""
+    read, moved = search._rows, []
+    monkeypatch.setattr(search, "_rows", lambda *a, **b: moved.append(len(rows := read(*a, **b))) or rows)
+    x, y = random_vectors(130, width=8, seed=1), random_vectors(170, width=8, seed=2)
+    moved.clear()
+    expected, once = find(x, y, 4, side=50), sum(moved)
+    monkeypatch.setattr(search, "_holds", lambda vectors, device: True, raising=False)
+    moved.clear()
+    found = find(x, y, 4, side=50)
+    assert sum(moved) == 130 + 170 < once
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+def test_an_index_stays_where_half_of_the_memory_holds_it(monkeypatch):
+    vectors = np.zeros((100, 8), np.float32)
+    for free, fits in ((6400, True), (6399, False)):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 10**9))
+        assert search._holds(vectors, torch.device("cuda:1")) == fits
+    assert not search._holds(vectors, torch.device("cpu"))
+
+
 NEW_FLAGS = hasattr(torch.backends.cuda.matmul, "fp32_precision")
 
 

@@ -79,6 +79,8 @@ def parse(dataclasses, config, argv=None, sections=()):
         ) from error
     if unknown:
         raise UserError(f"unknown option {unknown[0]}{_nearest(unknown[0].lstrip('-'), parser)}")
+    for part in parsed:
+        check_values(part)
     calm_libraries()
     # Only now: a line that is wrong, or asks for --help, fetches nothing.
     hide_token(chosen)  # a private checkpoint is asked for
@@ -90,7 +92,6 @@ def parse(dataclasses, config, argv=None, sections=()):
         if getattr(part, "output_dir", None) == "trainer_output":  # what TrainingArguments makes of no --output_dir
             part.output_dir = None
         hide_token(part)
-        check_values(part)
         if hasattr(part, "report_to"):
             split_reports(part)
         if start is not None and hasattr(part, "model_name_or_path"):

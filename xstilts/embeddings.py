@@ -26,21 +26,25 @@ from xstilts.evaluation import batches_by_length
 from xstilts.examples import fingerprint
 from xstilts.json_files import read_json, write_json
 from xstilts.pooling import pooled_states
-from xstilts.processes import by_main
+from xstilts.processes import by_main, together
 from xstilts.progress import Progress
 from xstilts.sealed import file_digest, flush, remove_left
 
-CHUNK = 2**15  # texts that are tokenised and sorted by length at a time
+CHUNK = 2**15  # texts that a process tokenises and sorts by length at a time
+TOKENS = {"cpu": 2**10, "cuda": 2**14}  # of a batch at most, padding included: what keeps a CPU, a GPU busy
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}  # precisions of autocast; others are those of the weights
 ABOUT = "about.json"
 
 
 def vectors_of(name, side, encoder, tokenizer, layers, settings, folder):
     """{layer: (texts, width) float32 numpy.memmap, in the order of the texts} of one Side of a task.
 
-    Every text goes through the encoder once for all `layers` that the folder does not hold yet. Several processes share the
-    batches and each gets all vectors; the folder must be one that all of them see.
+    Every text goes through the encoder once for all `layers` that the folder does not hold yet, with others of its length, in
+    batches of at most "batch_size" texts and `TOKENS`. Several processes share the texts and each gets all vectors; the folder
+    must be one that all of them see.
 
-    settings    {"checkpoint", "pooling", "max_length", "prefix", "precision", "batch_size"}; `checkpoint` identifies the weights
+    settings    {"checkpoint", "pooling", "max_length", "prefix", "precision", "batch_size"}; `checkpoint` identifies the weights,
+                "precision" bf16 and fp16 are autocast's
     Raises UserError for a folder of other vectors or damaged ones, for too little room on the disk, and for a text without any
     token to pool over.
     """
@@ -52,7 +56,7 @@ def vectors_of(name, side, encoder, tokenizer, layers, settings, folder):
             time.sleep(LOOK)  # here, not in `begin`: processes that wait for the first one give up after a while
         if missing:
             with _new_files(place, missing, shape) as files:
-                _fill(files, side.texts, encoder, tokenizer, settings, name)
+                together(partial(_fill, files, side.texts, encoder, tokenizer, settings, name))
             if is_main_process():
                 _describe(place, {**what, "rows": shape[0]}, missing)
             PartialState().wait_for_everyone()
@@ -209,21 +213,44 @@ def _reserve(path):
 
 
 def _fill(files, texts, encoder, tokenizer, settings, name):
-    """Write the vectors of all texts, batch by batch; of each only what is this process's share."""
+    """Write the vectors of this process's share of the texts: every n-th one, so that the shares are about as long."""
     state, device = PartialState(), next(encoder.parameters()).device
-    with Progress(len(texts), f"embedding {name}", "texts") as progress:
-        for start in range(0, len(texts), CHUNK):
-            rows = token_rows(texts[start : start + CHUNK], tokenizer, settings)
-            _check_rows(rows, texts, start, settings["pooling"])
-            batches = batches_by_length([len(row["input_ids"]) for row in rows], settings["batch_size"])
-            for batch in batches[state.process_index :: state.num_processes]:
-                inputs, counted = _batch([rows[index] for index in batch], tokenizer, settings["pooling"])
-                inputs = {key: value.to(device) for key, value in inputs.items()}
-                with torch.inference_mode():
-                    pooled = pooled_states(encoder, [*files], settings["pooling"], inputs, counted.to(device))
-                for layer, vectors in pooled.items():
-                    files[layer][[start + index for index in batch]] = vectors.cpu().numpy()
+    own, half = range(state.process_index, len(texts), state.num_processes), HALF.get(settings["precision"])
+    limit = TOKENS.get(device.type, TOKENS["cuda"])
+    with (
+        Progress(len(texts), f"embedding {name}", "texts") as progress,
+        torch.inference_mode(),
+        torch.autocast(device.type, half, enabled=half is not None),
+    ):
+        for start in range(0, len(own), CHUNK):
+            numbers = own[start : start + CHUNK]
+            rows = token_rows([texts[number] for number in numbers], tokenizer, settings)
+            _check_rows(rows, numbers, texts, settings["pooling"])
+            lengths = [len(row["input_ids"]) for row in rows]
+            for batch in batches_by_length(lengths, settings["batch_size"], limit):
+                vectors = _vectors([rows[index] for index in batch], [*files], encoder, tokenizer, settings["pooling"])
+                for file, found in zip(files.values(), vectors, strict=True):
+                    file[[numbers[index] for index in batch]] = found
                 progress.update(len(batch) * state.num_processes)
+
+
+def _vectors(rows, layers, encoder, tokenizer, pooling):
+    """(layers, batch, width) float32 array. All layers leave a GPU at once: each copy waits until it has done all before."""
+    inputs, device = padded(rows, tokenizer), next(encoder.parameters()).device
+    inputs = {key: value.to(device, non_blocking=True) for key, value in inputs.items()}
+    counted = inputs["attention_mask"]
+    if pooling == "mean_no_special":
+        counted = counted - _specials(rows, counted.shape).to(device, non_blocking=True)
+    pooled = pooled_states(encoder, layers, pooling, inputs, counted)
+    return torch.stack([*pooled.values()]).cpu().numpy()
+
+
+def _specials(rows, shape):
+    """(batch, tokens) 1 for every special token, padding not among them."""
+    table = np.zeros(shape, np.int64)
+    for line, row in zip(table, rows, strict=True):
+        line[: len(row["special_tokens_mask"])] = row["special_tokens_mask"]
+    return torch.from_numpy(table)
 
 
 def token_rows(texts, tokenizer, settings):
@@ -235,19 +262,9 @@ def token_rows(texts, tokenizer, settings):
     return [dict(zip(encoded, values, strict=True)) for values in zip(*encoded.values(), strict=True)]
 
 
-def _batch(rows, tokenizer, pooling):
-    """(padded inputs, 1 for every token that is pooled over)."""
-    inputs = padded(rows, tokenizer)
-    counted = inputs["attention_mask"].clone()
-    if pooling == "mean_no_special":
-        for line, row in zip(counted, rows, strict=True):
-            line[: len(row["input_ids"])] -= torch.tensor(row["special_tokens_mask"])
-    return inputs, counted
-
-
-def _check_rows(rows, texts, start, pooling):
-    """Raise UserError for a text without any token to pool over, in every process."""
-    for number, row in enumerate(rows, start=start):
+def _check_rows(rows, numbers, texts, pooling):
+    """Raise UserError for a text without any token to pool over; `numbers` are the places of the rows among the texts."""
+    for number, row in zip(numbers, rows, strict=True):
         if pooling == "mean_no_special" and all(row["special_tokens_mask"]):
             raise UserError(
                 f"text {number + 1} has no token to pool over: {texts[number]!r}; --pooling mean counts specials too"

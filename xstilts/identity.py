@@ -5,6 +5,7 @@ import re
 from dataclasses import MISSING, fields
 
 from xstilts.lineage import lineage_text
+from xstilts.precision import asked_for
 
 # Arguments that say where and how a run is carried out, not what comes out of it. The three batch sizes are there as one product,
 # which --max_tokens_per_batch leaves as it is, the precision as `mixed_precision`.
@@ -29,6 +30,8 @@ def identity_of(run):
     else:
         decisive = {*vars(run.args), *EVALUATION_IDENTITY}
         options = {name: run.arguments[name] for name in decisive if not NOT_IDENTITY.fullmatch(name)}
+        if run.phase == "retrieval":
+            options["mixed_precision"] = asked_for(run.args.precision, run.training_args)
     parts = {
         "phase": run.phase,
         "task": run.task,

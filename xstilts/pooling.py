@@ -67,7 +67,8 @@ def _checked(states, counted):
 
 def _mean(states, counted):
     weights = counted.float() / counted.sum(1, keepdim=True)
-    return torch.bmm(weights[:, None], _checked(states, counted))[:, 0]
+    with torch.autocast(states.device.type, enabled=False):
+        return torch.bmm(weights[:, None], _checked(states, counted))[:, 0]
 
 
 def _first(states, counted):

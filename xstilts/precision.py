@@ -67,3 +67,10 @@ def trained_precision(checkpoint):
     run = read_run(Path(checkpoint) / "run.json") or {}
     mixed = (run.get("arguments") or {}).get("mixed_precision")
     return next((name for name, theirs in MIXED.items() if theirs == mixed), None)
+
+
+def asked_for(precision, training_args):
+    """The precision in the identity of a retrieval, which the same command finds finished on another device too: "no" where
+    `set_precision` chose it, otherwise what the user or `accelerate config` asked for."""
+    chosen = training_args.bf16 or training_args.fp16  # retrieval.py refuses these two as options
+    return precision if precision != "auto" else "no" if chosen else training_args.mixed_precision

@@ -7,6 +7,7 @@ compared by dot product. A query has one or several right candidates.
 import json
 from collections import Counter
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from xstilts.templates import ENGLISH
 
 CANDIDATES = "candidates"
 BLOCK = 2**26  # products that are held at a time: 256 MB
+COMPARED = {"cpu": 2**20}  # products that are compared at a time, where it is not all of them: what a cache holds
 
 
 @dataclass(frozen=True)
@@ -150,57 +152,93 @@ def search(task, collection, vectors, args, device):
         queries = normalized(vectors[language], language)
         _, nearest = top_k(queries, pool, CUTOFF, device)
         right = gold.right[language]
+        owners, places = pairs_of(right)
         lists = [[gold.ids[position] for position in row] for row in nearest.tolist()]
-        ranks = ranks_of_right(queries, pool, right, device)
+        ranks = ranks_of_right(queries, pool, owners, places, device)
         scores = {
             **score(task.metric, lists, [[gold.ids[position] for position in each] for each in right]),
-            "map": mean_average_precision(ranks),
-            **rank_summary([each.min() for each in ranks]),
+            "map": mean_average_precision(owners, ranks),
+            **rank_summary(np.minimum.reduceat(ranks, np.flatnonzero(np.diff(owners, prepend=-1)))),
             "hubness": hubness(nearest, len(pool)),
             "anisotropy": cone,
         }
         if gold.languages:
-            scores |= by_language(language, nearest[:, 0].tolist(), ranks, right, gold.languages)
+            scores |= by_language(language, nearest[:, 0], owners, places, ranks, gold.languages)
         found[language] = scores, dict(zip(gold.queries[language], lists, strict=True))
     return found
 
 
-def ranks_of_right(queries, pool, right, device="cpu"):
-    """For each query the ranks, from 1, of its right candidates, in the order in which they are given; equal ones stand in the
-    order of their positions. Products are held for so many queries at a time as `BLOCK` allows."""
-    pool, ranks, rows = torch.as_tensor(pool).to(device), [], max(1, BLOCK // len(pool))
+def pairs_of(right):
+    """(pairs,) numbers of queries, ascending, and (pairs,) positions of their right candidates, of a list for each query."""
+    owners = np.repeat(np.arange(len(right)), [*map(len, right)])
+    return owners, np.fromiter(chain.from_iterable(right), np.int64, len(owners))
+
+
+def ranks_of_right(queries, pool, owners, places, device="cpu"):
+    """Rank, from 1, of every right candidate among all candidates of its query, (pairs,) int64; equal ones stand in the order of
+    their positions. `owners` and `places`: see `pairs_of`.
+
+    Products are held for so many queries at a time as `BLOCK` allows, and compared for so many pairs as `COMPARED` does.
+    """
+    pool, rows = torch.as_tensor(pool).to(device), max(1, BLOCK // len(pool))
+    few = max(1, COMPARED.get(torch.device(device).type, BLOCK) // len(pool))
     order = torch.arange(len(pool), device=device)
+    asked, right = (torch.as_tensor(each).to(device) for each in (owners, places))
+    ranks = torch.empty_like(right)
     for start in range(0, len(queries), rows):
         products = multiply(torch.as_tensor(queries[start : start + rows]).to(device), pool)
-        for row, positions in zip(products, right[start : start + rows], strict=True):
-            own = [((row > row[p]) | ((row == row[p]) & (order < p))).sum() for p in positions]
-            ranks.append(1 + torch.stack(own).cpu().numpy())
-    return ranks
+        first, end = np.searchsorted(owners, (start, start + rows)).tolist()
+        for begin in range(first, end, few):
+            part = slice(begin, min(begin + few, end))
+            ranks[part] = _ranks(products[asked[part] - start], right[part, None], order)
+    return ranks.cpu().numpy()
 
 
-def mean_average_precision(ranks):
-    """Mean over queries of the precision at each right candidate, 0 to 100; `ranks` are arrays of ranks from 1."""
-    return float(100 * np.mean([np.mean(np.arange(1, len(each) + 1) / np.sort(each)) for each in ranks]))
+def _ranks(products, places, order):
+    """Ranks of one product of every row, (rows,); its place in the row is that of `places`, (rows, 1)."""
+    own = products.gather(1, places)
+    above, from_own_on = _count(products > own), _count(products >= own)
+    if (tied := (from_own_on - above > 1).nonzero()[:, 0]).numel():
+        above[tied] += _count((products[tied] == own[tied]) & (order < places[tied]))
+    return 1 + above
 
 
-def by_language(language, nearest, ranks, right, languages):
+def _count(found):
+    """How much of every row is true; of integers torch's sum is several times as fast as of truth values."""
+    return found.view(torch.int8).sum(1, dtype=torch.int32)
+
+
+def mean_average_precision(owners, ranks):
+    """Mean over queries of the precision at each right candidate, 0 to 100; (pairs,) numbers of the queries, ranks from 1."""
+    counts = np.bincount(owners)
+    sums = np.bincount(owners, _nth(owners, ranks) / ranks)
+    return float(100 * np.mean(sums[counts > 0] / counts[counts > 0]))
+
+
+def _nth(groups, ranks):
+    """Which one of its group each is by rank, from 1."""
+    order, found = np.lexsort((ranks, groups)), np.empty(len(ranks), np.int64)
+    first = np.flatnonzero(np.diff(groups[order], prepend=-1))
+    found[order] = 1 + np.arange(len(order)) - np.repeat(first, np.diff(first, append=len(order)))
+    return found
+
+
+def by_language(language, nearest, owners, places, ranks, languages):
     """`by_answer_language` and `same_language_at_1` of the queries of one language (see `search`).
 
-    nearest      position of the nearest candidate of each query
-    ranks, right ranks and positions of its right candidates, in one order
-    languages    of all candidates
+    nearest                 (queries,) position of the nearest candidate of each query
+    owners, places, ranks   of the right candidates, (pairs,) each (see `pairs_of`)
+    languages               of all candidates
     """
-    tables = {}
-    for each, positions in zip(ranks, right, strict=True):
-        own = [languages[position] for position in positions]
-        for answer in dict.fromkeys(own):
-            is_own = np.array([other == answer for other in own])
-            above = (each[~is_own][None] < each[is_own][:, None]).sum(1)
-            tables.setdefault(answer, []).append(each[is_own] - above)
-    first = [languages[position] == language for position in nearest]
+    names, codes = np.unique(languages, return_inverse=True)
+    answers, tables = codes[places], {}
+    others = _nth(owners, ranks) - _nth(owners * len(names) + answers, ranks)  # right ones of other languages above
+    for code in np.unique(answers):
+        own = answers == code
+        tables[str(names[code])] = mean_average_precision(owners[own], (ranks - others)[own])
     return {
-        "by_answer_language": {answer: mean_average_precision(found) for answer, found in sorted(tables.items())},
-        "same_language_at_1": 100 * sum(first) / len(first),
+        "by_answer_language": tables,
+        "same_language_at_1": float(100 * np.mean(names[codes[nearest]] == language)),
     }
 
 

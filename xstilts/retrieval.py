@@ -41,7 +41,9 @@ def check_retrieval(args, training_args, kind):
         if name not in kind.options and getattr(args, name) != default:
             raise UserError(f"--{name} has no effect with --task {args.task}, which is {kind.name}")
     if training_args.bf16 or training_args.fp16:
-        raise UserError("--bf16 and --fp16 are for training; here --bf16_full_eval and --fp16_full_eval have an effect")
+        raise UserError(
+            "--bf16 and --fp16 are for training; here --precision says in which numbers the encoder computes"
+        )
 
 
 def choose_states(encoder, stored, kind, args):
@@ -103,7 +105,7 @@ class Embedder:
     encoder: object
     tokenizer: object
     args: object
-    batch_size: int
+    training_args: object
     fingerprints: dict
 
     def __post_init__(self):
@@ -114,18 +116,18 @@ class Embedder:
 
     def settings(self, side):
         """Everything that the vectors of a Side depend on, but its texts."""
-        args, query = self.args, side.role == "query"
+        args, mixed, query = self.args, self.training_args.mixed_precision, side.role == "query"
         return {
             "checkpoint": self.fingerprints,
             "pooling": args.pooling,
             "max_length": args.max_query_length if query else args.max_seq_length,
             "prefix": args.query_prefix if query else args.document_prefix,
-            "precision": str(next(self.encoder.parameters()).dtype),
+            "precision": str(next(self.encoder.parameters()).dtype) if mixed == "no" else mixed,
         }
 
     def __call__(self, name, side, layers, folder):
         """{layer: vectors} of a Side, from `folder` or for it."""
-        settings = {**self.settings(side), "batch_size": self.batch_size}
+        settings = {**self.settings(side), "batch_size": self.training_args.eval_batch_size}
         return vectors_of(name, side, self.encoder, self.tokenizer, layers, settings, folder)
 
     def size(self, name, side, layers, folder):
@@ -140,7 +142,7 @@ def fingerprints_of(args, transferred):
 
 
 def in_precision(encoder, training_args):
-    """The encoder on its device, in the precision that `--bf16_full_eval` or `--fp16_full_eval` asks for."""
+    """The encoder on its device, its weights in the precision that `--bf16_full_eval` or `--fp16_full_eval` asks for."""
     half = torch.bfloat16 if training_args.bf16_full_eval else torch.float16 if training_args.fp16_full_eval else None
     return encoder.to(training_args.device, half)
 

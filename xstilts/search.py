@@ -1,12 +1,13 @@
 """Exact nearest neighbours by inner product, and what they say of a space: how much it has hubs, and how little it is filled.
 
-Vectors are (n, width) float32 arrays: tensors, numpy arrays or memory maps, which are read block by block. Products are computed
-on `device` in float32, never in TF32 or bfloat16, and in square blocks, `side` vectors with `side` vectors. Functions with the
-same `side` compute the same blocks, so that they agree to the last bit on which of two is nearer; another `side` may round
-otherwise.
+Vectors are (n, width) float32 arrays: tensors, numpy arrays or memory maps, which are read block by block; a GPU with room for
+the index gets each of its blocks once. Products are computed on `device` in float32, never in TF32 or bfloat16, and in square
+blocks, `side` vectors with `side` vectors. Functions with the same `side` compute the same blocks, so that they agree to the last
+bit on which of two is nearer; another `side` may round otherwise.
 """
 
 import contextlib
+import functools
 import math
 
 import numpy as np
@@ -65,10 +66,10 @@ def ranks(queries, index, device="cpu", side=None):
     if len(index) < len(queries):
         raise UserError(f"{len(queries):,} queries have no vector of their own each among {len(index):,}")
     side = side or block_side(device)
-    found = torch.ones(len(queries), dtype=torch.int64)
+    found, blocks = torch.ones(len(queries), dtype=torch.int64), _reader(index, side, device)
     for start in watched(range(0, len(queries), side), "ranking", "blocks"):
         others = [start, *(other for other in range(0, len(index), side) if other != start)]
-        for other, block in _products(_rows(queries, start, side, device, FIRST), index, others, side):
+        for other, block in _products(_rows(queries, start, side, device, FIRST), blocks, others):
             if other == start:
                 own = block.diagonal()[:, None].clone()
                 before = (block > own) | (block == own).tril(-1)
@@ -89,10 +90,11 @@ def _search(x, y, k, device, side):
         raise UserError(f"{k[0]} nearest neighbours cannot be searched for; give 1 or more")
     side = side or block_side(device)
     found = _tables(len(x), min(k[0], len(y)), "cpu"), _tables(len(y), min(k[1], len(x)), device)
+    blocks = _reader(y, side, device)
     for start in watched(range(0, len(x), side), "nearest neighbours", "blocks"):
         rows = [table[start : start + side].to(device) for table in found[0]]
         a = _rows(x, start, side, device, FIRST)
-        for other, block in _products(a, y, range(0, len(y), side), side):
+        for other, block in _products(a, blocks, range(0, len(y), side)):
             _take(rows, block, other)
             if k[1]:
                 _take([table[other : other + side] for table in found[1]], block, start, columns=True)
@@ -166,15 +168,31 @@ def _merge(tables, rows, *found):
 # ---- products -------------------------------------------------------------------------------------------------------
 
 
-def _products(a, y, others, side):
-    """(first row of y, products of a with the rows of y from there) for each of `others`. Raises UserError for unequal width."""
-    if a.shape[1] != y.shape[1]:
-        raise UserError(f"vectors of width {a.shape[1]} cannot be compared with vectors of width {y.shape[1]}")
-    device = a.device
-    if device.type == "cpu" and torch.backends.mkldnn.is_available():
+def _products(a, blocks, others):
+    """(first row, products of a with the block from there) for each of `others`; `blocks` is a `_reader`. Raises UserError for
+    unequal width."""
+    width = a.shape[1]
+    if a.device.type == "cpu" and torch.backends.mkldnn.is_available():
         a = a.to_mkldnn()  # on AMD oneDNN is twice as fast as MKL, which torch multiplies by otherwise
     for other in others:
-        yield other, multiply(a, _rows(y, other, side, device, SECOND))
+        if (b := blocks(other)).shape[1] != width:
+            raise UserError(f"vectors of width {width} cannot be compared with vectors of width {b.shape[1]}")
+        yield other, multiply(a, b)
+
+
+def _reader(vectors, side, device):
+    """First row -> the block of `side` vectors from there, on a device. Where `_holds` says so they stay there, and each is moved
+    and looked at for NaN once in a search, not for every block of queries."""
+
+    def read(start):
+        return _rows(vectors, start, side, device, SECOND)
+
+    return functools.cache(read) if _holds(vectors, torch.device(device)) else read
+
+
+def _holds(vectors, device):
+    """Whether all vectors may stay on a device: a GPU whose free memory is twice as large as they are."""
+    return device.type == "cuda" and 8 * math.prod(vectors.shape) <= torch.cuda.mem_get_info(device)[0]
 
 
 def _rows(vectors, start, count, device, name):
