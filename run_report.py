@@ -17,10 +17,8 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-import transformers
+from transformers import TrainingArguments
 
-import run_intermediate
-import run_target
 from studies.grid import jobs_of
 from studies.study import read_study
 from tasks import INTERMEDIATE, RETRIEVAL, TARGET
@@ -98,9 +96,7 @@ def main(argv=None):
     # 2. Runs: {(base model, intermediate task, target, seed): run.json}, and a table of their scores.
     if lost := [folder for folder in args.runs if not folder.exists()]:
         raise UserError(f"there is no folder {lost[0]}")
-    scripts = (run_intermediate.IntermediateArguments, run_target.TargetArguments)
-    known = defaults_of(*scripts, transformers.TrainingArguments)
-    found = collect([*args.runs, *map(Path, planned)], known)
+    found = collect([*args.runs, *map(Path, planned)], defaults_of(TrainingArguments))
     places = scored(found)
     if not places:
         where = ", ".join([*map(str, args.runs), *([study.runs_dir] if study else [])])
