@@ -133,6 +133,7 @@ def test_the_home_folder_is_meant_wherever_a_path_may_stand(tmp_path, monkeypatc
     """A shell writes `~` out in `--option ~/x` alone; configs, `--option=~/x` and words in quotes arrive as they are."""
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "mine.yaml").write_text("defaults: {data_dir: ~/data, mlm_text_files: [~/a, /b], run_name: a~b}")
+    (tmp_path / "model").mkdir()
     line = "--task mnli --config=~/mine.yaml --output_dir=~/out --model_name_or_path ~/model".split()
     args, training_args = parse(ARGUMENTS, "intermediate", line)
     assert (args.data_dir, args.mlm_text_files) == (f"{tmp_path}/data", [f"{tmp_path}/a", "/b"])

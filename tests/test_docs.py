@@ -113,11 +113,9 @@ class Stopped(Exception):
 def options_of(script, monkeypatch):
     """The options of a script: those of its dataclasses and the Trainer's, or those of its own parser."""
     module = importlib.import_module(script)
-    ours = [
-        part for name, part in vars(module).items() if name.endswith("Arguments") and dataclasses.is_dataclass(part)
-    ]
+    ours = [part for part in vars(module).values() if dataclasses.is_dataclass(part) and part.__module__ == script]
     if ours:
-        return set(HfArgumentParser([*{*ours, TrainingArguments}])._option_string_actions)
+        return set(HfArgumentParser([*ours, TrainingArguments])._option_string_actions)
     found = set()
 
     def stop(parser, *arguments):
