@@ -285,7 +285,7 @@ def evaluate_again(tasks, lineage, tokenizer, args, training_args, argv):
         check_lengths(model, tokenizer, part.task, part.args)
         trainer = StiltsTrainer(part.task, model, training_args, tokenizer)
         features = featurize(part.task, part.dev, tokenizer, vars(part.args))
-        scores[part.task.name] = trainer.score(part.dev, features, trainer.predict(features).predictions)
+        scores[part.task.name] = trainer.scored(part.dev, features)
         headline = part.task.metric.headline
         say(
             f"{part.task.name}: {headline} {scores[part.task.name][headline]:.1f}, inputs up to {part.args.max_seq_length} tokens"

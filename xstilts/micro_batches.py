@@ -68,13 +68,13 @@ def longest_first(rows, lengths):
     return rows[np.argsort(-own, kind="stable")]
 
 
-def cut(rows, limit):
-    """Places of feature rows in micro-batches of at most `limit` tokens, padding included, the longest first; a row that has more
-    is alone.
+def cut(rows, limit, multiple=1):
+    """Places of feature rows in micro-batches of at most `limit` tokens, padding to a `multiple` included, the longest first; a
+    row that has more is alone.
 
     Of all ways to cut the sorted rows that with the fewest tokens, where each micro-batch counts `PASS` x `limit` more.
     """
-    tokens = [padded_tokens(row) for row in rows]
+    tokens = [padded_tokens(row, multiple) for row in rows]
     order = sorted(range(len(rows)), key=tokens.__getitem__, reverse=True)
     best, starts = [0], []  # of the first n rows: the fewest tokens, and where the last micro-batch begins
     for end in range(1, len(order) + 1):
@@ -88,10 +88,16 @@ def cut(rows, limit):
     return [order[start:end] for end, start in zip(ends[-2::-1], ends[:0:-1], strict=True)]
 
 
-def padded_tokens(row):
+def padded_tokens(row, multiple=1):
     """What a feature row takes in a batch by itself: of several inputs (choices) each takes as much as the longest."""
     ids = row["input_ids"]
-    return max(map(len, ids)) * len(ids) if isinstance(ids[0], list) else len(ids)
+    several = ids if isinstance(ids[0], list) else [ids]
+    return rounded_up(max(map(len, several)), multiple) * len(several)
+
+
+def rounded_up(lengths, multiple):
+    """The next multiple of a length, or of each in an array."""
+    return -(-lengths // multiple) * multiple
 
 
 def inputs_of(row):
