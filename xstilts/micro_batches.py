@@ -16,11 +16,12 @@ from xstilts.errors import UserError
 PASS = 1 / 16
 
 
-def check_micro_batches(args, training_args, tasks, several=False):
+def check_micro_batches(args, training_args, tasks, several=False, default=None):
     """Make an optimizer step one batch of the Trainer's where `--max_tokens_per_batch` says how to cut it.
 
-    Raises UserError for a limit that is none, and for options and tasks that exclude it or sorting across steps; `several` is
-    whether the run is of several tasks.
+    default     tokens where it is not given (`default_tokens`)
+    several     whether the run is of several tasks
+    Raises UserError for a limit that is none, and for options and tasks that exclude it or sorting across steps.
     """
     limit, grouped = args.max_tokens_per_batch, training_args.train_sampling_strategy == "group_by_length"
     for task in tasks:
@@ -33,12 +34,12 @@ def check_micro_batches(args, training_args, tasks, several=False):
         raise UserError(
             "--train_sampling_strategy group_by_length is for one task; of several --max_tokens_per_batch saves as much padding"
         )
-    if limit is None:
-        return
-    if limit < 1:
+    if limit is not None and limit < 1:
         raise UserError(f"--max_tokens_per_batch {limit} must be 1 or more (tokens of a micro-batch, padding included)")
-    training_args.per_device_train_batch_size *= training_args.gradient_accumulation_steps
-    training_args.gradient_accumulation_steps = 1
+    args.max_tokens_per_batch = limit or default
+    if args.max_tokens_per_batch is not None:
+        training_args.per_device_train_batch_size *= training_args.gradient_accumulation_steps
+        training_args.gradient_accumulation_steps = 1
 
 
 def dealing_lengths(task, features):
