@@ -29,6 +29,7 @@ from xstilts.dry_run import plan_training
 from xstilts.dual_encoder import check_dual_encoder
 from xstilts.errors import UserError, is_main_process, run_script, say
 from xstilts.examples import featurize, untaught, with_labels
+from xstilts.gpu_memory import default_tokens
 from xstilts.heads import check_trained, labels_at, load_trained
 from xstilts.languages import check_available, load_selection, load_training
 from xstilts.layerwise import check_layerwise, select_trained
@@ -121,7 +122,8 @@ class IntermediateArguments:
     )
     max_tokens_per_batch: int | None = HfArg(
         default=None,
-        help="Cut the examples of a step into micro-batches of at most N tokens, padding included: less memory, same step.",
+        help="Cut the examples of a step into micro-batches of at most N tokens, padding included: less memory, same step; "
+        "default: none on a CPU, 16,384 on a GPU, or what fits.",
     )
     precision: str = HfArg(
         default="auto", help="auto (bf16 where the GPU has it, fp16 on older ones, fp32 on a CPU), fp32, bf16 or fp16."
@@ -178,7 +180,7 @@ def main(argv=None):
     check_sharding(args, training_args, several)
     if not args.eval_only:
         set_batch_size(args, training_args, argv, *tasks)
-    check_micro_batches(args, training_args, tasks, several)
+    check_micro_batches(args, training_args, tasks, several, default_tokens(args, training_args, tasks, argv))
     lineage = lineage_of(args.model_name_or_path)
     check_layerwise(args, training_args)
     tokenizer = load_tokenizer(args.model_name_or_path)
@@ -297,7 +299,7 @@ def evaluate_again(tasks, lineage, tokenizer, args, training_args, argv):
         check_lengths(model, tokenizer, part.task, part.args)
         trainer = StiltsTrainer(part.task, model, training_args, tokenizer)
         features = featurize(part.task, part.dev, tokenizer, vars(part.args))
-        scores[part.task.name] = trainer.score(part.dev, features, trainer.predict(features).predictions)
+        scores[part.task.name] = trainer.scored(part.dev, features)
         headline = part.task.metric.headline
         say(
             f"{part.task.name}: {headline} {scores[part.task.name][headline]:.1f}, inputs up to {part.args.max_seq_length} tokens"

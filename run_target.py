@@ -28,6 +28,7 @@ from xstilts.dry_run import plan_training
 from xstilts.dual_encoder import check_dual_encoder
 from xstilts.errors import run_script
 from xstilts.examples import featurize, untaught, with_labels
+from xstilts.gpu_memory import default_tokens
 from xstilts.languages import load_training
 from xstilts.layerwise import check_layerwise, gradual_unfreezing, select_trained
 from xstilts.lineage import default_output_dir, departures, lineage_of, task_of_benchmark, training_factors
@@ -95,7 +96,8 @@ class TargetArguments:
     )
     max_tokens_per_batch: int | None = HfArg(
         default=None,
-        help="Cut the examples of a step into micro-batches of at most N tokens, padding included: less memory, same step.",
+        help="Cut the examples of a step into micro-batches of at most N tokens, padding included: less memory, same step; "
+        "default: none on a CPU, 16,384 on a GPU, or what fits.",
     )
     precision: str = HfArg(
         default="auto", help="auto (bf16 where the GPU has it, fp16 on older ones, fp32 on a CPU), fp32, bf16 or fp16."
@@ -147,7 +149,7 @@ def main(argv=None):
     set_batch_size(args, training_args, argv, task)
     check_dual_encoder(task, training_args.per_device_train_batch_size, args)
     check_sharding(args, training_args)
-    check_micro_batches(args, training_args, [task])
+    check_micro_batches(args, training_args, [task], default=default_tokens(args, training_args, [task], argv))
     tokenizer = load_tokenizer(args.model_name_or_path)
     factors = training_factors(args, variants=task.variants)
     training_args.output_dir = training_args.output_dir or default_output_dir(

@@ -47,6 +47,7 @@ from xstilts.loading import trust
 from xstilts.metrics import averages, gaps_to_source, score
 from xstilts.placeholders import Placeholders, check_labels, is_stripped_set
 from xstilts.precision import set_precision, trained_precision
+from xstilts.processes import by_main
 from xstilts.results import Run, save_examples
 from xstilts.seen_rows import count_seen, load_seen, warn_of_seen
 from xstilts.sharding import check_sharding
@@ -135,18 +136,25 @@ def main(argv=None):
         return plan_evaluation(run, trainer, features, argv)
     outputs = trainer.outputs(features)
 
-    # 6. Language by language: predictions -> files and scores.
-    scores, unscored, added, seen = {}, {}, {}, load_seen(args.model_name_or_path, lineage)
+    # 6. Predictions -> files and scores -> run.json, by the process that has the outputs.
+    by_main(lambda: finish(run, trainer, tests, features, outputs, {"factors": factors, "missing_languages": missing}))
+
+
+def finish(run, trainer, tests, features, outputs, results):
+    """Decode, write and score language by language, and write what the report reads; `results` are further entries of run.json.
+
+    tests, features, outputs    {language: its Examples, their features, what is kept of the logits}
+    """
+    args, task, tokenizer = run.args, trainer.task, trainer.processing_class
+    scores, unscored, added, seen = {}, {}, {}, load_seen(args.model_name_or_path, run.lineage)
     for language, examples in tests.items():
         predictions = trainer.decode(examples, features[language], outputs[language])
-        if trainer.is_world_process_zero():
-            name = f"{args.split}-{language}"
-            task.type.write(run.folder("predictions", task.name) / name, predictions, examples.rows)
-            if args.save_examples:
-                confidence = task.type.confidence(outputs[language], features[language], examples.rows)
-                save_examples(
-                    run.folder("examples", task.name) / f"{name}.jsonl", task, examples.rows, predictions, confidence
-                )
+        name = f"{args.split}-{language}"
+        task.type.write(run.folder("predictions", task.name) / name, predictions, examples.rows)
+        if args.save_examples:
+            confidence = task.type.confidence(outputs[language], features[language], examples.rows)
+            path = run.folder("examples", task.name) / f"{name}.jsonl"
+            save_examples(path, task, examples.rows, predictions, confidence)
         try:
             if task.labels and is_stripped_set(task.name, args.split, language):
                 check_labels([task.type.gold(example) for example in examples.rows])
@@ -157,19 +165,16 @@ def main(argv=None):
             continue
         are_words = "tokens" in task.type.columns
         scores[language] |= coverage(inputs_of(task, examples), tokenizer, args.max_seq_length, are_words)
-        if trainer.is_world_process_zero():
-            scores[language] |= count_seen(task, examples, seen)
+        scores[language] |= count_seen(task, examples, seen)
     if not scores:
         raise UserError(f"{task.name}: no language can be scored; {next(iter(unscored.values()))}")
 
-    # 7. run.json: what the report reads.
-    if trainer.is_world_process_zero():
-        results = {"split": args.split, "benchmark": args.benchmark, "factors": factors, "scores": scores}
-        results |= summary(task, scores, lineage, languages_apart(run.data)) | {"degenerate": of_evaluation(scores)}
-        warn_of_seen(task.name, scores)
-        known = {language: each.astype(np.float32) for language, each in added.items() if each is not None}
-        np.savez_compressed(run.output_dir / "ratios.npz", **known)
-        run.close({**results, "missing_languages": missing, "unscored_languages": unscored})
+    warn_of_seen(task.name, scores)
+    known = {language: each.astype(np.float32) for language, each in added.items() if each is not None}
+    np.savez_compressed(run.output_dir / "ratios.npz", **known)
+    results |= {"split": args.split, "benchmark": args.benchmark, "scores": scores, "unscored_languages": unscored}
+    results |= summary(task, scores, run.lineage, languages_apart(run.data))
+    run.close({**results, "degenerate": of_evaluation(scores)})
 
 
 def scored(task, language, examples, predictions):

@@ -2,6 +2,7 @@
 
 import re
 from functools import cache
+from itertools import product
 
 import pytest
 import torch
@@ -15,10 +16,12 @@ from transformers import AutoModelForMaskedLM
 
 import run_intermediate
 import run_target
+from tasks import load_task
 from xstilts import multiple_choice, qa, tagging
-from xstilts.checkpoint import load_encoder, load_tokenizer
+from xstilts.checkpoint import load_encoder, load_model, load_tokenizer
 from xstilts.layers import layers_of
 from xstilts.pooling import pooled_states
+from xstilts.training import summed_loss
 
 tokenizer_of = cache(lambda name: TOKENIZERS[name]())
 
@@ -54,6 +57,33 @@ def test_every_family_goes_the_whole_way(family, world, tmp_path):
     for layer in range(depth + 1):
         assert found[layer].shape == (2, 16)
         torch.testing.assert_close(found[layer][1], expected[layer][0], rtol=1e-4, atol=1e-5)
+
+
+def filled(ids, value):
+    """A value in the place of each id."""
+    return [filled(each, value) for each in ids] if isinstance(ids, list) else value
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_parameter_is_trained_in_every_step(family, tmp_path):
+    """With one task DDP does not look for parameters that are not, and would stop at them."""
+    name, config = FAMILIES[family]
+    tokenizer = tokenizer_of(name)
+    torch.manual_seed(0)
+    AutoModelForMaskedLM.from_config(config(tokenizer)).save_pretrained(tmp_path)
+    for task in (load_task(name) for name in ("mnli", "hellaswag", "udpos", "squad", "lareqa")):
+        model = load_model(str(tmp_path), task, report=str).train()
+        ids = [[5, 6, 7, 8], [5, 6, 7]]
+        inputs = [ids, ids] if task.name in ("hellaswag", "lareqa") else ids
+        labels = {"udpos": [[1] * 4, [1] * 3], "squad": [[1, 2], [0, 1]]}.get(task.name, [0, 1])
+        rows = [{"input_ids": each, "labels": label} for each, label in zip(inputs, labels, strict=True)]
+        for row, key in product(rows, {*tokenizer.model_input_names} - {"input_ids"}):
+            row[key] = filled(row["input_ids"], int(key == "attention_mask"))
+        batch = task.type.collate(rows, tokenizer)
+        targets = batch.pop("labels")
+        outputs = task.type.forward(model, batch) if task.type.forward else model(**batch)
+        summed_loss(task.type.logits(outputs, batch), targets).backward()
+        assert [key for key, parameter in model.named_parameters() if parameter.grad is None] == [], task.name
 
 
 # ---- words, answers and choices in every kind of vocabulary --------------------------------------------------------------

@@ -17,6 +17,7 @@ from transformers import TrainingArguments
 import run_zeroshot_eval
 from tasks import load_task
 from xstilts import metrics, qa, scoring
+from xstilts.errors import UserError
 from xstilts.examples import Examples, featurize
 from xstilts.intervals import bootstrap, ratios
 from xstilts.metrics import gaps_to_source, score
@@ -49,8 +50,36 @@ def tagged(documents, tokenizer, folder, batch_size=3):
     return {code: trainer.decode(each, features[code], outputs[code]) for code, each in sets.items()}
 
 
+def evaluated(documents, tokenizer, folder):
+    """What a process finds by `evaluate` on the English documents, and what reaches it of an error in decoding."""
+    args = TrainingArguments(str(folder), use_cpu=True, report_to=[], per_device_eval_batch_size=3, disable_tqdm=True)
+    dev, decoded, seen = examples_of(documents["en"], "en"), [], []
+    features = featurize(UDPOS, dev, tokenizer, {"max_seq_length": 32})
+    trainer = StiltsTrainer(UDPOS, FirstPieces(), args, tokenizer, features, (dev, features))
+    decode = trainer.decode
+    trainer.decode = lambda *given: decoded.append(1) or decode(*given)
+    found = {name: value for name, value in trainer.dev_scores().items() if name != "model_preparation_time"}
+    outputs = trainer.predict(features).predictions
+    predicted = None if outputs is None else decode(dev, features, outputs)
+
+    def fails(*given):
+        raise ValueError("decoding failed")
+
+    trainer.decode = fails
+    try:
+        trainer.evaluate()
+    except (ValueError, UserError) as error:
+        seen.append(str(error))
+    return {"metrics": found, "predicted": predicted, "decoded": len(decoded), "error": seen[0]}
+
+
+def tensors_stay(tensor, protocol):
+    """In the place of pickle's method: a tensor is loaded where it was, on another process's GPU."""
+    raise AssertionError("a tensor was sent to another process")
+
+
 def examples_of(documents, language):
-    rows = [{"tokens": words, "tags": ["X"] * len(words)} for words in documents]
+    rows = [{"tokens": words, "tags": [["X", "NOUN"][i % 2] for i in range(len(words))]} for words in documents]
     return Examples(Dataset.from_list(rows), ({"split": "test", "language": language, "rows": len(rows)},))
 
 
@@ -89,10 +118,15 @@ def test_two_processes_predict_the_same(tokenizer, tmp_path):
     }
     (tmp_path / "documents.json").write_text(json.dumps(documents))
     line = ["-m", "torch.distributed.run", "--nproc_per_node", "2", __file__, str(tmp_path)]
-    subprocess.run([sys.executable, *line], check=True, timeout=120, cwd=ROOT / "tests", env=None)
-    for rank in (0, 1):
-        found = json.loads((tmp_path / f"{rank}.json").read_text())
-        assert found == {language: expected(each, tokenizer) for language, each in documents.items()}
+    subprocess.run([sys.executable, *line], check=True, timeout=240, cwd=ROOT / "tests", env=None)
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    alone = evaluated(documents, tokenizer, tmp_path / "alone")
+    assert first["predicted"] == expected(documents["en"], tokenizer)
+    assert (first["decoded"], second["decoded"], second["predicted"]) == (1, 0, None), "the first process alone decodes"
+    for found in (first, second):
+        assert found["metrics"] == pytest.approx(alone["metrics"])
+    assert first["error"] == "decoding failed"
+    assert second["error"] == "decoding failed", "the second process does not wait for what the first cannot give"
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 1000])
@@ -205,5 +239,7 @@ if __name__ == "__main__":
 
     torch.set_num_threads(1)
     place = Path(sys.argv[1])
-    found = tagged(json.loads((place / "documents.json").read_text()), tiny_tokenizer(), place / "run")
+    torch.Tensor.__reduce_ex__ = tensors_stay
+    found = evaluated(json.loads((place / "documents.json").read_text()), tiny_tokenizer(), place / "run")
     (place / f"{os.environ['RANK']}.json").write_text(json.dumps(found))
+    torch.distributed.barrier()

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -103,19 +104,84 @@ run_script(main)
     assert "Traceback" not in done.stderr
 
 
-def test_a_copy_of_the_process_ends_as_any_other():
-    """A loader of data, say, which nobody waits for."""
+def test_a_copy_of_the_process_leaves_signals_to_it():
+    """A loader of data, say, that has only just been forked."""
     code = f"""
 import os, signal, sys, time
 sys.path.insert(0, {str(ROOT)!r})
-from xstilts.preemption import listen
+from xstilts.preemption import SIGNALS, listen
 listen()
 if (child := os.fork()) == 0:
     time.sleep(60)
+    os._exit(0)
 time.sleep(0.2)
-os.kill(child, signal.SIGTERM)
-print(os.waitpid(child, 0)[1])
+for number in SIGNALS:
+    os.kill(child, number)
+time.sleep(0.2)
+print(os.waitpid(child, os.WNOHANG)[0])
+os.kill(child, signal.SIGKILL)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.strip() == str(int(signal.SIGTERM)), done.stderr
-    assert os.WIFSIGNALED(int(done.stdout))
+    assert done.stdout.strip() == "0", done.stderr
+
+
+def begun(encoder, rows, folder, method="fork", **options):
+    """A training with two loaders in a process group of its own, some steps after its start."""
+    options = {"learning_rate": 1e-5, "dataloader_multiprocessing_context": method, **options}
+    line = f"""run_target.py --task xnli --model_name_or_path {encoder} --data_dir {rows} --output_dir {folder} --use_cpu
+        --max_seq_length 32 --max_steps 3000 --per_device_train_batch_size 1 --gradient_accumulation_steps 1
+        --logging_steps 1 --eval_strategy no --save_strategy no --load_best_model_at_end false --dataloader_num_workers 2
+        {" ".join(f"--{name} {value}" for name, value in options.items())}"""
+    with open(log := folder / "log", "w") as file:
+        words = [sys.executable, "-u", *line.split()]
+        process = subprocess.Popen(words, start_new_session=True, stdout=file, stderr=file, cwd=ROOT)
+    while process.poll() is None and "\nstep 3 of" not in log.read_text():
+        time.sleep(0.05)
+    return process, log
+
+
+def is_gone(group, seconds):
+    """Whether all processes of a group end within so many seconds."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    os.killpg(group, signal.SIGKILL)
+    return False
+
+
+@pytest.mark.parametrize(
+    ("number", "code_of_exit", "method"),
+    [
+        (signal.SIGTERM, 75, "fork"),
+        (signal.SIGUSR1, 75, "forkserver"),
+        (signal.SIGINT, -signal.SIGINT, "fork"),
+    ],
+)
+def test_a_signal_to_the_whole_group_leads_to_a_checkpoint(number, code_of_exit, method, encoder, few_rows, tmp_path):
+    """Loaders of data get it too, and the step that is under way needs their batches."""
+    process, log = begun(encoder, few_rows, tmp_path, method)
+    os.killpg(process.pid, number)
+    assert process.wait(120) == code_of_exit, log.read_text()
+    assert f"{number.name}: stopped, checkpoint-" in (printed := log.read_text())
+    assert [path for path in tmp_path.glob("checkpoint-*") if (path / "model.safetensors").exists()]
+    assert "Traceback" not in printed
+    assert is_gone(process.pid, 20)
+
+
+def test_loaders_end_with_a_run_that_is_killed(encoder, few_rows, tmp_path):
+    process, _ = begun(encoder, few_rows, tmp_path)
+    process.kill()
+    process.wait()
+    assert is_gone(process.pid, 30)
+
+
+def test_loaders_do_not_keep_a_run_that_fails(encoder, few_rows, tmp_path):
+    """Python would end them with a signal that they ignore, and wait."""
+    process, log = begun(encoder, few_rows, tmp_path, learning_rate=1e30, max_grad_norm=0)
+    assert process.wait(60) == 2, log.read_text()
+    assert "is nan at step" in log.read_text()
+    assert is_gone(process.pid, 20)

@@ -135,13 +135,13 @@ def features(batch, indices, tokenizer, labels, max_seq_length, max_query_length
     return {**both, "labels": [0] * len(indices), "example": indices}
 
 
-def collate(rows, tokenizer):
+def collate(rows, tokenizer, multiple=1):
     """`query_<input>` and `document_<input>`, each (batch, tokens), padded by themselves; `labels`, (batch,) places of the right
     documents, -100 for rows that fill up; `allowed`, (batch, batch): which documents stand against a query."""
     batch = {}
     for number, side in enumerate(SIDES):
         inputs = [{name: row[name][number] for name in tokenizer.model_input_names} for row in rows]
-        batch |= {f"{side}_{name}": part for name, part in classification.padded(inputs, tokenizer).items()}
+        batch |= {f"{side}_{name}": part for name, part in classification.padded(inputs, tokenizer, multiple).items()}
     places = torch.arange(len(rows))
     learnt = torch.tensor([row["labels"] != -100 for row in rows])
     documents = [tuple(row["input_ids"][1]) for row in rows]

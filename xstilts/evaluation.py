@@ -2,49 +2,52 @@
 
 import torch
 from accelerate.utils import gather_object
-from datasets import Dataset
 from torch.utils.data import DataLoader
 
-from xstilts.micro_batches import input_lengths, inputs_of
+from xstilts.loaders import loader_options, read_columns
+from xstilts.micro_batches import input_lengths, inputs_of, rounded_up
+from xstilts.processes import gather_by_main
 from xstilts.progress import watched
 
 
 def kept_outputs(trainer, model, rows):
     """(what the task's type keeps of the logits of every feature row, in the order of the rows; the mean loss per label).
 
-    Batches of `eval_batch_size` rows per device, and of `--max_tokens_per_batch`, the longest first, so that too little memory
-    shows at once. Processes share the batches and each gets all outputs; an equal number of batches each, as sharded models want
-    it, so the last may be done twice.
+    The longest rows come first, so that too little memory shows at once. Processes share the batches; the first one gets all
+    outputs and the others None, each gets the loss. An equal number of batches each, as sharded models want it, so the last may
+    be done twice.
     """
     args, kept, loss, count = trainer.args, {}, 0.0, 0
-    first = args.process_index
-    if isinstance(rows, Dataset):
-        # Character offsets, which only decoding reads, take longer to fetch than all that the model reads.
-        read = {*trainer.processing_class.model_input_names, "labels"}
-        rows = rows.select_columns([name for name in rows.column_names if name in read])
-    limit = trainer.max_tokens_per_batch and trainer.max_tokens_per_batch // inputs_of(rows[0])
-    batches = batches_by_length(input_lengths(rows), args.eval_batch_size, limit)
+    rows = read_columns(rows, trainer.processing_class)
+    batches = batches_of(trainer, rows)
     rounds = -(-len(batches) // args.world_size)
-    own = [batches[min(i * args.world_size + first, len(batches) - 1)] for i in range(rounds)]
-    loader = DataLoader(
-        rows,
-        batch_sampler=own,
-        collate_fn=trainer.collate,
-        num_workers=args.dataloader_num_workers,
-        pin_memory=args.dataloader_pin_memory and args.device.type == "cuda",
-    )
+    own = [batches[min(i * args.world_size + args.process_index, len(batches) - 1)] for i in range(rounds)]
+    loader = DataLoader(rows, batch_sampler=own, collate_fn=trainer.collate, **loader_options(args))
     with torch.inference_mode():
         for i, batch in enumerate(watched(loader, "evaluating")):
             outputs, total, labels = trainer.batch_outputs(model, batch)
             kept |= zip(own[i], outputs, strict=True)
-            counts = i * args.world_size + first < len(batches)
+            counts = i * args.world_size + args.process_index < len(batches)
             loss, count = loss + counts * total, count + counts * labels
+    loss, count = float(loss), int(count)  # tensors would arrive on the GPU that they were sent from
     if args.world_size > 1:
-        kept = dict(gather_object([*kept.items()]))
-        sums = gather_object([(loss, count)])
-        loss, count = (sum(part) for part in zip(*sums, strict=True))
-    assert len(kept) == len(rows)  # noqa: S101 (ours to keep, no check of what somebody gives)
-    return [kept[index] for index in range(len(rows))], float(loss) / max(1, int(count))
+        kept = gather_by_main(kept)
+        loss, count = (sum(part) for part in zip(*gather_object([(loss, count)]), strict=True))
+    return kept and [kept[index] for index in range(len(rows))], loss / max(1, count)
+
+
+def batches_of(trainer, rows):
+    """Indices of rows in batches of `eval_batch_size`, and of at most `--max_tokens_per_batch`.
+
+    A GPU takes as long for a few short rows as for many, so there a batch is filled up to the tokens of `eval_batch_size` of the
+    longest rows, unless its rows are compared with each other.
+    """
+    lengths, size = rounded_up(input_lengths(rows), trainer.multiple), trainer.args.eval_batch_size
+    limit = trainer.max_tokens_per_batch and trainer.max_tokens_per_batch // inputs_of(rows[0])
+    if trainer.args.device.type == "cuda" and not trainer.task.type.in_batch_negatives:
+        most = size * int(max(lengths))
+        size, limit = len(lengths), min(most, limit or most)
+    return batches_by_length(lengths, size, limit)
 
 
 def batches_by_length(lengths, size, limit=None):

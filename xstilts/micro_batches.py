@@ -54,11 +54,12 @@ def _does_not_divide(total, fixed, name):
     )
 
 
-def check_micro_batches(args, training_args, tasks, several=False):
+def check_micro_batches(args, training_args, tasks, several=False, default=None):
     """Make an optimizer step one batch of the Trainer's where `--max_tokens_per_batch` says how to cut it.
 
-    Raises UserError for a limit that is none, and for options and tasks that exclude it or sorting across steps; `several` is
-    whether the run is of several tasks.
+    default     tokens where it is not given (`default_tokens`)
+    several     whether the run is of several tasks
+    Raises UserError for a limit that is none, and for options and tasks that exclude it or sorting across steps.
     """
     limit, grouped = args.max_tokens_per_batch, training_args.train_sampling_strategy == "group_by_length"
     for task in tasks:
@@ -71,12 +72,12 @@ def check_micro_batches(args, training_args, tasks, several=False):
         raise UserError(
             "--train_sampling_strategy group_by_length is for one task; of several --max_tokens_per_batch saves as much padding"
         )
-    if limit is None:
-        return
-    if limit < 1:
+    if limit is not None and limit < 1:
         raise UserError(f"--max_tokens_per_batch {limit} must be 1 or more (tokens of a micro-batch, padding included)")
-    training_args.per_device_train_batch_size *= training_args.gradient_accumulation_steps
-    training_args.gradient_accumulation_steps = 1
+    args.max_tokens_per_batch = limit or default
+    if args.max_tokens_per_batch is not None:
+        training_args.per_device_train_batch_size *= training_args.gradient_accumulation_steps
+        training_args.gradient_accumulation_steps = 1
 
 
 def dealing_lengths(task, features):
@@ -106,13 +107,13 @@ def longest_first(rows, lengths):
     return rows[np.argsort(-own, kind="stable")]
 
 
-def cut(rows, limit):
-    """Places of feature rows in micro-batches of at most `limit` tokens, padding included, the longest first; a row that has more
-    is alone.
+def cut(rows, limit, multiple=1):
+    """Places of feature rows in micro-batches of at most `limit` tokens, padding to a `multiple` included, the longest first; a
+    row that has more is alone.
 
     Of all ways to cut the sorted rows that with the fewest tokens, where each micro-batch counts `PASS` x `limit` more.
     """
-    tokens = [padded_tokens(row) for row in rows]
+    tokens = [padded_tokens(row, multiple) for row in rows]
     order = sorted(range(len(rows)), key=tokens.__getitem__, reverse=True)
     best, starts = [0], []  # of the first n rows: the fewest tokens, and where the last micro-batch begins
     for end in range(1, len(order) + 1):
@@ -126,10 +127,16 @@ def cut(rows, limit):
     return [order[start:end] for end, start in zip(ends[-2::-1], ends[:0:-1], strict=True)]
 
 
-def padded_tokens(row):
+def padded_tokens(row, multiple=1):
     """What a feature row takes in a batch by itself: of several inputs (choices) each takes as much as the longest."""
     ids = row["input_ids"]
-    return max(map(len, ids)) * len(ids) if isinstance(ids[0], list) else len(ids)
+    several = ids if isinstance(ids[0], list) else [ids]
+    return rounded_up(max(map(len, several)), multiple) * len(several)
+
+
+def rounded_up(lengths, multiple):
+    """The next multiple of a length, or of each in an array."""
+    return -(-lengths // multiple) * multiple
 
 
 def inputs_of(row):

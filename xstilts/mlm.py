@@ -46,11 +46,12 @@ def features(batch, indices, tokenizer, labels, max_seq_length):
     return {"input_ids": [before + ids + after for _, ids in rows], "example": [index for index, _ in rows]}
 
 
-def collate(rows, tokenizer, probability):
+def collate(rows, tokenizer, multiple=1, *, probability):
     """(batch, tokens) masked token ids; (batch, masked) `positions` and `labels`, the positions that were chosen in each row and
     the pieces that stood there, -100 behind the last one."""
     masked = [mask(row["input_ids"], tokenizer, probability, row.get("draw", "")) for row in rows]
-    batch = tokenizer.pad({"input_ids": [ids for ids, _, _ in masked]}, padding_side="right", return_tensors="pt")
+    ids = {"input_ids": [ids for ids, _, _ in masked]}
+    batch = tokenizer.pad(ids, padding_side="right", return_tensors="pt", pad_to_multiple_of=multiple)
     most = max(len(positions) for _, positions, _ in masked)
     padded = [
         (positions + [0] * (most - len(positions)), labels + [-100] * (most - len(labels)))

@@ -50,13 +50,13 @@ def _check_room(choices, tokenizer, max_seq_length):
             )
 
 
-def collate(rows, tokenizer):
+def collate(rows, tokenizer, multiple=1):
     """(batch, choices, tokens) token ids, padded to the longest input of the batch; (batch,) indices of the right choice."""
     names = tokenizer.model_input_names
     flat = [
         dict(zip(names, values, strict=True)) for row in rows for values in zip(*(row[n] for n in names), strict=True)
     ]
-    padded = classification.padded(flat, tokenizer)
+    padded = classification.padded(flat, tokenizer, multiple)
     shaped = {name: tensor.view(len(rows), -1, tensor.shape[-1]) for name, tensor in padded.items()}
     return {**shaped, "labels": torch.tensor([row["labels"] for row in rows])}
 

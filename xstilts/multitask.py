@@ -14,6 +14,7 @@ from xstilts.errors import say
 from xstilts.examples import Examples, unseen_labels
 from xstilts.heads import load_mixture, save_mixture
 from xstilts.layerwise import gradual_unfreezing
+from xstilts.loaders import Collator, MixedCollator, loader_options, read_columns
 from xstilts.micro_batches import dealing_lengths
 from xstilts.mixing import MixedRows, Mixture, StepBatches
 from xstilts.order import RowStream, groups_of
@@ -75,14 +76,14 @@ class DevRows(torch.utils.data.Dataset):
     """Features of a selection set that say whose they are."""
 
     def __init__(self, task, features):
-        self.task, self.features = task, features
+        self.task, self.features = task.name, features
 
     def __len__(self):
         return len(self.features)
 
     def __getitem__(self, index):
         """A row that says whose it is."""
-        return {**self.features[index], "task": self.task.name}
+        return {**self.features[index], "task": self.task}
 
     def with_format(self, *names):
         """The features with their columns in another format."""
@@ -99,6 +100,8 @@ class MixedLoader(DataLoader):
 
 class MultitaskTrainer(StiltsTrainer):
     """A StiltsTrainer for several `parts`, mixed as `mixture` says."""
+
+    idle_heads = True
 
     def __init__(
         self,
@@ -122,9 +125,14 @@ class MultitaskTrainer(StiltsTrainer):
         )  # fmt: skip
         self.compute_metrics = None  # `evaluate` goes through the tasks
 
-    def training_rows(self, features):
+    def training_rows(self, features, tokenizer):
         """The rows of all tasks."""
-        return MixedRows(self.mixture.names, features, self.mixture.seed)
+        return MixedRows(self.mixture.names, [read_columns(each, tokenizer) for each in features], self.mixture.seed)
+
+    def collator(self, tokenizer):
+        """Feature rows of one task -> a batch that names it."""
+        parts = self.parts.items()
+        return MixedCollator({name: Collator(part.task.type.collate, tokenizer, self.multiple) for name, part in parts})
 
     def get_train_dataloader(self):
         """Micro-batches of one task each; the same task for all of an optimizer step."""
@@ -140,14 +148,8 @@ class MultitaskTrainer(StiltsTrainer):
             self.train_dataset,
             batch_sampler=batches,
             collate_fn=self.data_collator,
-            num_workers=args.dataloader_num_workers,
-            pin_memory=args.dataloader_pin_memory,
+            **loader_options(args),
         )
-
-    def collate(self, rows):
-        """Feature rows of one task -> a batch that names it."""
-        task, first = rows[0]["task"], all(row.get("epoch") == 0 for row in rows)
-        return {**self.parts[task].task.type.collate(rows, self.processing_class), "task": task, "first": first}
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """As for a single task, that of the batch."""
@@ -167,8 +169,8 @@ class MultitaskTrainer(StiltsTrainer):
         self.found = {}
         for name, part in self.parts.items():
             self.task = part.task
-            logits = self.predict(DevRows(part.task, part.dev_features)).predictions
-            self.found[name] = self.score(part.dev, part.dev_features, logits)
+            rows = DevRows(part.task, read_columns(part.dev_features, self.processing_class))
+            self.found[name] = self.scored(part.dev, part.dev_features, rows)
         average = with_average([*self.parts.values()], self.found)["average"]
         scores = {f"eval_{name}_{key}": value for name, found in self.found.items() for key, value in found.items()}
         scores["eval_average"] = average

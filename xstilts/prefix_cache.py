@@ -76,7 +76,7 @@ def cache_prefix(trainer, directory):
         )
         rows.ensure(partial(computed, trainer, prefix, task, rows), cached)
         owner[name] = rows
-    trainer.collate = partial(collate, trainer.collate)
+    trainer.collate = trainer.data_collator.collate = partial(collate, trainer.collate)
 
 
 def _surroundings(trainer):

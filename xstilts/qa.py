@@ -84,9 +84,9 @@ def _check_stride(questions, tokenizer, max_seq_length, doc_stride):
         )
 
 
-def collate(rows, tokenizer):
+def collate(rows, tokenizer, multiple=1):
     """(batch, tokens) token ids; (batch, 2) start and end positions."""
-    return {**classification.padded(rows, tokenizer), "labels": torch.tensor([row["labels"] for row in rows])}
+    return {**classification.padded(rows, tokenizer, multiple), "labels": torch.tensor([row["labels"] for row in rows])}
 
 
 def logits(outputs, batch):

@@ -81,9 +81,9 @@ def special_tokens(tokenizer):
     return with_specials[:start], with_specials[start + len(plain) :]
 
 
-def collate(rows, tokenizer):
+def collate(rows, tokenizer, multiple=1):
     """(batch, tokens) token ids and tag ids, padded to the longest row."""
-    batch = classification.padded(rows, tokenizer)
+    batch = classification.padded(rows, tokenizer, multiple)
     longest = batch["input_ids"].shape[1]
     labels = [row["labels"] + [-100] * (longest - len(row["labels"])) for row in rows]
     return {**batch, "labels": torch.tensor(labels)}

@@ -23,7 +23,8 @@ class TaskType:
     features     (batch of examples, indices, tokenizer, labels, **lengths) -> columns of token ids, one row per
                  model input; `example` is the index of the example a row belongs to, `labels` is what the loss reads
     forward      (model, batch) -> model outputs; for types whose model is not simply called with the batch
-    collate      (list of feature rows, tokenizer) -> padded int64 tensors; `labels` is -100 where nothing is learned
+    collate      (list of feature rows, tokenizer, multiple=1) -> int64 tensors, padded to a `multiple` of tokens; `labels` is
+                 -100 where nothing is learned
     logits       (model outputs, batch) -> (..., classes) logits; `labels`, of the shape before classes, index the last axis
     keep         (model outputs, labels, batch) -> what is kept of every row of the batch until all are decoded, arrays without
                  padding

@@ -5,8 +5,8 @@
   they are not and multiplies the loss by accumulation steps and processes (huggingface/transformers#47688).
 - Training order depends on (seed, epoch) alone, so that an interrupted run goes on exactly; every row is seen once per epoch,
   and the rows that even out the last batch over processes weigh nothing.
-- The rows of a step are dealt into micro-batches by length, into `--max_tokens_per_batch` where that is given: less padding, less
-  memory, and the same step (`micro_batches`).
+- The rows of a step are dealt into micro-batches by length, into `--max_tokens_per_batch` where that is given or on a GPU: less
+  padding, less memory, and the same step (`micro_batches`).
 - Predictions come in the order of the rows, whatever the training strategy.
 - A loss that is not finite stops the run.
 """
@@ -24,14 +24,17 @@ from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import EvalLoopOutput, EvalPrediction
 
 from xstilts.callbacks import StopOnNonFiniteLoss, StopWhenTold, TellEpoch
+from xstilts.checkpoint import longest_input
 from xstilts.complexity import CodeLength
-from xstilts.errors import UserError
+from xstilts.errors import UserError, first_line
 from xstilts.evaluation import kept_outputs
 from xstilts.hub import no_repo
 from xstilts.layer_rates import rate_factors, split_by_rate
+from xstilts.loaders import Collator, StepCollator, loader_options, read_columns
 from xstilts.metrics import score_by_language
-from xstilts.micro_batches import cut, dealing_lengths
-from xstilts.order import EpochSampler, TrainingRows, without_fillers
+from xstilts.micro_batches import dealing_lengths
+from xstilts.order import EpochSampler, TrainingRows
+from xstilts.processes import by_main
 from xstilts.progress import TellProgress
 from xstilts.resuming import best_of, load_progress, save_progress
 from xstilts.sharding import precision_of_passes, sharding_of, skeleton, whole
@@ -46,6 +49,8 @@ class StiltsTrainer(Trainer):
     layerwise_lr_decay    the learning rate of a layer over that of the layer above (`layer_rates`)
     max_tokens_per_batch  tokens of a micro-batch, padding included; a batch of the Trainer's is a whole step then
     """
+
+    idle_heads = False  # whether some steps leave parameters out
 
     def __init__(
         self,
@@ -63,19 +68,24 @@ class StiltsTrainer(Trainer):
         args.label_names = ["labels"]
         args.remove_unused_columns = False  # the collators pick what the model gets
         args.dataloader_pin_memory &= args.device.type != "cpu"  # torch would warn of it again and again
+        args.accelerator_config.non_blocking = args.dataloader_pin_memory and args.device.type == "cuda"
+        if args.ddp_find_unused_parameters is None:
+            args.ddp_find_unused_parameters = self.idle_heads  # looking for them takes time in every step
         args.logging_nan_inf_filter = False  # it shows a loss of nan as 0.0
         if dev is None:
             args.eval_strategy = "no"  # this one only predicts
         self.task, self.groups, self.code = task, groups, CodeLength()
         self.claim, self.averaged, self.interrupting, self.sampler = None, 1, False, None
         self.layerwise_lr_decay, self.max_tokens_per_batch = layerwise_lr_decay, max_tokens_per_batch
+        self.multiple = multiple_for(args.device, model, tokenizer)
+        self.collate = self.collator(tokenizer)
         self.skeleton = skeleton(model) if sharding_of(args) else None
         super().__init__(
             model=model,
             args=args,
             processing_class=tokenizer,
-            data_collator=self.collate_step,
-            train_dataset=self.training_rows(train_features) if train_features is not None else None,
+            data_collator=StepCollator(self.collate, max_tokens_per_batch, self.multiple),
+            train_dataset=self.training_rows(train_features, tokenizer) if train_features is not None else None,
             eval_dataset=dev[1] if dev else None,
             compute_metrics=(lambda output: self.score(*dev, output.predictions)) if dev else None,
             compute_loss_func=self.compute_loss,  # tells the Trainer to count the step's labels and not to rescale
@@ -93,25 +103,39 @@ class StiltsTrainer(Trainer):
         except Exception as error:  # of the network or the hub: many libraries'
             raise no_repo(self.args, error) from error
 
-    def training_rows(self, features):
+    def training_rows(self, features, tokenizer):
         """What the training order draws from."""
-        return TrainingRows(features)
+        return TrainingRows(read_columns(features, tokenizer))
 
-    def collate(self, rows):
+    def collator(self, tokenizer):
         """Feature rows -> a batch."""
-        return self.task.type.collate(rows, self.processing_class)
+        return Collator(self.task.type.collate, tokenizer, self.multiple)
 
-    def collate_step(self, rows):
-        """Feature rows -> a batch for training; with `--max_tokens_per_batch` its micro-batches as `parts`, and all labels, which
-        the Trainer counts."""
-        rows = without_fillers(rows)
-        if self.max_tokens_per_batch is None:
-            return self.collate(rows)
-        parts = [self.collate([rows[place] for place in places]) for places in cut(rows, self.max_tokens_per_batch)]
-        return {"parts": parts, "labels": torch.cat([part["labels"].flatten() for part in parts])}
+    def get_train_dataloader(self):
+        """The Trainer's, whose processes leave signals to this one."""
+        loader = super().get_train_dataloader()
+        loader.base_dataloader.worker_init_fn = loader_options(self.args).get("worker_init_fn")
+        return loader
+
+    def _prepare_input(self, data):
+        """The Trainer's, without waiting for what is copied to a GPU."""
+        if isinstance(data, torch.Tensor):
+            data = data.to(self.args.device, non_blocking=self.args.device.type == "cuda")
+        return super()._prepare_input(data)
 
     def training_step(self, model, inputs, num_items_in_batch=None):
-        """The Trainer's, for every micro-batch of the step; processes add up their gradients with the last one."""
+        """The Trainer's, for every micro-batch of the step; processes add up their gradients with the last one. Raises UserError
+        where one is too large for the memory of the GPU."""
+        try:
+            return self._micro_steps(model, inputs, num_items_in_batch)
+        except torch.OutOfMemoryError as error:
+            tokens = max(1, (self.max_tokens_per_batch or 4096) // 2)
+            raise UserError(
+                f"the GPU has too little memory ({first_line(error)}); give the same command again with --max_tokens_per_batch "
+                f"{tokens}, which cuts the same steps into smaller micro-batches"
+            ) from error
+
+    def _micro_steps(self, model, inputs, num_items_in_batch):
         step = super().training_step
         *parts, last = inputs.pop("parts", [inputs])
         if not parts:
@@ -205,7 +229,8 @@ class StiltsTrainer(Trainer):
         return kept, loss, (labels != -100).sum()
 
     def evaluation_loop(self, dataloader, description, *args, metric_key_prefix="eval", **kwargs):
-        """The Trainer's, behind `evaluate` and `predict`, as one pass over rows sorted by length (`evaluation.kept_outputs`)."""
+        """The Trainer's, behind `evaluate` and `predict`, as one pass over rows sorted by length (`evaluation.kept_outputs`). All
+        processes predict and get the metrics; the first one alone gets the predictions, decodes and scores them."""
         model = self._wrap_model(self.model, training=False)
         if not self.accelerator._models and model is self.model:  # precision and device as in training
             model = self.accelerator.prepare_model(model, evaluation_mode=True)
@@ -220,7 +245,7 @@ class StiltsTrainer(Trainer):
             outputs, loss = kept_outputs(self, model, rows)
         metrics = {"loss": loss}
         if self.compute_metrics and description == "Evaluation":
-            metrics |= self.compute_metrics(EvalPrediction(predictions=outputs, label_ids=None))
+            metrics |= by_main(lambda: self.compute_metrics(EvalPrediction(predictions=outputs, label_ids=None)))
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in metrics.items()}
         return EvalLoopOutput(predictions=outputs, label_ids=None, metrics=metrics, num_samples=len(rows))
 
@@ -232,6 +257,11 @@ class StiltsTrainer(Trainer):
         """The task's scores, 0 to 100."""
         gold = [self.task.type.gold(example) for example in examples.rows]
         return score_by_language(self.task.metric, self.decode(examples, features, outputs), gold, examples.records)
+
+    def scored(self, examples, features, rows=None):
+        """The same from a pass over all features, or over `rows` made of them, in every process."""
+        outputs = self.predict(features if rows is None else rows).predictions
+        return by_main(lambda: self.score(examples, features, outputs))
 
     def load_weights(self, checkpoint):
         """Fill the model from a checkpoint, without training it; a sharded one is taken into its pieces first."""
@@ -263,10 +293,18 @@ class StiltsTrainer(Trainer):
         return self.code.read(self.state.log_history)
 
     def outputs(self, features):
-        """{language: features} -> {language: what `decode` takes}, from one pass over all rows."""
+        """{language: features} -> {language: what `decode` takes}, from one pass over all rows; None but in the first process."""
         found, ends = self.predict(concatenate_datasets([*features.values()])).predictions, [0]
+        if found is None:
+            return None
         ends += accumulate(map(len, features.values()))
         return {language: found[a:b] for language, (a, b) in zip(features, pairwise(ends), strict=True)}
+
+
+def multiple_for(device, model, tokenizer):
+    """What lengths are padded to a multiple of: 8 on a GPU, for its tensor cores (NVIDIA's guide to mixed precision), unless the
+    encoder lacks the positions."""
+    return 8 if device.type == "cuda" and longest_input(model, tokenizer) % 8 == 0 else 1
 
 
 def summed_loss(logits, labels):
