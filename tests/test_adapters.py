@@ -129,7 +129,7 @@ def test_frozen_layers_get_no_adapters():
         (
             {"lora_target_modules": ["q_proj"]},
             "none",
-            "--lora_target_modules q_proj: there are dense, key, query, value",
+            r"q_proj is not a linear module of the layers to adapt \(4\); they have dense, key, query, value",
         ),
     ],
 )

@@ -148,8 +148,10 @@ def test_a_dry_run_says_what_is_there(target, encoder, world, capsys):
     run_target.main([*command("udpos", encoder, world, target), "--dry_run"])
     assert "finished: the same command would do nothing" in capsys.readouterr().out
     assert "checkpoint-" not in " ".join(os.listdir(target))
-    with pytest.raises(UserError, match="holds another run"):
-        run_target.main([*command("udpos", encoder, world, target, "--learning_rate", "1e-3"), "--dry_run"])
+    run_target.main([*command("udpos", encoder, world, target, "--learning_rate", "1e-3"), "--dry_run"])
+    said = capsys.readouterr().out
+    assert "the same command would be refused" in said
+    assert "learning_rate: 1e-05 -> 0.001" in said
 
 
 def test_a_dry_run_finds_a_stage_that_is_never_reached(encoder, world, tmp_path):
@@ -176,6 +178,7 @@ def test_a_dry_run_of_an_evaluation_and_of_a_retrieval(target, world, tmp_path, 
     run_retrieval.main(evaluation("tatoeba", target, world, tmp_path / "retrieval"))
     text = capsys.readouterr().out
     assert "texts   48 to embed" in text
+    assert re.search(r"\nall +[\d,]+ +0\b", text), "nothing of it is trained"
     assert "time    about" in text
     assert [*tmp_path.iterdir()] == []
 

@@ -8,11 +8,12 @@ import time
 from types import SimpleNamespace
 
 import pytest
+import torch
 from conftest import ROOT
-from transformers import TrainerControl, TrainerState
+from transformers import TrainerControl, TrainerState, TrainingArguments, get_linear_schedule_with_warmup
 
 from xstilts import callbacks
-from xstilts.callbacks import StopWhenTold
+from xstilts.callbacks import StopWhenTold, WarnOfFewSteps
 from xstilts.preemption import Preempted
 
 ARGS = SimpleNamespace(world_size=1)
@@ -185,3 +186,25 @@ def test_loaders_do_not_keep_a_run_that_fails(encoder, few_rows, tmp_path):
     assert process.wait(60) == 2, log.read_text()
     assert "is nan at step" in log.read_text()
     assert is_gone(process.pid, 20)
+
+
+# ---- few steps ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("steps", "warmup", "said"),
+    [
+        (2, 1, "warning: 1 of 2 steps have more than half of --learning_rate 1e-05 (warm-up takes 1)"),
+        (15, 2, "warning: 7 of 15 steps"),
+        (40, 4, ""),
+    ],
+)
+def test_hardly_a_step_that_trains_is_said(steps, warmup, said, capsys):
+    """21 rows in batches of 16 are two steps, the first of which has a learning rate of 0."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1e-5)
+    schedule = get_linear_schedule_with_warmup(optimizer, warmup, steps)
+    args = TrainingArguments(warmup_steps=warmup, learning_rate=1e-5, use_cpu=True)
+    WarnOfFewSteps().on_train_begin(args, TrainerState(max_steps=steps), None, lr_scheduler=schedule)
+    printed = capsys.readouterr().out
+    assert said in printed
+    assert bool(printed) == bool(said)

@@ -148,6 +148,20 @@ def test_an_option_that_older_runs_do_not_know_sets_apart_only_where_it_was_used
     assert told(learning_rate=5e-5) == {"xnli (learning_rate 5e-05)", "xnli (learning_rate 1e-05)"}
 
 
+def test_what_changes_no_result_sets_nothing_apart():
+    """When checkpoints are saved; when a training is evaluated whose last step is taken; a training behind no score."""
+    idle = {"save_strategy": "steps", "save_steps": 7, "eval_strategy": "steps", "eval_steps": 7}
+    assert told(**idle) == {"xnli"}
+    assert told(**idle, load_best_model_at_end=True) == {
+        "xnli (eval_steps 7, eval_strategy steps, load_best_model_at_end True)",
+        "xnli",
+    }
+    runs = chain("xnli", values(50), seed=1, arguments={"learning_rate": 1e-5})
+    unused = chain("xnli", values(50), seed=2, arguments={"learning_rate": 3e-5})
+    runs |= {path: run for path, run in unused.items() if run["phase"] == "target"}
+    assert {column_of(run) for run in set_apart(runs, DEFAULTS).values() if run["phase"] == "eval"} == {"xnli"}
+
+
 # ---- the table of scores --------------------------------------------------------------------------------------------
 
 

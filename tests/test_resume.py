@@ -39,9 +39,16 @@ def test_a_killed_run_ends_as_if_nothing_had_happened(train, uninterrupted, tmp_
     printed = train(tmp_path)
     assert ("nothing left to train" if step == STEPS else f"going on from {reached}") in printed
     assert (tmp_path / "model.safetensors").read_bytes() == (uninterrupted / "model.safetensors").read_bytes()
+    assert "has no checkpoint yet" not in printed
     ours, theirs = read_json(tmp_path / "run.json"), read_json(uninterrupted / "run.json")
     for name in ("dev_scores", "steps", "selected_step", "loss_curve"):
         assert ours[name] == theirs[name], name
+
+
+def test_a_run_without_a_checkpoint_says_that_it_begins_again(train, uninterrupted, tmp_path):
+    tmp_path.mkdir(exist_ok=True)
+    (tmp_path / "started.json").write_bytes((uninterrupted / "started.json").read_bytes())
+    assert f"{tmp_path} was begun and has no checkpoint yet: training starts from the beginning" in train(tmp_path)
 
 
 def test_a_killed_run_of_several_tasks_ends_as_if_nothing_had_happened(train, world, tmp_path):

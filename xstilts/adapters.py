@@ -52,7 +52,10 @@ def adapted(model, args, frozen):
     known = sorted({name.split(".")[-1] for name in linear})
     for target in targets:
         if not any(_is_called(name, target) for name in linear):
-            raise UserError(f"--lora_target_modules {target}: there are {', '.join(known)} in layers {selection}")
+            raise UserError(
+                f"--lora_target_modules {target} is not a linear module of the layers to adapt ({selection}); they have "
+                f"{', '.join(known)}"
+            )
     return [name for name in linear if not targets or any(_is_called(name, target) for target in targets)]
 
 

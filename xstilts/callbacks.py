@@ -1,11 +1,12 @@
 """What happens between the steps of a training, beside the steps themselves: callbacks of the Trainer."""
 
+import itertools
 import math
 
 import torch
 from transformers import EarlyStoppingCallback, TrainerCallback
 
-from xstilts.errors import UserError
+from xstilts.errors import UserError, say
 from xstilts.preemption import Preempted, heard
 from xstilts.step_checkpoints import PREFIX
 
@@ -43,6 +44,24 @@ class StopOnNonFiniteLoss(TrainerCallback):
                     f"training {name} is {logs[name]} at step {state.global_step}: nothing was saved since the last checkpoint; "
                     f"try a lower --learning_rate (now {args.learning_rate}), a longer warm-up, or no --fp16"
                 )
+
+
+class WarnOfFewSteps(TrainerCallback):
+    """Warns of a training in which hardly a step has a learning rate that trains: tiny data, or a long warm-up."""
+
+    FEWEST = 10  # steps at more than half the learning rate
+
+    def on_train_begin(self, args, state, control, lr_scheduler=None, **kwargs):
+        """The schedule is asked step by step, whatever its kind; one without a formula is not."""
+        (share, *_) = getattr(lr_scheduler, "lr_lambdas", [None])
+        if share is None:
+            return
+        high = itertools.islice((step for step in range(state.max_steps) if share(step) > 0.5), self.FEWEST)
+        if (count := len([*high])) < self.FEWEST:
+            say(
+                f"warning: {count} of {state.max_steps} steps have more than half of --learning_rate {args.learning_rate:g} "
+                f"(warm-up takes {args.get_warmup_steps(state.max_steps)}): give more --num_train_epochs, or --warmup_steps 0"
+            )
 
 
 class TellEpoch(TrainerCallback):

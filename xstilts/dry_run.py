@@ -93,6 +93,7 @@ def plan_retrieval(run, encoder, collections, layers, embed, argv=None):
     sides = [(name, side) for collection in collections for name, side in collection.sides.items()]
     vectors = sum(embed.size(name, side, layers, run.args.embeddings_dir) for name, side in sides)
     _say_beginning(run, {}, argv)
+    encoder.requires_grad_(False)  # the table says what is trained
     say(f"\nencoder ({type(encoder).__name__})\n{render(table(encoder))}")
     texts = sum(len(side.texts) for _, side in sides)
     say(f"\ntexts   {texts:,} to embed, {len(layers)} of their layers; {len(collections)} searches")

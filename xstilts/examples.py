@@ -19,6 +19,7 @@ from xstilts.offsets import MISPLACED, RENUMBERED, check_misplaced, in_place
 from xstilts.progress import Progress
 from xstilts.readers import Dropped
 from xstilts.sources import load_raw
+from xstilts.task import published_rows
 
 NO_EXAMPLE = "rows that the task leaves out"  # where its `to_example` does not say why
 
@@ -89,7 +90,7 @@ def _raw_rows(task, split, language, data_dir):
     carved = task.held_out_by and split in ("train", "validation")
     stored = "train" if carved else split
     raw = load_raw(task.source, stored, language, data_dir)
-    published = task.sizes.get(f"{stored}-{language}", task.sizes.get(stored))
+    published = published_rows(task, stored, language)
     _check_size(task, stored, language, len(raw.rows), published)
     if carved:
         return raw._replace(rows=_part(raw.rows, task, split == "validation")), None

@@ -10,6 +10,7 @@ from xstilts.examples import Examples, check_samples, joined, load_examples, rec
 from xstilts.official_files import patterns
 from xstilts.raw_rows import MissingData
 from xstilts.sources import languages_in, load_raw
+from xstilts.task import published_rows
 from xstilts.templates import ENGLISH
 
 
@@ -163,7 +164,9 @@ def load_sentences(task, split, languages=None, data_dir=None, max_samples=None)
             raise UserError(f"{task.name} '{language}': a sentence of row {empty[0]} is empty ({where})")
         if not rows:
             raise UserError(f"{task.name}: no sentences in '{language}' ({where})")
-        record = record_of(task.name, rows, split, language, task.sizes.get(split), raw.files, hub=raw.hub)
+        record = record_of(
+            task.name, rows, split, language, published_rows(task, split, language), raw.files, hub=raw.hub
+        )
         return Examples(Dataset.from_list(rows), (record,))
 
     return each_language(task, split, languages, data_dir, load)
@@ -179,7 +182,8 @@ def each_language(task, split, languages, data_dir, load, others=True):
     known, asked = dict.fromkeys([*tried, *named]), languages.split(",") if languages else []
     for language in asked:
         if language not in known:
-            raise UserError(f"--languages: {task.name} has no '{language}'; it has {', '.join(known)}")
+            there = [code for code in known if code in found] if data_dir else known
+            raise UserError(f"--languages: {task.name} has no '{language}'; it has {', '.join(there) or 'none here'}")
     found, missing = {}, {}
     for language in asked or tried:
         try:

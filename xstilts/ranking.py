@@ -23,7 +23,7 @@ from xstilts.robustness import anisotropy, hubness, rank_summary
 from xstilts.scoring import CUTOFF
 from xstilts.search import multiply, normalized, top_k
 from xstilts.sources import languages_in, load_raw
-from xstilts.task import Collection, RetrievalType, Side
+from xstilts.task import Collection, RetrievalType, Side, published_rows
 from xstilts.templates import ENGLISH
 
 CANDIDATES = "candidates"
@@ -75,7 +75,7 @@ def _loader(task, args):
         if not found:
             raise UserError(f"{task.name}: no queries in '{language}' ({', '.join(raw.files)})")
         _check_ids(found, f"{task.name} '{language}': query", raw.files)
-        published = task.sizes.get(f"test-{language}", task.sizes.get("test"))
+        published = published_rows(task, "test", language)
         found = found[: args.max_eval_samples]
         return found, record_of(task.name, found, "test", language, published, raw.files, raw.dropped, raw.hub)
 

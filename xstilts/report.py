@@ -70,19 +70,34 @@ def _missing_in_lineage(lineage):
     return ""
 
 
+# Options of the Trainer that change no result, and those that change none where no evaluation chooses the checkpoint.
+IDLE = ("save_strategy", "save_steps")
+IDLE_WITHOUT_CHOICE = ("eval_strategy", "eval_steps", "eval_delay", "eval_on_start")
+
+
 def set_apart(runs, defaults=None):
     """Runs with the settings in their factors in which trainings of one name differ, as `learning_rate 3e-05`: {path: content}.
 
-    Two trainings have one name if base model, phase, task and factors agree. What they were told is known of those that are among
-    `runs`; it is added to their record in every lineage. Of an option that only some of the versions had, the others have the
-    default (`identity.is_default`).
+    Two trainings have one name if base model, phase, task and factors agree, and something is evaluated behind both. What they
+    were told is known of those that are among `runs`; it is added to their record in every lineage, but for what changes no
+    result: when checkpoints are saved, and when a training is evaluated whose last step is taken. Of an option that only some of
+    the versions had, the others have the default (`identity.is_default`).
     """
     known, added = {}, {}
+    used = {
+        record.get("fingerprint")
+        for run in runs.values()
+        if run["phase"] in ("eval", "retrieval")
+        for record in run["lineage"][1:]
+    }
     for run in runs.values():
-        if run["phase"] in ("intermediate", "target") and run["lineage"][-1].get("fingerprint"):
+        if run["phase"] in ("intermediate", "target") and run["lineage"][-1].get("fingerprint") in used - {None}:
             record = run["lineage"][-1]
             name = (base_of(run), run["phase"], run["task"], *record.get("factors", ()))
-            known.setdefault(name, {})[record["fingerprint"]] = run.get("identity", {}).get("arguments", {})
+            told = run.get("identity", {}).get("arguments", {})
+            idle = IDLE if told.get("load_best_model_at_end") else (*IDLE, *IDLE_WITHOUT_CHOICE)
+            own = {option: value for option, value in told.items() if option not in idle}
+            known.setdefault(name, {})[record["fingerprint"]] = own
     for trainings in known.values():
         options = {option for own in trainings.values() for option in own} - {"seed", "data_seed"}
         varied = sorted(o for o in options if _varies(o, trainings.values(), defaults or {}))

@@ -30,7 +30,7 @@ from xstilts.provenance import provenance
 from xstilts.sealed import contents, flush, share
 from xstilts.secrecy import masked_values
 from xstilts.shapes import check_shape
-from xstilts.step_checkpoints import remove_all
+from xstilts.step_checkpoints import PREFIX, remove_all
 
 PACKAGES = "torch transformers datasets evaluate accelerate peft seqeval sentencepiece tokenizers numpy".split()
 
@@ -100,13 +100,16 @@ class Run:
         return started is not None
 
     def state(self):
-        """In words, what output_dir holds of this run, without a claim on it. Raises UserError where it is another run's."""
+        """In words, what output_dir holds, without a claim on it."""
         self._check_place()
         if self.args.overwrite_output_dir:
             return "what is there would be deleted"
-        if self._record("run.json", {"identity": dict}) is not None:
-            return "finished: the same command would do nothing"
-        started = self._record("started.json", {"identity": dict, "threads": int})
+        try:
+            if self._record("run.json", {"identity": dict}) is not None:
+                return "finished: the same command would do nothing"
+            started = self._record("started.json", {"identity": dict, "threads": int})
+        except UserError as error:  # another run, which a look at this one leaves alone
+            return f"the same command would be refused: {error}"
         return "not started yet" if started is None else "was begun, and would go on"
 
     def _take(self):
@@ -148,6 +151,8 @@ class Run:
         if started is None:
             started = {"identity": self.identity, "threads": torch.get_num_threads()}
             write_json(self.output_dir / "started.json", started)
+        elif self.phase in ("intermediate", "target") and not any(self.output_dir.glob(f"{PREFIX}*")):
+            say(f"{self.output_dir} was begun and has no checkpoint yet: training starts from the beginning")
         return started
 
     def _check_place(self):
@@ -165,9 +170,10 @@ class Run:
         check_shape(record, shape, self.output_dir / name)
         defaults = defaults_of(type(self.args), type(self.training_args))
         if found := differences(record["identity"], self.identity, defaults):
+            again = "its checkpoint was trained again since; " if [*map(_head, found)] == ["lineage"] else ""
             raise UserError(
-                f"{self.output_dir} holds another run; it differs in {'; '.join(found)}. Give another --output_dir, or start "
-                "again with --overwrite_output_dir"
+                f"{self.output_dir} holds another run; {again}it differs in {'; '.join(found)}. Give another --output_dir, or "
+                "start again with --overwrite_output_dir"
             )
         return record
 
@@ -221,6 +227,11 @@ class Run:
         say(f"{lineage_text(lineage)}: {_summary(content)}, {self.output_dir / 'run.json'}")
         if self.training_args.push_to_hub:
             push(self.output_dir, for_sharing(content), self.training_args, lineage_text(lineage))
+
+
+def _head(difference):
+    """What a line of `differences` is about."""
+    return difference.partition(":")[0]
 
 
 def save_examples(path, task, rows, predictions, confidence):

@@ -58,6 +58,11 @@ def choose_states(encoder, stored, kind, args):
     headline = kind.layer(depth) if kind.layer(depth) in layers else layers[-1]
     others = "" if len(layers) == 1 else f", and of {len(layers) - 1} other layers, which run.json has beside it"
     say(f"vectors: {args.pooling} of hidden_states[{headline}] of an encoder of {depth} layers{others}")
+    if args.layers is None and headline < depth and (args.query_prefix or args.document_prefix):
+        say(
+            f"note: layer {headline} is the paper's choice for encoders that nobody trained for retrieval; those that were, as a "
+            f"prefix suggests, are read at the last one: --layers {depth}"
+        )
     return layers, headline
 
 

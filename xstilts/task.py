@@ -201,6 +201,11 @@ class RetrievalTask:
         return tuple(self.source.splits)
 
 
+def published_rows(task, split, language):
+    """The published number of rows of a split in a language, None where nobody published any."""
+    return task.sizes.get(f"{split}-{language}", task.sizes.get(split) if language in task.languages else None)
+
+
 def of_benchmark(task, benchmark):
     """A Task or RetrievalTask as `xtreme` or `xtreme-r` has it: in that benchmark's languages, English first where it is among
     them, and with what the declaration's `variants` say of it (another release of the data, say).

@@ -23,7 +23,7 @@ from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import EvalLoopOutput, EvalPrediction
 
-from xstilts.callbacks import StopOnNonFiniteLoss, StopWhenTold, TellEpoch
+from xstilts.callbacks import StopOnNonFiniteLoss, StopWhenTold, TellEpoch, WarnOfFewSteps
 from xstilts.checkpoint import longest_input
 from xstilts.complexity import CodeLength
 from xstilts.errors import UserError, first_line
@@ -89,7 +89,14 @@ class StiltsTrainer(Trainer):
             eval_dataset=dev[1] if dev else None,
             compute_metrics=(lambda output: self.score(*dev, output.predictions)) if dev else None,
             compute_loss_func=self.compute_loss,  # tells the Trainer to count the step's labels and not to rescale
-            callbacks=[TellProgress(), StopOnNonFiniteLoss(), *callbacks, TellEpoch(self), StopWhenTold(self)],
+            callbacks=[
+                TellProgress(),
+                StopOnNonFiniteLoss(),
+                WarnOfFewSteps(),
+                *callbacks,
+                TellEpoch(self),
+                StopWhenTold(self),
+            ],
         )
         # TellProgress is in their place.
         self.remove_callback(PrinterCallback if args.disable_tqdm else DEFAULT_PROGRESS_CALLBACK)

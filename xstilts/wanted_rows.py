@@ -7,7 +7,7 @@ from xstilts.arrow_files import rows_of
 from xstilts.hub_rows import piece_of
 from xstilts.official_files import holds_languages
 from xstilts.sources import Source
-from xstilts.task import RetrievalTask, of_benchmark
+from xstilts.task import RetrievalTask, of_benchmark, published_rows
 from xstilts.templates import ENGLISH
 from xstilts.xtreme import BENCHMARKS
 
@@ -128,7 +128,7 @@ def _narrowed(task, languages):
 
 
 def _wanted(task, split, language, source, label, shown=None, needed=True, count=len):
-    published = None if shown else task.sizes.get(f"{split}-{language}", task.sizes.get(split))
+    published = None if shown else published_rows(task, split, language)
     return Wanted(
         task=task.name, benchmark=label, split=shown or split, stored=split, language=language, source=source,
         needed=needed, published=published, count=count,
