@@ -236,12 +236,15 @@ def published_blocks(places, table):
     for base in bases:
         own = {key[1:]: run for key, run in places.items() if key[0] == base}
         if beside := beside_paper(own, "paper" if len(bases) == 1 else f"{slug(base)}-paper", ROWS):
-            blocks += [base, beside] if len(bases) > 1 else [beside]
-    if published := published_for(in_order(set(table["target"]), COLUMNS)):
-        remarks = data_remarks(places.values())
-        noted = [f"Ours: {remark}" for remark in remarks if remark.partition(":")[0] in published.header]
-        blocks.append(replace(published, notes=(*published.notes, *noted)))
-    return blocks
+            blocks += [*([base] if len(bases) > 1 else []), remarked(beside, own.values())]
+    published = published_for(in_order(set(table["target"]), COLUMNS))
+    return [*blocks, *([remarked(published, places.values())] if published else [])]
+
+
+def remarked(table, runs):
+    """A table with what is to be said of the rows behind those of its columns that are ours."""
+    noted = [f"Ours: {remark}" for remark in data_remarks(runs) if remark.partition(":")[0] in table.header]
+    return replace(table, notes=(*table.notes, *noted))
 
 
 def overview(table, runs, name, kind, folder):

@@ -174,6 +174,7 @@ def finish(run, trainer, tests, features, outputs, results):
     np.savez_compressed(run.output_dir / "ratios.npz", **known)
     results |= {"split": args.split, "benchmark": args.benchmark, "scores": scores, "unscored_languages": unscored}
     results |= summary(task, scores, run.lineage, languages_apart(run.data))
+    results["warnings"] = departures(task, run.lineage, args.benchmark)
     run.close({**results, "degenerate": of_evaluation(scores)})
 
 
@@ -212,7 +213,6 @@ def summary(task, scores, lineage, apart=()):
             for code, own in scores.items()
             if "remark" in own
         ),
-        "warnings": departures(task, lineage),
     }
 
 

@@ -98,7 +98,11 @@ def format_of(task, notes):
     if task not in task_names():
         notes.append(f"{task}: not scored, as there is no tasks/{task}.py")
         return None
-    return format_by_type(load_task(task, (Task, RetrievalTask)), score)
+    try:
+        return format_by_type(load_task(task, (Task, RetrievalTask)), score)
+    except UserError as error:
+        notes.append(f"{task}: not scored: {error}")
+        return None
 
 
 def score_task(task, form, languages, folder, labels):

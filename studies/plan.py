@@ -192,7 +192,9 @@ def parsed(job):
         "eval": run_zeroshot_eval.EvalArguments, "retrieval": run_retrieval.RetrievalArguments,
     }  # fmt: skip
     line = [*job.command[2:], "--use_cpu", "true"]  # the plan is made where no GPU may be: bf16 would be refused
-    return parse((ours[job.phase], TrainingArguments), job.phase, line)
+    return parse(
+        (ours[job.phase], TrainingArguments), job.phase, line, fetch=False
+    )  # runs to come have no checkpoints yet
 
 
 if __name__ == "__main__":

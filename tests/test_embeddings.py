@@ -13,7 +13,7 @@ from transformers import AutoModel
 
 from xstilts import embeddings
 from xstilts.checkpoint import load_encoder
-from xstilts.embeddings import check_memory, token_rows, vectors_of
+from xstilts.embeddings import check_memory, vectors_of
 from xstilts.errors import UserError
 from xstilts.json_files import read_json, write_json
 from xstilts.task import Side
@@ -103,17 +103,6 @@ def test_a_vector_is_the_mean_over_all_tokens_or_those_of_the_text(embedded, enc
     texts = [text for text in SENTENCES if text]
     np.testing.assert_allclose(embedded(texts)[1][0], states.mean(0), atol=1e-5)
     np.testing.assert_allclose(embedded(texts, pooling="mean_no_special")[1][0], states[1:-1].mean(0), atol=1e-5)
-
-
-def test_a_pair_is_one_input_whose_second_text_is_cut_first(tokenizer):
-    settings = {"prefix": "", "max_length": 16}
-    short, long = ("on", "the " * 40), ("the " * 10, "on " * 40)
-    rows = token_rows([short, long], tokenizer, settings)
-    assert [len(row["input_ids"]) for row in rows] == [16, 16]
-    for (first, _), row in zip((short, long), rows, strict=True):
-        ids = tokenizer(first)["input_ids"]
-        assert row["input_ids"][: len(ids)] == ids
-    assert tokenizer(*short)["input_ids"][:15] == rows[0]["input_ids"][:15]
 
 
 def test_a_prefix_is_put_before_every_text(embedded):

@@ -507,7 +507,10 @@ CALLS |= {
     "runpy.run_path",
 }
 MODULES = {"pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
-ANSWERED = {("xstilts/resuming.py", "import of pickle")}  # the class of an error, to tell it from others
+ANSWERED = {
+    ("xstilts/resuming.py", "import of pickle"),  # the class of an error, to tell it from others
+    ("xstilts/errors.py", "os.execv"),  # the same command again, in UTF-8 mode
+}
 
 
 def dangers(tree):

@@ -439,7 +439,7 @@ def test_each_failure_has_its_reason_and_the_rest_goes_on(error, said, tries, hu
     shown = capsys.readouterr().out
     assert f"xnli test [de]: {said}" in shown
     assert "by hand: https://github.com/facebookresearch/XNLI; " in shown
-    assert f"goes to {tmp_path}/xnli/test-de.tsv" in shown
+    assert f"goes to {tmp_path}/xnli/XNLI-1.0/xnli.test.tsv" in shown
     assert hub.asked.count(("facebook/xnli", "de", "test")) == tries
     assert Piece("facebook/xnli", "sw", "test", None).is_kept(tmp_path)
     hub.asked.clear()

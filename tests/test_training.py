@@ -28,6 +28,7 @@ from xstilts.checkpoint import load_model, load_tokenizer
 from xstilts.errors import UserError
 from xstilts.examples import featurize, load_examples
 from xstilts.json_files import read_json
+from xstilts.loaders import Collator
 from xstilts.order import EpochSampler, TrainingRows, without_fillers
 from xstilts.resuming import is_over
 from xstilts.training import StiltsTrainer
@@ -181,8 +182,8 @@ def test_half_precision_of_evaluation_leaves_the_weights_alone(option, encoder, 
 
 
 def test_a_batch_larger_than_the_data_is_the_data(encoder, world, tmp_path, monkeypatch):
-    sizes, collate = [], StiltsTrainer.collate
-    monkeypatch.setattr(StiltsTrainer, "collate", lambda self, rows: sizes.append(len(rows)) or collate(self, rows))
+    sizes, collate = [], Collator.__call__
+    monkeypatch.setattr(Collator, "__call__", lambda self, rows: sizes.append(len(rows)) or collate(self, rows))
     line = f"""--task mnli --model_name_or_path {encoder} --data_dir {world} --output_dir {tmp_path} --use_cpu --seed 1
         --max_train_samples 20 --max_eval_samples 4 --per_device_train_batch_size 512 --max_steps 2 --max_seq_length 64"""
     run_intermediate.main(line.split())

@@ -4,10 +4,13 @@ Weights are safetensors, or a pickle of which transformers takes nothing but ten
 (`auto_map` in its configuration) runs for the one path that `--model_name_or_path` names, if `--trust_remote_code` is given.
 """
 
+import contextlib
 import os
 import re
 from pathlib import Path
 
+from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
 from transformers import AutoConfig, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
@@ -27,6 +30,9 @@ def check_place(path):
     what begins with a directory that is there, is a path with a typo in it."""
     if os.path.exists(path) or (HUB_ID.fullmatch(path) and not os.path.isdir(path.split("/")[0])):
         return
+    with contextlib.suppress(HFValidationError):
+        if isinstance(try_to_load_from_cache(path, "config.json"), str):
+            return
     if "/" in path:
         raise UserError(f"--model_name_or_path {path}: no such directory; is the run that should write it finished?")
     raise UserError(

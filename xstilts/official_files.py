@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 from collections import Counter
 from dataclasses import dataclass
 
@@ -112,6 +113,10 @@ def files_there(source, split, language, data_dir):
     """The same, [] where there are none."""
     places = (os.path.join(glob.escape(data_dir), pattern) for pattern in patterns(source, split, language, data_dir))
     found = {path for place in places for path in glob.glob(place)}
+    if "_" not in language:  # zh_Hans_*, where zh_* is asked for, is of another language
+        found = {
+            path for path in found if not re.match(rf"{re.escape(language)}_[A-Z][a-z]{{3}}_", os.path.basename(path))
+        }
     return sorted(found, key=lambda path: (os.path.basename(path), path))  # XTREME's order of treebanks
 
 

@@ -26,6 +26,7 @@ from xstilts.errors import say
 from xstilts.lineage import TRAINING_ROWS
 from xstilts.ranking import CANDIDATES
 from xstilts.sealed import arrays_of
+from xstilts.text_files import check_pointer
 
 TEXTS, DEV = "-texts", "-dev"
 BETWEEN = "\x1f"  # the texts of an input; white space to Python, so that no normalised text has it
@@ -109,6 +110,7 @@ def _stored(path):
     file = os.path.join(path, TRAINING_ROWS)
     if not os.path.isfile(file):
         return {}
+    check_pointer(file)
     try:
         return arrays_of(file)
     except ValueError as error:

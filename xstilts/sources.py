@@ -32,7 +32,8 @@ class Source:
               languages of a pair such as de-en, the same one where the language is not a pair. Translated rows of an English
               file DATASET/FILE are looked for in DATASET/translated/<language>/FILE
     read      (path, features) -> dictionaries with the columns of `features`, and a `Dropped` for each row that is left out
-    names     language code -> how the publisher writes it, where that is not the code itself
+    names     language code -> how the publisher writes it, where that is not the code itself; with a file that holds several
+              languages all of those that it holds
     remarks   {"hub": ..., "files": ...}: how the rows from there differ from the benchmark's, for every table of their scores
     foreign   {language: (percent of its test rows on the hub that are in another, which one)}, of the hub's own mistakes; from
               `hub_rows.FOREIGN` percent on, scores on such rows count in no average

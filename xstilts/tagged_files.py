@@ -190,7 +190,7 @@ def _word_and_tag(path, number, line):
     if len(fields) == 1:
         raise UserError(_without_tab(path, number, line))
     is_number = NUMBER.fullmatch(fields[0])
-    if len(fields) == 2 or not (is_number or any(fields[2:])):  # tabs at the end of a line say nothing
+    if len(fields) == 2 or not any(fields[2:]):  # tabs at the end of a line say nothing
         return fields[0], fields[1].strip(), None
     if not is_number:
         raise UserError(
