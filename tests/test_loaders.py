@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from datasets import Dataset
-from transformers import DebertaV2Config, TrainingArguments, XLMRobertaConfig
+from transformers import DebertaV2Config, DistilBertConfig, TrainingArguments, XLMRobertaConfig
 
 from tasks import load_task
 from xstilts import evaluation, gpu_memory
@@ -172,6 +172,7 @@ def test_as_many_tokens_as_fit():
     assert fitted(LARGE, L4, 256, masked=0.15) < fitted(LARGE, L4, 256)
     assert fitted(DEBERTA, L4, 384) < fitted(DEBERTA, L4, 128), "it keeps what every token pays to every other"
     assert fitted(LARGE, 2**30, 256) == LEAST
+    assert fitted(DistilBertConfig(), H200, 256) == TOKENS, "it calls the width of its inner layers otherwise"
 
 
 def default(device=GPU, task="mnli", argv=(), encoder=None, **options):

@@ -626,7 +626,8 @@ class Workplace:
         self.write("demo/environment.sh", "")
         self.write("tasks/__init__.py", TASKS)
         self.write("xstilts/task.py", "class Task: pass\nclass RetrievalTask: pass\n")
-        for name in ("errors", "json_files", "names", "preemption", "secrecy", "shapes", "text_files", "yaml_files"):
+        names = "commands errors json_files names option_values preemption secrecy shapes text_files yaml_files"
+        for name in names.split():
             self.write(f"xstilts/{name}.py", (ROOT / "xstilts" / f"{name}.py").read_text())
         blocks = {"target": [{"task": ["xnli", "udpos"]}], "retrieval": [{"task": "tatoeba"}]}
         self.study = study_file(folder, **blocks)

@@ -185,7 +185,8 @@ def test_a_batch_larger_than_the_data_is_the_data(encoder, world, tmp_path, monk
     sizes, collate = [], Collator.__call__
     monkeypatch.setattr(Collator, "__call__", lambda self, rows: sizes.append(len(rows)) or collate(self, rows))
     line = f"""--task mnli --model_name_or_path {encoder} --data_dir {world} --output_dir {tmp_path} --use_cpu --seed 1
-        --max_train_samples 20 --max_eval_samples 4 --per_device_train_batch_size 512 --max_steps 2 --max_seq_length 64"""
+        --max_train_samples 20 --max_eval_samples 4 --per_device_train_batch_size 512 --gradient_accumulation_steps 1
+        --max_steps 2 --max_seq_length 64"""
     run_intermediate.main(line.split())
     assert max(sizes) == 20
 

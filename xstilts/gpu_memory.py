@@ -38,7 +38,8 @@ def fitted(config, memory, length, masked=0.0, processes=1):
     that of the inner layer, counted on XLM-R; where attention is not fused, 20 for each head and token of the longest input too;
     16 for each piece of the vocabulary at the share of tokens that is `masked`.
     """
-    width, inner, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
+    width, layers = config.hidden_size, config.num_hidden_layers
+    inner = getattr(config, "intermediate_size", None) or 4 * width  # some families call it otherwise
     weights = config.vocab_size * width + layers * (4 * width**2 + 2 * width * inner)
     kept = weights * (PER_WEIGHT + 4 * (processes > 1))  # DDP has its own copy of the gradients
     model = AutoModel._model_mapping.get(type(config), None)

@@ -50,7 +50,8 @@ def _does_not_divide(total, fixed, name):
     factors = " x ".join(f"{count} {what}" for what, count in fixed.items())
     return (
         f"{name}: an optimizer step of {total} examples (--total_train_batch_size) cannot be divided into {factors}; give "
-        f"--total_train_batch_size {' or '.join(map(str, filter(None, nearest)))}, or other numbers of these"
+        f"--total_train_batch_size {' or '.join(map(str, filter(None, nearest)))}, which is another recipe, or other numbers of "
+        "these"
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from statistics import mean
 
+from xstilts.overview import counted_scores
 from xstilts.page import Table
 from xstilts.published_results import PAPER, read_published
 from xstilts.report import COMPARED, in_order, target_record
@@ -183,8 +184,8 @@ def misfits(run):
 
 
 def languages_of(run, task):
-    """The languages of a run that XTREME has of a task; its others do not count."""
-    return [language for language in XTREME[task].languages if language in run["scores"]]
+    """The languages of a run that XTREME has of a task and that count in averages."""
+    return [language for language in XTREME[task].languages if language in counted_scores(run)]
 
 
 def metrics_of(task):

@@ -136,10 +136,12 @@ class StiltsTrainer(Trainer):
         try:
             return self._micro_steps(model, inputs, num_items_in_batch)
         except torch.OutOfMemoryError as error:
-            tokens = max(1, (self.max_tokens_per_batch or 4096) // 2)
+            smaller = f"--max_tokens_per_batch {max(1, (self.max_tokens_per_batch or 4096) // 2)}"
+            if self.skeleton is not None or self.task.type.in_batch_negatives:  # which do not have that option
+                smaller = "a smaller --per_device_train_batch_size"
             raise UserError(
-                f"the GPU has too little memory ({first_line(error)}); give the same command again with --max_tokens_per_batch "
-                f"{tokens}, which cuts the same steps into smaller micro-batches"
+                f"the GPU has too little memory ({first_line(error)}); give the same command again with {smaller}, which cuts "
+                "steps into smaller micro-batches"
             ) from error
 
     def _micro_steps(self, model, inputs, num_items_in_batch):
