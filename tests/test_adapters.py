@@ -186,7 +186,7 @@ def test_one_spelling_of_module_names(world, encoder, tmp_path, capsys):
         ("--peft lora --lora_dropout -0.1", "--lora_dropout -0.1 must be 0 or more and below 1"),
         ("--peft lora --lora_layers=", "--lora_layers : '' is none of"),
         ("--peft lora --lora_layers 0-1 --freeze_layers 1", "overlap"),
-        ("--peft lora --lora_target_modules q_proj", "there are dense, key, query, value"),
+        ("--peft lora --lora_target_modules q_proj", "they have dense, key, query, value"),
         ("--peft lora --freeze_layers all", "have no linear layer"),
     ],
 )

@@ -182,8 +182,8 @@ def each_language(task, split, languages, data_dir, load, others=True):
     known, asked = dict.fromkeys([*tried, *named]), languages.split(",") if languages else []
     for language in asked:
         if language not in known:
-            there = [code for code in known if code in found] if data_dir else known
-            raise UserError(f"--languages: {task.name} has no '{language}'; it has {', '.join(there) or 'none here'}")
+            there = [code for code in known if code in found]  # of published ones, those in the folder
+            raise UserError(f"--languages: {task.name} has no '{language}'; it has {', '.join(there or known)}")
     found, missing = {}, {}
     for language in asked or tried:
         try:
