@@ -52,15 +52,13 @@ def check_files(path, record):
 def departures(task, lineage, benchmark=None):
     """Where a run leaves the benchmark's protocol without saying so in its lineage's name: lines for run.json and the report.
     `benchmark` is the one that an evaluation is asked for."""
-    last = lineage[-1]
+    last, found = lineage[-1], []
     if last.get("phase") == "target" and benchmark in task.variants and last.get("benchmark") != benchmark:
-        return [
-            f"{task.name} was trained without --benchmark {benchmark}, which reads the words of its rows differently"
-        ]
+        found.append(f"{task.name} was trained without --benchmark {benchmark}, which reads its words differently")
     seen = {name for record in lineage for name in (record.get("task"), *record.get("tasks", ()))}
     if task.after and task.after not in seen:
-        return [f"{task.name} without {task.after} before it, on which the benchmark trains first"]
-    return []
+        found.append(f"{task.name} without {task.after} before it, on which the benchmark trains first")
+    return found
 
 
 def source_language(lineage):

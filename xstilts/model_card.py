@@ -17,6 +17,7 @@ from xstilts.errors import UserError, say
 from xstilts.examples import languages_apart
 from xstilts.fetched_models import fetched_model
 from xstilts.json_files import read_json
+from xstilts.loading import HUB_ID
 from xstilts.marks import of_data
 from xstilts.run_files import read_run
 
@@ -24,7 +25,6 @@ CARD = "README.md"
 TRAININGS = ("intermediate", "target")
 MARK = re.compile(r"<!-- x-stilts ([0-9a-f]{16}): .* -->\n")
 LANGUAGE = re.compile("[a-z]{2,3}")  # ISO 639, which the hub asks for
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 METRICS = ("accuracy", "f1")  # that the hub knows by these names
 LICENCES = {  # of base models, by their cards on the hub
     "FacebookAI/xlm-roberta-base": "mit", "FacebookAI/xlm-roberta-large": "mit", "facebook/xlm-roberta-xl": "mit",

@@ -189,10 +189,9 @@ def _word_and_tag(path, number, line):
         return ()
     if len(fields) == 1:
         raise UserError(_without_tab(path, number, line))
-    is_number = NUMBER.fullmatch(fields[0])
     if len(fields) == 2 or not any(fields[2:]):  # tabs at the end of a line say nothing
         return fields[0], fields[1].strip(), None
-    if not is_number:
+    if not NUMBER.fullmatch(fields[0]):
         raise UserError(
             f"{path}, line {number}: {len(fields)} columns, but {shown(fields[0])} is not the number of a word"
         )
