@@ -20,6 +20,7 @@ Writes  --output_dir (runs/retrieval/<tasks behind the encoder or none>/<task>/s
 
 import time
 from dataclasses import dataclass
+from functools import partial
 
 from transformers import TrainingArguments
 from transformers.hf_argparser import HfArg
@@ -36,6 +37,7 @@ from xstilts.lineage import default_output_dir, lineage_of, zero_shot_languages
 from xstilts.loading import trust
 from xstilts.metrics import averages
 from xstilts.precision import set_precision, trained_precision
+from xstilts.processes import by_main
 from xstilts.published import check_against, check_published
 from xstilts.results import Run
 from xstilts.retrieval import (
@@ -171,7 +173,7 @@ def main(argv=None):
         return
 
     # 5. Collection by collection: texts -> vectors of every layer, in one pass -> search -> scores.
-    device, every = training_args.device, range(len(layers_of(encoder)) + 1)
+    every = range(len(layers_of(encoder)) + 1)
     if base:
         other, known_as = in_precision(base.encoder, training_args), {"model": base.about["fingerprint"]}
         embed_other = Embedder(other, base.tokenizer, args, training_args, known_as)
@@ -183,10 +185,8 @@ def main(argv=None):
                 name: embed(name, side, every if name in compared else layers, folder)
                 for name, side in collection.sides.items()
             }
-            found = {}
-            for layer in layers:
-                of_layer = {name: of[layer] for name, of in vectors.items()}
-                found[layer] = kind.search(task, collection, of_layer, args, device)
+            search = partial(search_layers, kind, task, collection, vectors, layers, args, training_args.device)
+            found = by_main(search)  # exact search keeps one device busy; the others would repeat it
             for name in compared:
                 theirs = embed_other(name, collection.sides[name], every, folder)
                 cka[name] = cka_by_layer(vectors[name], theirs)
@@ -214,6 +214,14 @@ def main(argv=None):
         warn_of_seen(task.name, scores)
         run.close(results)
         check_against(args, task, scores)
+
+
+def search_layers(kind, task, collection, vectors, layers, args, device):
+    """{layer: {language: (scores, predictions)}} of a collection, searched with {side: {layer: vectors}}."""
+    return {
+        layer: kind.search(task, collection, {name: of[layer] for name, of in vectors.items()}, args, device)
+        for layer in layers
+    }
 
 
 def described(side, embed):

@@ -176,11 +176,11 @@ def _remove(folder):
 
 def check_rooms(collections, layers, embed, args, output_dir):
     """Raise UserError if the disk cannot hold the vectors, of all collections where they are kept, otherwise of the largest, or
-    the memory not those that are searched at once: a collection's, of one layer, by every process."""
+    the memory not those that are searched at once: a collection's, of one layer."""
     sizes = [sum(embed.size(*side, layers, args.embeddings_dir) for side in each.sides.items()) for each in collections]
     check_room(args.embeddings_dir or output_dir, (sum if args.embeddings_dir else max)(sizes))
     at_once = max(sum(embed.size(*side, [0], None) for side in each.sides.items()) for each in collections)
-    check_memory(at_once * PartialState().num_processes)
+    check_memory(at_once)
 
 
 def curves(by_layer):
