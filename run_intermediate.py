@@ -33,7 +33,7 @@ from xstilts.gpu_memory import default_tokens
 from xstilts.heads import check_trained, labels_at, load_trained
 from xstilts.languages import check_available, load_selection, load_training
 from xstilts.layerwise import check_layerwise, select_trained
-from xstilts.lineage import default_output_dir, lineage_of, training_factors
+from xstilts.lineage import default_output_dir, lineage_of, parts_read, training_factors
 from xstilts.loading import trust
 from xstilts.micro_batches import check_micro_batches, set_batch_size
 from xstilts.mixing import check_mixing, has_text, set_steps, step_inputs
@@ -184,9 +184,9 @@ def main(argv=None):
     lineage = lineage_of(args.model_name_or_path)
     check_layerwise(args, training_args)
     tokenizer = load_tokenizer(args.model_name_or_path)
-    factors = [] if args.eval_only else training_factors(args, several)
+    factors, extent = ([], parts_read(args)) if args.eval_only else (training_factors(args, several), [])
     training_args.output_dir = training_args.output_dir or default_output_dir(
-        "dev" if args.eval_only else "intermediate", lineage, name, training_args.seed, factors
+        "dev" if args.eval_only else "intermediate", lineage, name, training_args.seed, factors, extent
     )
     if args.eval_only:
         if args.dry_run:

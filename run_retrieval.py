@@ -32,7 +32,7 @@ from xstilts.dry_run import plan_retrieval
 from xstilts.errors import is_main_process, run_script, say
 from xstilts.json_files import read_json
 from xstilts.layers import layers_of
-from xstilts.lineage import default_output_dir, lineage_of, zero_shot_languages
+from xstilts.lineage import default_output_dir, lineage_of, parts_read, zero_shot_languages
 from xstilts.loading import trust
 from xstilts.metrics import averages
 from xstilts.precision import set_precision, trained_precision
@@ -156,7 +156,7 @@ def main(argv=None):
     # 4. Is this run new, finished, or another one?
     factors = retrieval_factors(args, kind, headline, len(layers_of(encoder)))
     training_args.output_dir = training_args.output_dir or default_output_dir(
-        "retrieval", lineage, task.name, training_args.seed, factors
+        "retrieval", lineage, task.name, training_args.seed, factors, parts_read(args)
     )
     check_rooms(collections, layers, embed, args, training_args.output_dir)
     run = Run(

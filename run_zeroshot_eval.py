@@ -39,6 +39,7 @@ from xstilts.lineage import (
     default_output_dir,
     departures,
     lineage_of,
+    parts_read,
     source_language,
     task_of_benchmark,
     zero_shot_languages,
@@ -106,7 +107,7 @@ def main(argv=None):
     check_trained_for(task, lineage, args.model_name_or_path)
     factors = [args.benchmark] if args.benchmark else []
     training_args.output_dir = training_args.output_dir or default_output_dir(
-        "eval", lineage, task.name, training_args.seed, factors
+        "eval", lineage, task.name, training_args.seed, factors, parts_read(args)
     )
 
     # 2. Data: every language that has any.
