@@ -75,7 +75,8 @@ class IntermediateArguments:
         help="Folder with official data files, or one of prepare_data.py; without it rows come from the hub.",
     )
     languages: str = HfArg(
-        default="en", help="Comma-separated language codes of the training rows, or all that a task has any in."
+        default="en",
+        help="Comma-separated language codes of the training rows, en only if it is named, or all that a task has any in.",
     )
     language_mixing: str = HfArg(
         default="proportional", help="Languages: proportional to their rows, or equal numbers of rows."

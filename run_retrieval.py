@@ -79,7 +79,8 @@ class RetrievalArguments:
     )
     languages: str | None = HfArg(
         default=None,
-        help="Comma-separated language codes; default: all of the benchmark's, and what else lies in --data_dir.",
+        help="Comma-separated language codes (translations: without en); default: all of the benchmark's, and what else lies in "
+        "--data_dir.",
     )
     layers: str | None = HfArg(
         default=None,

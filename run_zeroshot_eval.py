@@ -71,7 +71,9 @@ class EvalArguments:
         default=None,
         help="xtreme or xtreme-r: its languages, release of the data and words; default: both, and what else is there.",
     )
-    languages: str | None = HfArg(default=None, help="Comma-separated language codes, instead of all.")
+    languages: str | None = HfArg(
+        default=None, help="Comma-separated language codes, instead of all; for gaps, with the source language (en)."
+    )
     split: str = HfArg(default="test", help="test or validation.")
     max_seq_length: int = HfArg(default=256, help="Longest input in tokens.")
     doc_stride: int = HfArg(
