@@ -36,7 +36,7 @@ from xstilts.layerwise import check_layerwise, select_trained
 from xstilts.lineage import default_output_dir, lineage_of, parts_read, training_factors
 from xstilts.loading import trust
 from xstilts.micro_batches import check_micro_batches, set_batch_size
-from xstilts.mixing import check_mixing, has_text, set_steps, step_inputs
+from xstilts.mixing import check_mixing, has_text, other_ratio, set_steps, step_inputs
 from xstilts.mlm import load_text, text_task
 from xstilts.multitask import (
     Part,
@@ -199,6 +199,8 @@ def main(argv=None):
     parts = [load_part(task, argv, training_args, several) for task in tasks]
     if has_text(args):
         parts.append(load_text_part(argv, training_args))
+    for warning in (off_ratio := other_ratio(args, argv, [len(part.train) for part in parts[: len(tasks)]])):
+        say(f"warning: {warning}")
     select_by(headline_of(parts), training_args, lambda: score_names(parts))
 
     # 3. Model: the pretrained encoder, carried over under a fresh head, or one for each task.
@@ -242,7 +244,7 @@ def main(argv=None):
         record["fingerprint"] = save_parts(model, parts, tokenizer, run.output_dir)
         results = {"metric": headline_of(parts), "dev_scores": scores, **trainer.training_record()}
         moved = encoder_changes(stored_encoder(args.model_name_or_path), run.output_dir)
-        warnings = stages_after(args.unfreeze_schedule, results["selected_step"])
+        warnings = off_ratio + stages_after(args.unfreeze_schedule, results["selected_step"])
         results |= {"weight_change": moved, "warnings": warnings, "untaught": not_taught, **trained}
         taught, chosen_by = ([(part.task, getattr(part, name)) for part in parts] for name in ("train", "dev"))
         save_training_rows(
