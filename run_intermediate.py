@@ -168,7 +168,7 @@ def main(argv=None):
     """Run the phase; `argv` is the command line without the program's name."""
     # 1. Arguments: the config's defaults, then the command line.
     started_at = time.time()
-    args, training_args = parse(ARGUMENTS, "intermediate", argv)
+    args, training_args = parse(ARGUMENTS, "intermediate", argv, check=lambda args: load_tasks(args.task))
     check_training_arguments(training_args)
     trust(args.model_name_or_path, args.trust_remote_code)
     check_mixing(args, training_args)

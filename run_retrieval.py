@@ -125,12 +125,11 @@ def main(argv=None):
     """Run the phase; `argv` is the command line without the program's name."""
     # 1. Arguments. The seed is that of the encoder's own run: nothing is drawn here.
     started_at = time.time()
-    args, training_args = parse((RetrievalArguments, TrainingArguments), "retrieval", argv)
+    args, training_args = parse((RetrievalArguments, TrainingArguments), "retrieval", argv, check=task_of)
     check_training_arguments(training_args)
     check_sharding(args, training_args, trains=False)
     trust(args.model_name_or_path, args.trust_remote_code)
-    task = load_task(args.task, (Task, RetrievalTask))
-    kind = type_of(task)
+    task, kind = task_of(args)
     check_retrieval(args, training_args, kind)
     for warning in (prefixes := one_prefix(args, kind)):  # now, too: the run may take an hour
         say(f"warning: {warning}")
@@ -215,6 +214,12 @@ def main(argv=None):
         warn_of_seen(task.name, scores)
         run.close(results)
         check_against(args, task, scores)
+
+
+def task_of(args):
+    """(the task, its RetrievalType). Raises UserError for one that is none."""
+    task = load_task(args.task, (Task, RetrievalTask))
+    return task, type_of(task)
 
 
 def described(side, embed):

@@ -178,6 +178,25 @@ def test_a_wrong_command_line_fetches_no_checkpoint(line, monkeypatch):
         run_target.main(["--task", "xnli", "--model_name_or_path", "me/model", *line.split()])
 
 
+@pytest.mark.parametrize(
+    ("main", "line", "message"),
+    [
+        (run_intermediate.main, "--task mnli+nonsense", "'nonsense' is not one of"),
+        (run_target.main, "--task nonsense", "--task nonsense is not one of"),
+        (run_target.main, "--task tatoeba", "it runs with run_retrieval.py"),
+        (run_target.main, "--task xnli --benchmark glue", "glue"),
+        (run_zeroshot_eval.main, "--task nonsense", "--task nonsense is not one of"),
+        (run_zeroshot_eval.main, "--task copa --benchmark xtreme", "xtreme has no task 'copa'"),
+        (run_retrieval.main, "--task nonsense", "--task nonsense is not one of"),
+        (run_retrieval.main, "--task xnli", "it runs with run_intermediate.py or run_target.py"),
+    ],
+)
+def test_a_wrong_task_fetches_no_checkpoint(main, line, message, monkeypatch):
+    monkeypatch.setattr("xstilts.arguments.local_copy", lambda path: pytest.fail(f"{path} was fetched"))
+    with pytest.raises(UserError, match=message):
+        main([*line.split(), "--model_name_or_path", "me/model"])
+
+
 TARGET, EVAL, RETRIEVAL = run_target.main, run_zeroshot_eval.main, run_retrieval.main
 BAD = [
     (TARGET, "--task nonsense", "hellaswag, lareqa, mewslix"),
