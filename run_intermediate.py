@@ -181,7 +181,8 @@ def main(argv=None):
     check_sharding(args, training_args, several)
     if not args.eval_only:
         set_batch_size(args, training_args, argv, *tasks)
-    check_micro_batches(args, training_args, tasks, several, default_tokens(args, training_args, tasks, argv))
+    longest = max(own_arguments(section, several, argv)[0].max_seq_length for section in sections_of(tasks, args))
+    check_micro_batches(args, training_args, tasks, several, default_tokens(args, training_args, tasks, argv, longest))
     lineage = lineage_of(args.model_name_or_path)
     check_layerwise(args, training_args)
     tokenizer = load_tokenizer(args.model_name_or_path)
@@ -253,9 +254,19 @@ def main(argv=None):
         run.close(results | describe(parts, trainer, args), record)
 
 
+def own_arguments(section, several, argv):
+    """The arguments of one task of a run: its own section of the config says lengths, batch sizes and numbers of samples."""
+    return parse(ARGUMENTS, "intermediate", argv, [SEVERAL, section] if several else [section])
+
+
+def sections_of(tasks, args):
+    """Names of the sections of the config that a run reads, one a task, and that of text."""
+    return [*(task.name for task in tasks), *([TEXT] if has_text(args) else [])]
+
+
 def load_part(task, argv, training_args, several):
-    """A task with its rows; lengths, batch sizes and numbers of samples are those of its own section of the config."""
-    args, own = parse(ARGUMENTS, "intermediate", argv, [SEVERAL, task.name] if several else [task.name])
+    """A task with its rows and its own arguments."""
+    args, own = own_arguments(task.name, several, argv)
     train = load_training(task, args.languages, args.data_dir, args.max_train_samples)
     dev = load_selection(task, ",".join(train.languages), args.data_dir, args.max_eval_samples)
     set_batch_size(args, own, argv, task)
@@ -267,7 +278,7 @@ def load_part(task, argv, training_args, several):
 
 def load_text_part(argv, training_args):
     """Masked language modelling as one more task, with the `mlm` section of the config."""
-    args, own = parse(ARGUMENTS, "intermediate", argv, [SEVERAL, TEXT])
+    args, own = own_arguments(TEXT, True, argv)
     source = (args.mlm_text_files, args.mlm_dataset_name, args.mlm_dataset_config_name)
     train, dev = load_text(*source, args.max_eval_samples)
     if not args.eval_only:
@@ -281,7 +292,7 @@ def evaluate_again(tasks, lineage, tokenizer, args, training_args, argv):
     started_at, path, parts = time.time(), args.model_name_or_path, []
     several = len(tasks) > 1 or has_text(args)
     for task in (labels_at(path, task) for task in tasks):
-        own, _ = parse(ARGUMENTS, "intermediate", argv, [SEVERAL, task.name] if several else [task.name])
+        own, _ = own_arguments(task.name, several, argv)
         check_trained(path, task)
         dev = load_selection(task, own.languages, own.data_dir, own.max_eval_samples)
         parts.append(Part(task=task, args=own, dev=dev))
