@@ -33,10 +33,10 @@ from xstilts.gpu_memory import default_tokens
 from xstilts.heads import check_trained, labels_at, load_trained
 from xstilts.languages import check_available, load_selection, load_training
 from xstilts.layerwise import check_layerwise, select_trained
-from xstilts.lineage import default_output_dir, lineage_of, training_factors
+from xstilts.lineage import default_output_dir, lineage_of, parts_read, training_factors
 from xstilts.loading import trust
 from xstilts.micro_batches import check_micro_batches, set_batch_size
-from xstilts.mixing import check_mixing, has_text, set_steps, step_inputs
+from xstilts.mixing import check_mixing, has_text, other_ratio, set_steps, step_inputs
 from xstilts.mlm import load_text, text_task
 from xstilts.multitask import (
     Part,
@@ -75,7 +75,8 @@ class IntermediateArguments:
         help="Folder with official data files, or one of prepare_data.py; without it rows come from the hub.",
     )
     languages: str = HfArg(
-        default="en", help="Comma-separated language codes of the training rows, or all that a task has any in."
+        default="en",
+        help="Comma-separated language codes of the training rows, en only if it is named, or all that a task has any in.",
     )
     language_mixing: str = HfArg(
         default="proportional", help="Languages: proportional to their rows, or equal numbers of rows."
@@ -167,7 +168,7 @@ def main(argv=None):
     """Run the phase; `argv` is the command line without the program's name."""
     # 1. Arguments: the config's defaults, then the command line.
     started_at = time.time()
-    args, training_args = parse(ARGUMENTS, "intermediate", argv)
+    args, training_args = parse(ARGUMENTS, "intermediate", argv, check=lambda args: load_tasks(args.task))
     check_training_arguments(training_args)
     trust(args.model_name_or_path, args.trust_remote_code)
     check_mixing(args, training_args)
@@ -180,13 +181,14 @@ def main(argv=None):
     check_sharding(args, training_args, several)
     if not args.eval_only:
         set_batch_size(args, training_args, argv, *tasks)
-    check_micro_batches(args, training_args, tasks, several, default_tokens(args, training_args, tasks, argv))
+    longest = max(own_arguments(section, several, argv)[0].max_seq_length for section in sections_of(tasks, args))
+    check_micro_batches(args, training_args, tasks, several, default_tokens(args, training_args, tasks, argv, longest))
     lineage = lineage_of(args.model_name_or_path)
     check_layerwise(args, training_args)
     tokenizer = load_tokenizer(args.model_name_or_path)
-    factors = [] if args.eval_only else training_factors(args, several)
+    factors, extent = ([], parts_read(args)) if args.eval_only else (training_factors(args, several), [])
     training_args.output_dir = training_args.output_dir or default_output_dir(
-        "dev" if args.eval_only else "intermediate", lineage, name, training_args.seed, factors
+        "dev" if args.eval_only else "intermediate", lineage, name, training_args.seed, factors, extent
     )
     if args.eval_only:
         if args.dry_run:
@@ -198,6 +200,8 @@ def main(argv=None):
     parts = [load_part(task, argv, training_args, several) for task in tasks]
     if has_text(args):
         parts.append(load_text_part(argv, training_args))
+    for warning in (off_ratio := other_ratio(args, argv, [len(part.train) for part in parts[: len(tasks)]])):
+        say(f"warning: {warning}")
     select_by(headline_of(parts), training_args, lambda: score_names(parts))
 
     # 3. Model: the pretrained encoder, carried over under a fresh head, or one for each task.
@@ -241,7 +245,7 @@ def main(argv=None):
         record["fingerprint"] = save_parts(model, parts, tokenizer, run.output_dir)
         results = {"metric": headline_of(parts), "dev_scores": scores, **trainer.training_record()}
         moved = encoder_changes(stored_encoder(args.model_name_or_path), run.output_dir)
-        warnings = stages_after(args.unfreeze_schedule, results["selected_step"])
+        warnings = off_ratio + stages_after(args.unfreeze_schedule, results["selected_step"])
         results |= {"weight_change": moved, "warnings": warnings, "untaught": not_taught, **trained}
         taught, chosen_by = ([(part.task, getattr(part, name)) for part in parts] for name in ("train", "dev"))
         save_training_rows(
@@ -250,9 +254,19 @@ def main(argv=None):
         run.close(results | describe(parts, trainer, args), record)
 
 
+def own_arguments(section, several, argv):
+    """The arguments of one task of a run: its own section of the config says lengths, batch sizes and numbers of samples."""
+    return parse(ARGUMENTS, "intermediate", argv, [SEVERAL, section] if several else [section])
+
+
+def sections_of(tasks, args):
+    """Names of the sections of the config that a run reads, one a task, and that of text."""
+    return [*(task.name for task in tasks), *([TEXT] if has_text(args) else [])]
+
+
 def load_part(task, argv, training_args, several):
-    """A task with its rows; lengths, batch sizes and numbers of samples are those of its own section of the config."""
-    args, own = parse(ARGUMENTS, "intermediate", argv, [SEVERAL, task.name] if several else [task.name])
+    """A task with its rows and its own arguments."""
+    args, own = own_arguments(task.name, several, argv)
     train = load_training(task, args.languages, args.data_dir, args.max_train_samples)
     dev = load_selection(task, ",".join(train.languages), args.data_dir, args.max_eval_samples)
     set_batch_size(args, own, argv, task)
@@ -264,7 +278,7 @@ def load_part(task, argv, training_args, several):
 
 def load_text_part(argv, training_args):
     """Masked language modelling as one more task, with the `mlm` section of the config."""
-    args, own = parse(ARGUMENTS, "intermediate", argv, [SEVERAL, TEXT])
+    args, own = own_arguments(TEXT, True, argv)
     source = (args.mlm_text_files, args.mlm_dataset_name, args.mlm_dataset_config_name)
     train, dev = load_text(*source, args.max_eval_samples)
     if not args.eval_only:
@@ -278,7 +292,7 @@ def evaluate_again(tasks, lineage, tokenizer, args, training_args, argv):
     started_at, path, parts = time.time(), args.model_name_or_path, []
     several = len(tasks) > 1 or has_text(args)
     for task in (labels_at(path, task) for task in tasks):
-        own, _ = parse(ARGUMENTS, "intermediate", argv, [SEVERAL, task.name] if several else [task.name])
+        own, _ = own_arguments(task.name, several, argv)
         check_trained(path, task)
         dev = load_selection(task, own.languages, own.data_dir, own.max_eval_samples)
         parts.append(Part(task=task, args=own, dev=dev))

@@ -37,7 +37,7 @@ from xstilts.question_distance import distance
 from xstilts.question_languages import languages
 from xstilts.question_layers import layers
 from xstilts.question_number import number_of_tasks
-from xstilts.report import collect, column_of, data_remarks, in_order, rank, read_runs, remarks, scored
+from xstilts.report import collect, column_of, data_remarks, in_order, rank, read_runs, remarks, scored, whole
 from xstilts.report_guards import degenerate_table, partly_learned, seen_blocks
 from xstilts.report_tables import (
     answers_tables,
@@ -86,7 +86,7 @@ def main(argv=None):
         print("\n".join(printed_commands(read_runs([*args.runs, *map(Path, planned)]))))
         return
     if args.model_cards:
-        return write_cards(read_runs([*args.runs, *map(Path, planned)]))
+        return write_cards(whole(read_runs([*args.runs, *map(Path, planned)])))
     output_dir = args.output_dir or Path(study.report_dir if study else "report")
     questions = chosen_questions(args, study)
     facts, source = language_facts(args, study)

@@ -33,7 +33,7 @@ from xstilts.dry_run import plan_retrieval
 from xstilts.errors import is_main_process, run_script, say
 from xstilts.json_files import read_json
 from xstilts.layers import layers_of
-from xstilts.lineage import default_output_dir, lineage_of, zero_shot_languages
+from xstilts.lineage import default_output_dir, lineage_of, parts_read, zero_shot_languages
 from xstilts.loading import trust
 from xstilts.metrics import averages
 from xstilts.precision import set_precision, trained_precision
@@ -81,7 +81,8 @@ class RetrievalArguments:
     )
     languages: str | None = HfArg(
         default=None,
-        help="Comma-separated language codes; default: all of the benchmark's, and what else lies in --data_dir.",
+        help="Comma-separated language codes (translations: without en); default: all of the benchmark's, and what else lies in "
+        "--data_dir.",
     )
     layers: str | None = HfArg(
         default=None,
@@ -126,12 +127,11 @@ def main(argv=None):
     """Run the phase; `argv` is the command line without the program's name."""
     # 1. Arguments. The seed is that of the encoder's own run: nothing is drawn here.
     started_at = time.time()
-    args, training_args = parse((RetrievalArguments, TrainingArguments), "retrieval", argv)
+    args, training_args = parse((RetrievalArguments, TrainingArguments), "retrieval", argv, check=task_of)
     check_training_arguments(training_args)
     check_sharding(args, training_args, trains=False)
     trust(args.model_name_or_path, args.trust_remote_code)
-    task = load_task(args.task, (Task, RetrievalTask))
-    kind = type_of(task)
+    task, kind = task_of(args)
     check_retrieval(args, training_args, kind)
     for warning in (prefixes := one_prefix(args, kind)):  # now, too: the run may take an hour
         say(f"warning: {warning}")
@@ -158,7 +158,7 @@ def main(argv=None):
     # 4. Is this run new, finished, or another one?
     factors = retrieval_factors(args, kind, headline, len(layers_of(encoder)))
     training_args.output_dir = training_args.output_dir or default_output_dir(
-        "retrieval", lineage, task.name, training_args.seed, factors
+        "retrieval", lineage, task.name, training_args.seed, factors, parts_read(args)
     )
     check_rooms(collections, layers, embed, args, training_args.output_dir)
     run = Run(
@@ -222,6 +222,12 @@ def search_layers(kind, task, collection, vectors, layers, args, device):
         layer: kind.search(task, collection, {name: of[layer] for name, of in vectors.items()}, args, device)
         for layer in layers
     }
+
+
+def task_of(args):
+    """(the task, its RetrievalType). Raises UserError for one that is none."""
+    task = load_task(args.task, (Task, RetrievalTask))
+    return task, type_of(task)
 
 
 def described(side, embed):

@@ -138,11 +138,11 @@ def main(argv=None):
     """Run the phase; `argv` is the command line without the program's name."""
     # 1. Arguments: the config's defaults, then the command line.
     started_at = time.time()
-    args, training_args = parse((TargetArguments, TrainingArguments), "target", argv)
+    args, training_args = parse((TargetArguments, TrainingArguments), "target", argv, check=task_of)
     check_training_arguments(training_args)
     trust(args.model_name_or_path, args.trust_remote_code)
     check_selection(args, training_args)
-    task = task_of_benchmark(load_task(args.task), args.benchmark)
+    task = task_of(args)
     lineage = lineage_of(args.model_name_or_path)
     check_layerwise(args, training_args)
     check_transfer(args, lineage)
@@ -216,6 +216,11 @@ def main(argv=None):
         results["label_entropy_bits"] = label_entropy(train.rows)
         results["weight_change"] = encoder_changes(starting_encoder(args), run.output_dir)
         run.close(results, record)
+
+
+def task_of(args):
+    """The task with the benchmark's words and release of its data. Raises UserError for one that is none."""
+    return task_of_benchmark(load_task(args.task), args.benchmark)
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ from xstilts.lineage import (
     default_output_dir,
     departures,
     lineage_of,
+    parts_read,
     source_language,
     task_of_benchmark,
     zero_shot_languages,
@@ -70,7 +71,9 @@ class EvalArguments:
         default=None,
         help="xtreme or xtreme-r: its languages, release of the data and words; default: both, and what else is there.",
     )
-    languages: str | None = HfArg(default=None, help="Comma-separated language codes, instead of all.")
+    languages: str | None = HfArg(
+        default=None, help="Comma-separated language codes, instead of all; for gaps, with the source language (en)."
+    )
     split: str = HfArg(default="test", help="test or validation.")
     max_seq_length: int = HfArg(default=256, help="Longest input in tokens.")
     doc_stride: int = HfArg(
@@ -96,17 +99,17 @@ def main(argv=None):
     """Run the phase; `argv` is the command line without the program's name."""
     # 1. Arguments. The seed is that of the checkpoint: evaluation draws nothing at random.
     started_at = time.time()
-    args, training_args = parse((EvalArguments, TrainingArguments), "eval", argv)
+    args, training_args = parse((EvalArguments, TrainingArguments), "eval", argv, check=task_of)
     check_training_arguments(training_args)
     check_sharding(args, training_args, trains=False)
     trust(args.model_name_or_path, args.trust_remote_code)
     lineage = lineage_of(args.model_name_or_path)
-    task = labels_at(args.model_name_or_path, task_of_benchmark(load_task(args.task), args.benchmark, lineage))
+    task = labels_at(args.model_name_or_path, task_of(args, lineage))
     tokenizer = load_tokenizer(args.model_name_or_path)
     check_trained_for(task, lineage, args.model_name_or_path)
     factors = [args.benchmark] if args.benchmark else []
     training_args.output_dir = training_args.output_dir or default_output_dir(
-        "eval", lineage, task.name, training_args.seed, factors
+        "eval", lineage, task.name, training_args.seed, factors, parts_read(args)
     )
 
     # 2. Data: every language that has any.
@@ -138,6 +141,11 @@ def main(argv=None):
 
     # 6. Predictions -> files and scores -> run.json, by the process that has the outputs.
     by_main(lambda: finish(run, trainer, tests, features, outputs, {"factors": factors, "missing_languages": missing}))
+
+
+def task_of(args, lineage=()):
+    """The task as the benchmark has it. Raises UserError for one that is none."""
+    return task_of_benchmark(load_task(args.task), args.benchmark, lineage)
 
 
 def finish(run, trainer, tests, features, outputs, results):

@@ -20,6 +20,7 @@ from independent_counts import (
 
 from tasks import load_task, task_names
 from xstilts import mlm
+from xstilts.offsets import UNITS
 from xstilts.readers import Dropped
 from xstilts.task import RetrievalTask, Task
 
@@ -135,8 +136,8 @@ PARAGRAPH = {
     "sentences": ["It is old.", "It stands.", "It is old."],
     "sentence_breaks": [[0, 10], [11, 21], [22, 32]],
     "qas": [
-        {"id": id, "question": f"What, {id}?", "answers": [{"text": "old", "answer_start": start}]}
-        for id, start in (("a", 6), ("b", 14), ("c", 21))  # the last one begins between two sentences
+        {"id": id, "question": f"What, {id}?", "answers": [{"text": text, "answer_start": start}]}
+        for id, text, start in (("a", "old", 6), ("b", "stands", 14), ("c", " It", 21))  # between sentences
     ],
 }
 XQUAD_R = json.dumps({"data": [{"title": "t", "paragraphs": [PARAGRAPH]}]}).encode()
@@ -234,7 +235,8 @@ FORMS = (
     form("bucc2018 archive", TASKS["bucc2018"], "test", "bucc2018/bucc2018-de-en.training-gold.tar.bz2", packed(**BUCC), "de",
         count=lambda content: (3, 3, 2), found=lambda rows, dropped: tuple(map(len, rows[0].values()))),
     in_json("lareqa", TASKS["lareqa"].retrieval.queries, "test", "lareqa/xquad-r/de.json", XQUAD_R, language="de",
-        found=lambda rows, dropped: sum(len(row["questions"]) for row in rows) + sum(dropped.values())),
+        found=lambda rows, dropped: sum(len(row["questions"]) for row in rows)
+        + sum(count for reason, count in dropped.items() if reason not in UNITS)),
     in_lines("mewslix pairs", TASKS["mewslix"], "train", "mewslix/wikipedia_pairs-train.jsonl", *WIKIPEDIA),
     in_lines("mewslix mentions", TASKS["mewslix"].retrieval.queries, "test", "mewslix/wikinews_mentions-test.jsonl",
         *({"context": CONTEXT, "mentions": each} for each in (MENTIONS, [mention("m4", "Lindow", 10)])), count=count_mentions),

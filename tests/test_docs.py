@@ -19,6 +19,8 @@ from transformers import HfArgumentParser, TrainingArguments
 
 import tasks
 from tasks import load_task
+from xstilts.arguments import parse
+from xstilts.lineage import default_output_dir, parts_read, training_factors
 from xstilts.task import RetrievalTask, Task
 
 README, ADDING = ROOT / "README.md", ROOT / "docs" / "adding_a_task.md"
@@ -82,6 +84,36 @@ def test_a_broken_link_is_noticed(tmp_path):
     assert anchors(page) == ["a-page-it"]
     with pytest.raises(AssertionError, match=r"page\.md links to what is not there"):
         test_links_lead_somewhere(page)
+
+
+# ---- directories ----------------------------------------------------------------------------------------------------
+
+NAMED = re.findall(
+    r"^\| `run_(\w+)\.py (.*?)` \| `(runs/.*?)` \|$",
+    (ROOT / "docs" / "training.md").read_text("utf-8"),
+    flags=re.MULTILINE,
+)
+
+
+@pytest.mark.parametrize(("script", "options", "directory"), NAMED, ids=lambda value: value)
+def test_default_directories_are_called_as_the_page_says(script, options, directory):
+    module = importlib.import_module(f"run_{script}")
+    (ours,) = (
+        part for part in vars(module).values() if dataclasses.is_dataclass(part) and part.__module__ == f"run_{script}"
+    )
+    phase = {"zeroshot_eval": "eval"}.get(script, script)
+    line = ["--model_name_or_path", "FacebookAI/xlm-roberta-large", *options.split(), "--use_cpu"]
+    args, training_args = parse((ours, TrainingArguments), phase, line, fetch=False)
+    lineage = [{"base_model": Path(args.model_name_or_path).name}]
+    lineage += [{"phase": "target", "task": args.task}] if phase == "eval" else []
+    trains = phase in ("intermediate", "target")
+    factors = training_factors(args, several="+" in args.task) if trains else []
+    parts = [] if trains else parts_read(args)
+    assert default_output_dir(phase, lineage, args.task, training_args.seed, factors, parts) == directory
+
+
+def test_the_page_has_names_of_every_script():
+    assert {script for script, *_ in NAMED} == {"intermediate", "target", "zeroshot_eval", "retrieval"}
 
 
 # ---- options --------------------------------------------------------------------------------------------------------

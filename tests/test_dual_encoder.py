@@ -331,7 +331,7 @@ def test_questions_and_sentences_of_xquad_r(tmp_path):
         ({"sentence_breaks": [[0, 33]]}, r"paragraph 1: the sentence break \[0, 33\] is not within its 32 characters"),
         ({"sentence_breaks": [[0, 5, 9]]}, r"paragraph 1: the sentence break \[0, 5, 9\] is not within"),
         (
-            {"qas": [{"id": "a", "question": None, "answers": [{"answer_start": 0}]}]},
+            {"qas": [{"id": "a", "question": None, "answers": [{"text": "It", "answer_start": 0}]}]},
             "question' is null, not text",
         ),
         ({"sentences": ["It is old!"]}, "paragraph 1: 'sentences' are not those at 'sentence_breaks'"),
@@ -343,6 +343,29 @@ def test_questions_and_sentences_of_xquad_r(tmp_path):
 def test_files_that_are_not_xquad_r(changes, message, tmp_path):
     with pytest.raises(UserError, match=f"en.json.*{message}"):
         load_raw(lareqa.PARAGRAPHS, "test", "en", write_xquad_r(tmp_path, **changes))
+
+
+def test_answers_of_xquad_r_are_found_whatever_their_offsets_count(tmp_path):
+    """By offsets as they stand, the first two would be in later sentences. What is nowhere has no sentence."""
+    context = "😀😀😀😀😀😀 is old. It stands. It is new."
+    spans = [(0, 14), (15, 25), (26, 36)]
+    place = context.index("old")
+    units = [len(context[:place].encode()), len(context[:place].encode("utf-16-le")) // 2, place, 0]
+    qas = [
+        {"id": str(n), "question": "?", "answers": [{"text": "old", "answer_start": start}]}
+        for n, start in enumerate(units)
+    ]
+    changes = {"context": context, "sentence_breaks": spans, "sentences": [context[start:end] for start, end in spans]}
+    raw = load_raw(lareqa.PARAGRAPHS, "test", "en", write_xquad_r(tmp_path, qas=qas, **changes))
+    first = lareqa.TASK.retrieval.to_candidates(raw.rows[0])[0]
+    assert first["keys"] == ["0", "1", "2"]
+    assert raw.dropped == {
+        "questions with offsets in bytes, not in characters": 1,
+        "questions with offsets in UTF-16 units, not in characters": 1,
+        "questions whose answer is not at its offset": 1,
+    }
+    with pytest.raises(UserError, match="2 of 5 questions whose answer is not at its offset"):
+        load_raw(lareqa.PARAGRAPHS, "test", "en", write_xquad_r(tmp_path, qas=[*qas, qas[-1]], **changes))
 
 
 def test_xquad_itself_has_no_sentences(official):

@@ -5,14 +5,17 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import TrainingArguments
 
+import run_intermediate
 from run_intermediate import IntermediateArguments
 from run_target import TargetArguments
 from tasks import load_task
+from xstilts import gpu_memory
 from xstilts.arguments import parse
 from xstilts.errors import UserError
 from xstilts.evaluation import batches_by_length
@@ -53,6 +56,21 @@ def test_no_other_cuts_cost_less(lengths, limit):
             if all(len(part) * part[0] <= limit or len(part) == 1 for part in parts):
                 ways.append(sum(len(part) * part[0] + PASS * limit for part in parts))
     assert cost(cut(rows_of(lengths), limit), lengths, limit) == pytest.approx(min(ways))
+
+
+def test_the_default_of_a_mixture_is_for_its_longest_task(encoder, monkeypatch):
+    """SQuAD's inputs are longer than those of the run, which are MNLI's."""
+
+    def fitted(config, memory, length, *others):
+        raise UserError(f"for {length} tokens")
+
+    device = TrainingArguments.device.fget
+    monkeypatch.setattr(TrainingArguments, "device", property(lambda self: device(self) and torch.device("cuda:0")))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=2**34))
+    monkeypatch.setattr(gpu_memory, "fitted", fitted)
+    for task, length in (("mnli", 256), ("mnli+squad", 384)):
+        with pytest.raises(UserError, match=f"for {length} tokens"):
+            run_intermediate.main(["--task", task, "--model_name_or_path", encoder, "--use_cpu"])
 
 
 def test_each_choice_takes_as_much_as_the_longest():

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 from conftest import ROOT
@@ -10,6 +11,7 @@ import run_intermediate
 import run_target
 from xstilts.arguments import parse
 from xstilts.errors import UserError
+from xstilts.mixing import other_ratio
 
 OURS = {"intermediate": run_intermediate.IntermediateArguments, "target": run_target.TargetArguments}
 SEVERAL = "anli_plus+qqp+hellaswag+ccg+cosmosqa+commonsenseqa"
@@ -75,6 +77,23 @@ def test_the_papers_recipe_of_several_tasks(arguments):
     for task in SEVERAL.split("+"):  # as run_intermediate.load_part reads them
         assert arguments("intermediate", options, ["multitask", task])["step"] == INTERMEDIATE[task][0]
     assert arguments("intermediate", options, ["multitask", "mlm"])["step"] == 8
+
+
+@pytest.mark.parametrize(
+    ("tasks", "more", "ratio"),
+    [
+        (SEVERAL, "", None),
+        ("mnli+squad", "", "0.599"),
+        ("+".join(INTERMEDIATE), "", "0.181"),
+        ("mnli+squad", "--mlm_ratio 1", None),
+    ],
+)
+def test_mixtures_of_other_tasks_than_the_papers_are_told_their_ratio(tasks, more, ratio, arguments):
+    """K / the sum of min(n, K): with K, text is one more task in the same sampling."""
+    options = f"--task {tasks} --recipe paper --mlm_text_files a {more}"
+    args = SimpleNamespace(**arguments("intermediate", options))
+    found = other_ratio(args, options.split(), [INTERMEDIATE[task][2] for task in tasks.split("+")])
+    assert [line.split()[-1] for line in found] == ([ratio] if ratio else [])
 
 
 @pytest.mark.parametrize("task", TARGET)

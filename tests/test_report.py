@@ -375,6 +375,29 @@ def test_runs_that_are_told_the_same_are_refused():
         table_of(runs | again)
 
 
+def test_of_an_evaluation_and_a_part_of_it_the_whole_counts(tmp_path, capsys):
+    """Of what covers no other, two of one place are refused as ever."""
+    record = step("target", "xnli")
+
+    def of(codes, rows=100, **arguments):
+        data = [{"task": "xnli", "split": "test", "language": code, "rows": rows} for code in codes]
+        identity = {"lineage": [BASE, record], "arguments": {"max_seq_length": 256, **arguments}}
+        return evaluated("xnli", [record], dict.fromkeys(codes, 50.0), data=data, identity=identity)
+
+    runs = {
+        "whole": of(["en", "de", "sw"], save_examples=False),
+        "a/de": of(["de"], languages="de", save_examples=True),
+        "a/few": of(["en", "de"], 12, languages="en,de", max_eval_samples=12),
+    }
+    found = collect([lay_out(runs, tmp_path)])
+    assert [path.parent.name for path in found] == ["whole"]
+    assert f"a/de/run.json is left out: {tmp_path}/whole/run.json has its languages" in capsys.readouterr().out
+    for other in (of(["de"], max_seq_length=9), of(["de"], 101), of(["zh"])):
+        lay_out({"other": other}, tmp_path)
+        with pytest.raises(UserError, match="are both encoder"):
+            scored(collect([tmp_path]))
+
+
 def test_depths_are_in_order_of_their_size():
     names = ["mnli (freeze-12)", "mnli (freeze-6)", "none", "mnli", "mytask", "mnli (freeze-all)"]
     ordered = ["none", "mnli", "mnli (freeze-6)", "mnli (freeze-12)", "mnli (freeze-all)", "mytask"]

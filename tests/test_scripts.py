@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas
 import pytest
 from conftest import ROOT, save_tiny_encoder
 from datasets import Dataset
@@ -21,7 +22,7 @@ import run_zeroshot_eval
 from tasks import load_task
 from xstilts.arguments import REFUSED, check_training_arguments, inherited_seed
 from xstilts.errors import UserError
-from xstilts.lineage import default_output_dir
+from xstilts.lineage import default_output_dir, parts_read
 
 SMALL = "--max_train_samples 24 --max_eval_samples 12 --num_train_epochs 1 --max_seq_length 96 --doc_stride 16".split()
 SMALL += ["--use_cpu", "--seed", "5"]
@@ -175,6 +176,25 @@ def test_a_wrong_command_line_fetches_no_checkpoint(line, monkeypatch):
     monkeypatch.setattr("xstilts.arguments.local_copy", lambda path: pytest.fail(f"{path} was fetched"))
     with pytest.raises((UserError, SystemExit)):
         run_target.main(["--task", "xnli", "--model_name_or_path", "me/model", *line.split()])
+
+
+@pytest.mark.parametrize(
+    ("main", "line", "message"),
+    [
+        (run_intermediate.main, "--task mnli+nonsense", "'nonsense' is not one of"),
+        (run_target.main, "--task nonsense", "--task nonsense is not one of"),
+        (run_target.main, "--task tatoeba", "it runs with run_retrieval.py"),
+        (run_target.main, "--task xnli --benchmark glue", "glue"),
+        (run_zeroshot_eval.main, "--task nonsense", "--task nonsense is not one of"),
+        (run_zeroshot_eval.main, "--task copa --benchmark xtreme", "xtreme has no task 'copa'"),
+        (run_retrieval.main, "--task nonsense", "--task nonsense is not one of"),
+        (run_retrieval.main, "--task xnli", "it runs with run_intermediate.py or run_target.py"),
+    ],
+)
+def test_a_wrong_task_fetches_no_checkpoint(main, line, message, monkeypatch):
+    monkeypatch.setattr("xstilts.arguments.local_copy", lambda path: pytest.fail(f"{path} was fetched"))
+    with pytest.raises(UserError, match=message):
+        main([*line.split(), "--model_name_or_path", "me/model"])
 
 
 TARGET, EVAL, RETRIEVAL = run_target.main, run_zeroshot_eval.main, run_retrieval.main
@@ -379,6 +399,49 @@ def test_default_output_dirs(phase, records, expected):
     other = default_output_dir(phase, lineage, "hellaswag", 1)
     assert other != expected
     assert "xlm-roberta-base--" in other
+
+
+@pytest.mark.parametrize(
+    ("dataclass", "options", "name"),
+    [
+        (run_zeroshot_eval.EvalArguments, {}, "seed1"),
+        (run_zeroshot_eval.EvalArguments, {"languages": "de,sw"}, "seed1-languages-de+sw"),
+        (
+            run_zeroshot_eval.EvalArguments,
+            {"split": "validation", "max_eval_samples": 9, "languages": "en-de"},
+            "seed1-languages-en-de-validation-first9",
+        ),
+        (run_retrieval.RetrievalArguments, {"languages": "de", "layers": "all"}, "seed1-languages-de-layers-all"),
+        (run_retrieval.RetrievalArguments, {"layers": "3"}, "seed1"),
+        (run_intermediate.IntermediateArguments, {"languages": "de"}, "seed1-languages-de"),
+    ],
+)
+def test_an_evaluation_of_a_part_has_a_directory_of_its_own(dataclass, options, name):
+    args = dataclass(task="xnli", **({"model_name_or_path": "x"} | options))
+    found = default_output_dir("eval", [{"base_model": "xlm-roberta-large"}], "xnli", 1, (), parts_read(args))
+    assert found == f"runs/eval/none/xnli/{name}"
+
+
+def test_a_long_list_of_languages_is_short_in_a_name():
+    codes = [f"{a}{b}" for a in "abcde" for b in "abcdefgh"]
+    args = [SimpleNamespace(languages=",".join(each)) for each in (codes, [*codes[:-1], "zz"], codes[:9])]
+    (first,), (other,), (few,) = map(parts_read, args)
+    assert first.startswith("languages-40-")
+    assert len(first) < 24
+    assert first != other, "as many of others"
+    assert few == "languages-" + "+".join(codes[:9])
+
+
+def test_a_whole_evaluation_may_follow_one_of_some_languages(chain, world, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    checkpoint = str(chain / "none" / "udpos")
+    line = f"--task udpos --model_name_or_path {checkpoint} --data_dir {world} --use_cpu --max_seq_length 96"
+    run_zeroshot_eval.main([*line.split(), "--languages", "qna"])
+    run_zeroshot_eval.main(line.split())
+    found = sorted(path.parent.name for path in tmp_path.glob("runs/eval/*/udpos/*/run.json"))
+    assert found == ["seed5", "seed5-languages-qna"]
+    run_report.main(["runs", "--output_dir", "report"])
+    assert len({*pandas.read_csv("report/scores.csv")["path"]}) == 1
 
 
 def test_the_card_s_command_needs_nothing_else(world, tmp_path):

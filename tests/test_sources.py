@@ -202,6 +202,15 @@ def test_a_damaged_commonsenseqa_question_is_named(found, write):
         list(commonsenseqa.read(path, commonsenseqa.TASK.source.features))
 
 
+def test_an_empty_line_between_json_lines_is_counted_and_one_at_the_end_is_not(write, tmp_path, capsys):
+    pair = json.dumps({"gold_label": "neutral", "sentence1": "x", "sentence2": "y"})
+    for split, content in (("train", f"{pair}\n\n \n{pair}\n\n"), ("validation", f"{pair}\n\n\r\n")):
+        write(content, mnli.TASK.source.files[split])
+    records = [load_examples(mnli.TASK, split, "en", str(tmp_path)).records[0] for split in ("train", "validation")]
+    assert [(record["rows"], record["irregular"]) for record in records] == [(2, {"empty lines": 2}), (1, {})]
+    assert "mnli train 'en': 2 empty lines" in capsys.readouterr().out
+
+
 def test_snli_keeps_pairs_without_a_gold_label_and_its_examples_do_not(write, tmp_path):
     lines = [{"gold_label": label, "sentence1": "x", "sentence2": "y"} for label in ("-", "contradiction", "-")]
     write("".join(json.dumps(line) + "\n" for line in lines), snli.TASK.source.files["test"])

@@ -45,14 +45,15 @@ BESIDE = (
 TEXT_SOURCES = ("mlm_text_files", "mlm_dataset_name")  # options that ask for it
 
 
-def parse(dataclasses, config, argv=None, sections=(), fetch=True):
+def parse(dataclasses, config, argv=None, sections=(), fetch=True, check=None):
     """Parse a command line into instances of `dataclasses`, with the defaults of configs/<config>.yaml.
 
     The file has `defaults:`, a section per task (`sections`, if they are not that of --task; `multitask` for several tasks), and
     under `recipes:` the same again for every `--recipe`; they apply in this order. `<section>+mlm` applies after a section where
     there is masked language modelling beside the task. Without --seed anywhere it is that of the checkpoint's own run: one seed
     serves a whole chain. Raises UserError for unknown options (with the nearest known one), wrong values, and a recipe that is
-    unknown or not for the task, all before a checkpoint is fetched; without `fetch` it need not be there.
+    unknown or not for the task, all before a checkpoint is fetched; without `fetch` it need not be there. So does `check`, which
+    is given the first instance, for what is wrong with the task.
     """
     parser, given = _Parser(dataclasses, allow_abbrev=False), words_given(argv)
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
@@ -82,6 +83,8 @@ def parse(dataclasses, config, argv=None, sections=(), fetch=True):
     for part in parsed:
         check_values(part)
     calm_libraries()
+    if check:
+        check(parsed[0])
     # Only now: a line that is wrong, or asks for --help, fetches nothing.
     hide_token(chosen)  # a private checkpoint is asked for
     start = chosen.model_name_or_path or at_home(parser.defaults.get("model_name_or_path"))

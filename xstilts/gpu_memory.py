@@ -14,10 +14,10 @@ USABLE = 0.9  # of the memory; the rest is for CUDA itself and for gaps between 
 PER_WEIGHT = 16  # bytes: weight, gradient and AdamW's two averages in float32
 
 
-def default_tokens(args, training_args, tasks, argv=None):
+def default_tokens(args, training_args, tasks, argv=None, longest=None):
     """`--max_tokens_per_batch` where it is not given, for the encoder at `args.model_name_or_path` on this GPU; None on a CPU,
     for sharded models and dual encoders, which do not have it, and where the command line (`argv`) says how large micro-batches
-    are.
+    are. `longest` is the longest input in tokens where it is not --max_seq_length, as of a mixture, whose tasks have their own.
 
     The same on every GPU of the kind, whatever else lies in its memory, so that a run that goes on deals out its rows as before.
     """
@@ -28,7 +28,7 @@ def default_tokens(args, training_args, tasks, argv=None):
     memory = torch.cuda.get_device_properties(training_args.device).total_memory
     masked = args.mlm_probability if hasattr(args, "mlm_probability") and has_text(args) else 0
     config = loaded(AutoConfig, args.model_name_or_path)
-    return fitted(config, memory, args.max_seq_length, masked, training_args.world_size)
+    return fitted(config, memory, longest or args.max_seq_length, masked, training_args.world_size)
 
 
 def fitted(config, memory, length, masked=0.0, processes=1):

@@ -1,5 +1,6 @@
 """The phases behind a checkpoint, as run.json records them, and what follows from them."""
 
+import hashlib
 import os
 
 from xstilts.checkpoint import has_task_head, model_fingerprint
@@ -12,6 +13,7 @@ from xstilts.task import of_benchmark
 
 TRAINING_ROWS = "training_rows.npz"  # of a checkpoint: see `seen_rows.py`
 THEN = "-then-"  # between the tasks of a chain in a directory's name; `all-ccg` is one task
+SPELT_OUT = 40  # characters of a list of languages in a directory's name; of a longer one its length and a digest
 
 
 def lineage_of(path):
@@ -116,9 +118,10 @@ def trained_for(phase, task, lineage):
     return last if belongs and last.get("phase") == "target" else None
 
 
-def default_output_dir(phase, lineage, task, seed, factors=()):
+def default_output_dir(phase, lineage, task, seed, factors=(), parts=()):
     """runs/<phase>/<slug>/seed<N>; the slug is made of the tasks behind the run and of the factors that are not default: the base
-    model, adapters, a kept head, a layer. Raises UserError for what can be no name of a directory."""
+    model, adapters, a kept head, a layer. An evaluation of a part of the rows is seed<N>-<parts> (`parts_read`). Raises UserError
+    for what can be no name of a directory."""
     evaluated = trained_for(phase, task, lineage)
     before = THEN.join(
         _with_factors(record["task"], record.get("factors", ())) for record in lineage[1:] if record is not evaluated
@@ -128,7 +131,28 @@ def default_output_dir(phase, lineage, task, seed, factors=()):
     if (base := lineage[0]["base_model"]) != "xlm-roberta-large":
         names[0] = f"{base}--{names[0]}"
     where = "a default for --output_dir cannot be made, give one"
-    return os.path.join("runs", phase, *(check_name(name, where) for name in names), f"seed{seed}")
+    names.append("-".join([f"seed{seed}", *parts]))
+    return os.path.join("runs", phase, *(check_name(name, where) for name in names))
+
+
+def parts_read(args):
+    """What an evaluation reads, where an option says so, in words for its directory: `languages-de+sw`, `validation`, `first100`,
+    `layers-all`. None of it is a factor: a report has the run in the column of the whole."""
+    options, given = vars(args), {}
+    for name in ("languages", "split", "max_eval_samples", "layers"):
+        value = options.get(name)
+        given[name] = value if value != getattr(type(args), name, None) else None  # a dataclass has its defaults
+    languages, layers = given["languages"], given["layers"]
+    if languages and len(languages) > SPELT_OUT:
+        digest = hashlib.sha256(languages.encode()).hexdigest()[:6]
+        languages = f"{languages.count(',') + 1}-{digest}"
+    found = {
+        f"languages-{_in_a_name(languages)}": languages,
+        given["split"]: given["split"],
+        f"first{given['max_eval_samples']}": given["max_eval_samples"],
+        f"layers-{_in_a_name(layers)}": layers and not layers.lstrip("-").isdigit(),  # a single one is a factor
+    }
+    return [part for part, holds in found.items() if holds]
 
 
 def training_factors(args, several=False, variants=()):

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from torch.utils.data import Dataset, Sampler
 
+from xstilts.commands import options_given
 from xstilts.errors import UserError
 from xstilts.order import LANGUAGE_MIXING
 
+CLOSE = 0.05  # of a ratio, for rows that are held out or left out
 MIXING = ("examples-proportional", "temperature", "uniform", "steps-proportional")
 
 
@@ -129,6 +131,24 @@ def check_mixing(args, training_args):
         raise UserError(
             f"--mlm_ratio {args.mlm_ratio} must be 0 or above (steps of masked language modelling per task step)"
         )
+
+
+def other_ratio(args, argv, sizes):
+    """A line for run.json and the report where a config's --mlm_ratio is for other tasks than those of `sizes` training rows.
+
+    In the paper's first version text is one more task of K examples in the same sampling. So its steps per step of a task are K /
+    the sum of min(n, K), a number for one set of tasks, which a recipe cannot have for all.
+    """
+    limit = args.mixing_limit if has_text(args) and args.mixing == "steps-proportional" else None
+    if limit is None or "mlm_ratio" in options_given(argv):
+        return []
+    ratio = limit / sum(min(size, limit) for size in sizes)
+    if abs(args.mlm_ratio - ratio) <= CLOSE * ratio:
+        return []
+    return [
+        f"--mlm_ratio {args.mlm_ratio:g}, of the config, is for other tasks; masked language modelling as one more task of "
+        f"{limit:,} examples beside these has --mlm_ratio {ratio:.3f}"
+    ]
 
 
 def set_steps(args, training_args, tasks, text):

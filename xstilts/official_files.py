@@ -16,6 +16,9 @@ from xstilts.raw_rows import MissingData, Raw, in_language
 from xstilts.readers import Dropped
 from xstilts.shapes import Maybe, misfit, shape_of
 from xstilts.templates import ENGLISH, filled, languages_of, names_language, of_any_language
+from xstilts.text_files import empty_lines
+
+JSON_LINES, EMPTY = ".jsonl", "empty lines"
 
 
 @dataclass(frozen=True)
@@ -55,13 +58,17 @@ def file_rows(source, split, language, data_dir):
 
 
 def _read(source, paths, counts, dropped):
-    """Rows of some files; counts those that are `read`, and by reason those that are left out."""
+    """Rows of some files; counts those that are `read`, and by reason those that are left out: by the reader, and in JSON lines
+    the empty ones, which no reader gives."""
     for row in _checked(source, paths):
         if isinstance(row, Dropped):
             dropped[row.reason] += 1
         else:
             counts["read"] += 1
             yield row
+    for path in paths:
+        if path.endswith(JSON_LINES) and (count := empty_lines(path)):
+            dropped[EMPTY] += count
 
 
 def _checked(source, paths):

@@ -13,8 +13,8 @@ from xstilts.text_files import numbered_lines, parse_json, text_of
 
 
 class Dropped(NamedTuple):
-    """What a reader gives in the place of something it leaves out, and a task's `to_example` in the place of an example; `reason`
-    is a plural noun, as "words without a form"."""
+    """What a reader gives in the place of something it leaves out, or beside what it has set right, and a task's `to_example` in
+    the place of an example; `reason` is a plural noun, as "words without a form"."""
 
     reason: str
 

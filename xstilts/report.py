@@ -7,7 +7,7 @@ checkpoint that a target run or a retrieval took over (`transfer-...`) belong to
 import json
 import re
 
-from xstilts.errors import UserError
+from xstilts.errors import UserError, say
 from xstilts.identity import is_default
 from xstilts.json_files import read_json
 from xstilts.lineage import trained_for
@@ -25,8 +25,47 @@ LEAKY = {"benchmark": "rows that are reported", "oracle": "the target languages'
 
 def collect(folders, defaults=None):
     """{path: content} of every run.json below `folders`, each once, as a report may show it, with the `defaults` of training
-    options. Raises UserError as `read_runs`."""
-    return set_apart({path: of_data(run) for path, run in read_runs(folders).items()}, defaults)
+    options; of an evaluation and a part of it the `whole`. Raises UserError as `read_runs`."""
+    return set_apart({path: of_data(run) for path, run in whole(read_runs(folders)).items()}, defaults)
+
+
+# Options that say how much of the test rows an evaluation reads, and what it keeps of them.
+HOW_MUCH = ("languages", "max_eval_samples", "layers", "save_examples")
+
+
+def whole(runs):
+    """`runs`, {path: content}, without evaluations and retrievals that are a part of another one, which is said: of the same
+    encoder with the same settings, in some of its languages, rows or layers."""
+    found, alike = dict(runs), {}
+    for path, run in runs.items():
+        if run["phase"] in ("eval", "retrieval") and "identity" in run:
+            alike.setdefault(_without_extent(run), []).append(path)
+    for paths in alike.values():
+        for path in paths:
+            if more := [other for other in paths if _is_part(runs[path], runs[other])]:
+                say(f"note: {path} is left out: {more[0]} has its languages and rows, and more")
+                del found[path]
+    return found
+
+
+def _without_extent(run):
+    """What an evaluation is of and how it was made, as text."""
+    identity = {name: value for name, value in run["identity"].items() if name != "data"}
+    arguments = {name: value for name, value in identity.get("arguments", {}).items() if name not in HOW_MUCH}
+    return json.dumps([{**identity, "arguments": arguments}, run.get("layer")], sort_keys=True)
+
+
+def _is_part(run, other):
+    """Whether another run has all that a run has, and more."""
+    own, others = _extent(run), _extent(other)
+    return own != others and all(name in others and count <= others[name] for name, count in own.items())
+
+
+def _extent(run):
+    """{set of rows or layer: how many rows of it were read}."""
+    of_set = [tuple(each.get(name) for name in ("task", "split", "language")) for each in run.get("data", ())]
+    rows = [each.get("rows") or 0 for each in run.get("data", ())]
+    return dict(zip(of_set, rows, strict=True)) | dict.fromkeys(run.get("layers", ()), 1)
 
 
 def read_runs(folders):

@@ -30,6 +30,15 @@ def numbered_lines(path):
         yield 1, ""
 
 
+def empty_lines(path):
+    """How many lines of a text file are blank, without those at its end, which no row was lost from."""
+    count = at_end = 0
+    for _, line in numbered_lines(path):
+        blank = not line.strip()
+        count, at_end = (count, at_end + 1) if blank else (count + at_end, 0)
+    return count
+
+
 def text_of(path):
     """The whole text of a UTF-8 file, without a byte-order mark. Raises UserError with the line of what is not UTF-8."""
     with open(path, "rb") as file:

@@ -1,35 +1,44 @@
 """XQuAD-R, the files of LAReQA: XQuAD's articles with the sentences of every paragraph -> rows, queries and candidates."""
 
+from collections import Counter
+
 from xstilts.errors import UserError
+from xstilts.offsets import MISPLACED, check_misplaced, in_place
 from xstilts.readers import Dropped, squad_paragraphs
 from xstilts.shapes import Id, Maybe
 
 NO_SENTENCE = "questions whose answer begins in no sentence"
 
 
-QUESTION = {"id": Id(), "question": str, "answers": [{"answer_start": int}]}
+QUESTION = {"id": Id(), "question": str, "answers": [{"text": str, "answer_start": int}]}
 PARAGRAPH = {"context": str, "sentence_breaks": Maybe([[int]]), "sentences": Maybe([str]), "qas": [QUESTION]}
 SHAPE = {"data": [{"paragraphs": [PARAGRAPH]}]}
 
 
 def xquad_r(path, features):
     """One row per paragraph, `number` counting from 1 through all articles: its `context`, the `sentence_breaks` as [start, end]
-    in characters, and its `questions`; one whose answer begins in no sentence is left out, as in the benchmark's code.
+    in characters, and its `questions`; one whose answer begins in no sentence is left out, as in the benchmark's code, and one
+    whose answer is not at its offset. Offsets in other units than characters are set right (`in_place`), and counted too.
 
-    Raises UserError for files without sentence breaks (XQuAD's own, and the hub's), and for breaks that do not fit the text.
+    Raises UserError for files without sentence breaks (XQuAD's own, and the hub's), for breaks that do not fit the text, and for
+    too many answers that are not at their offsets.
     """
+    wrong, seen = Counter(), 0
     for number, (_, paragraph) in enumerate(squad_paragraphs(path, SHAPE), start=1):
         where = f"{path}, paragraph {number}"
         breaks = _breaks(paragraph, where)
-        questions = [_question(question, where) for question in paragraph["qas"]]
-        placed = [each for each in questions if sentence_at(each["answer_start"], breaks) is not None]
-        yield from [Dropped(NO_SENTENCE)] * (len(questions) - len(placed))
+        found = [_question(question, paragraph["context"], breaks, where) for question in paragraph["qas"]]
+        reasons = [reason for _, reason in found if reason]
+        yield from map(Dropped, reasons)
+        wrong.update(reasons)
+        seen += len(found)
         yield {
             "number": number,
             "context": paragraph["context"],
             "sentence_breaks": breaks,
-            "questions": placed,
+            "questions": [question for question, _ in found if question],
         }
+    check_misplaced(wrong, seen, path)
 
 
 def _breaks(paragraph, where):
@@ -47,14 +56,17 @@ def _breaks(paragraph, where):
     return breaks
 
 
-def _question(question, where):
+def _question(question, context, breaks, where):
+    """(the question with the offset of its first answer, None without a place for that; what was wrong with it or None)."""
     if not question["answers"]:
         raise UserError(f"{where}: question {question['id']!s:.40} has no answer")
-    return {
-        "id": str(question["id"]),
-        "question": question["question"],
-        "answer_start": question["answers"][0]["answer_start"],
-    }
+    first = {name: [question["answers"][0][name]] for name in ("text", "answer_start")}
+    example, wrong = in_place({"context": context, "answers": first})
+    (start,) = example["answers"]["answer_start"]
+    if wrong != MISPLACED and sentence_at(start, breaks) is None:
+        wrong = NO_SENTENCE
+    found = {"id": str(question["id"]), "question": question["question"], "answer_start": start}
+    return None if wrong in (MISPLACED, NO_SENTENCE) else found, wrong
 
 
 def sentence_at(place, spans):
