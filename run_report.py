@@ -64,11 +64,12 @@ QUESTIONS = {
     "complexity": ("Question 5: task complexity", complexity),
 }
 METHODS = (
-    "Scores are 0 to 100, averaged over languages as the benchmark does (English included), then over seeds. A gain is the "
-    "difference to no intermediate training for the same target, seed and languages. Its interval is Student's t over "
-    "seed-paired gains: it speaks of other seeds, not of other test sets. In the table of intermediate tasks by targets it is, "
-    "from ten seeds on, a bootstrap over examples and seeds, where the examples' figures lie beside the runs. One seed has no "
-    "interval."
+    "Scores are 0 to 100, averaged over languages as the benchmark does (English included), then over seeds. Means in one "
+    "column are over the languages that all of its runs have; where there is none, each says over how many, and has no "
+    "gain. A gain is the difference to no intermediate training for the same target, seed and languages. Its interval is "
+    "Student's t over seed-paired gains: it speaks of other seeds, not of other test sets. In the table of intermediate "
+    "tasks by targets it is, from ten seeds on, a bootstrap over examples and seeds, where the examples' figures lie beside "
+    "the runs. One seed has no interval."
 )
 WITHOUT = (
     "The same without the runs that the list of degenerate runs names, those of a few constant languages excepted. A training "
@@ -252,7 +253,8 @@ def overview(table, runs, name, kind, folder):
     noted = data_remarks(runs.values())
     blocks = overview_blocks(tests_of(table), f"{name}overview{kind}", (ROWS, COLUMNS), folder, noted)
     blocks += filter(None, [chosen_table(table, f"{name}chosen{kind}", COLUMNS, noted)])
-    return blocks + ([benchmark_table(runs.values(), f"{name}benchmarks{kind}", ROWS)] if is_benchmark(table) else [])
+    blocks += [benchmark_table(runs.values(), f"{name}benchmarks{kind}", ROWS)] if is_benchmark(table) else []
+    return [*filter(None, blocks)]
 
 
 def tests_of(table):

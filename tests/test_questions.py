@@ -567,6 +567,21 @@ def test_gaps_that_do_not_grow_with_complexity_are_not_said_to():
     assert "p = " in said(answer)
 
 
+def test_gaps_are_compared_in_the_languages_that_all_runs_have():
+    """Without zh, the farthest language, which runs after ccg lack, all gaps are what they are in the others."""
+    runs = hard_runs()
+    for run in runs.values():
+        if run["phase"] == "eval":
+            run["scores"]["zh"]["accuracy"] = 1.0
+            if run["lineage"][1]["task"] == "ccg":
+                del run["scores"]["zh"]
+    answer, whole = (complexity(table_of(each), FACTS, {}) for each in (runs, hard_runs()))
+    gaps, expected = (each.tables["complexity"][1].set_index("task")["gap"] for each in (answer, whole))
+    assert gaps.to_dict() == pytest.approx(expected.to_dict())
+    assert answer.tables["complexity"][1]["gap_without"].unique() == pytest.approx([3])
+    assert "**panx, en** is compared in the languages that all runs have, without zh." in said(answer)
+
+
 def test_two_tasks_or_unknown_complexity_are_no_answer():
     assert complexity(table_of(hard_runs(tasks=("mnli", "qqp"))), FACTS, {}) is None
     evaluations = {path: run for path, run in hard_runs().items() if run["phase"] != "intermediate"}

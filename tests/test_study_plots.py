@@ -31,7 +31,7 @@ DEPTHS = {0: "none", 1: "embeddings", **{layer + 2: f"emb.+0-{layer}" for layer 
 
 
 def cell(score, gain=None, significant=None, flagged=False):
-    return {"score": score, "gain": gain, "significant": significant, "flagged": flagged}
+    return {"score": score, "gain": gain, "significant": significant, "flagged": flagged, "over": None}
 
 
 def seeds(draw, middle, count=3):

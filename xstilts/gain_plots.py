@@ -25,7 +25,8 @@ def plot_gains(rows, columns, cells, path):
     """Draw a heat map of intermediate tasks by targets: the score, and below it the gain, which is the colour.
 
     rows, columns  names in order; the row `none` has scores only
-    cells          {(row, column): {"score": points, "gain": points or None, "significant": bool or None, "flagged": bool}};
+    cells          {(row, column): {"score": points, "gain": points or None, "significant": bool or None, "flagged": bool,
+                   "over": what the score is the mean of, None where all of its column are of the same}};
                    what is missing is hatched
     path           of the SVG file
     """
@@ -82,8 +83,10 @@ def _draw_cell(ax, x, y, cell, colours):
         ax.text(x, y, "–", **style, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5})
         return
     score = f"{cell['score']:.1f}" + MARKS["flagged"][0] * bool(cell["flagged"])
-    ax.text(x, y if gain is None else y - 0.2, score, fontsize=7, **style)
-    if gain is not None:
+    ax.text(x, y if gain is None and not cell["over"] else y - 0.2, score, fontsize=7, **style)
+    if cell["over"]:
+        ax.text(x, y + 0.22, cell["over"], fontsize=5, **style)
+    elif gain is not None:
         star, weight = (MARKS["significant"][0], "bold") if cell["significant"] else ("", "normal")
         ax.text(x, y + 0.22, signed(gain, 1) + star, fontsize=6.5, weight=weight, **style)
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from xstilts.gain_plots import plot_gains
 from xstilts.language_facts import DISTANCES, OWN_DISTANCE
-from xstilts.overview import benchmark_averages, cells, chosen, counted_scores
+from xstilts.overview import benchmark_averages, cells, chosen, comparable, counted_scores
 from xstilts.page import Figure, Table
 from xstilts.report import data_remarks, in_order, row_of
 from xstilts.score_table import NONE
@@ -19,12 +19,11 @@ CONFOUNDS = ("examples", "subwords_per_word", "subwords_per_character", "unknown
 CORRELATIONS = ("pearson", "spearman", "smallest_significant_r", "partial_cc100", "partial_fertility")
 SHARES = ("bits", "cc100_gib", *CONFOUNDS[1:])  # shown with three digits
 LONGEST = 80  # bytes of a name; two stand in some names of files
-STAR, DAGGER, FEWER = "*", "†", "‡"
+STAR, DAGGER = "*", "†"
 ON_ORACLE = "The oracle chooses by the target languages' own dev sets, which a zero-shot user does not have."
 MARKS = {
     STAR: "a gain or loss over no intermediate training that is significant at 0.05 after Holm's correction over the table",
     DAGGER: "some of the runs are degenerate, see their list",
-    FEWER: "an average over fewer languages than others of its column have",
 }
 METHODS = {
     "t over seeds": "Student's t over seed-paired gains",
@@ -91,8 +90,7 @@ def overview_blocks(table, name, order, folder, remarks=()):
     found = cells(table)
     rows, columns = in_order(set(found["row"]), order[0]), in_order(set(found["column"]), order[1])
     places = {(each.row, each.column): each for each in found.itertuples()}
-    most = found.groupby("column")["languages"].max()
-    lines = [[row, *(_gain_cell(places.get((row, column)), most) for column in columns)] for row in rows]
+    lines = [[row, *(_gain_cell(places.get((row, column))) for column in columns)] for row in rows]
     csv_columns = [
         "row", "column", "score", "deviation", "seeds", "languages", "gain", "low", "high", "p", "p_holm", "significant",
         "method", "paired_seeds", "flagged",
@@ -102,9 +100,13 @@ def overview_blocks(table, name, order, folder, remarks=()):
     csv_header = ["intermediate", "target", *csv_columns[2:]]
     methods = _methods(found)
     shown_marks = "".join(cell for _, *cells in lines for cell in cells)
-    notes = [*(f"{mark} {meaning}" for mark, meaning in MARKS.items() if mark in shown_marks), *remarks]
+    notes = [*(f"{mark} {meaning}" for mark, meaning in MARKS.items() if mark in shown_marks)]
+    notes += [*comparable(table)[1], *remarks]
     header = ["intermediate task", *columns]
-    caption = "Mean over languages and seeds; in brackets the gain over no intermediate training, paired by seed"
+    caption = (
+        "Mean over the languages that all runs of a column have, and over seeds; in brackets the gain over no intermediate "
+        "training, paired by seed"
+    )
     blocks = [Table(name, caption, header, lines, csv_header, csv_rows, tuple(notes))]
     if any(row != NONE for row in rows):
         drawn = {place: _drawn(each) for place, each in places.items()}
@@ -124,14 +126,18 @@ def _methods(found):
     return "; ".join(METHODS.get(name, name) for name in names)
 
 
-def _gain_cell(each, most):
+def _gain_cell(each):
     if each is None:
         return ""
-    marks = (DAGGER if each.flagged else "") + (FEWER if each.languages < most[each.column] else "")
     gain = (
         "" if each.row == NONE or _missing(each.gain) else f" ({signed(each.gain)}{STAR if each.significant else ''})"
     )
-    return f"{shown(each.score)}{marks}{gain}"
+    return f"{shown(each.score)}{DAGGER if each.flagged else ''}{gain}{f' {_over(each)}' if each.alone else ''}"
+
+
+def _over(each):
+    """How many languages a mean is over, where others of its column are over others."""
+    return f"over {each.languages} language{'s' * (each.languages > 1)}"
 
 
 def _missing(value):
@@ -141,7 +147,8 @@ def _missing(value):
 def _drawn(each):
     """A cell as plot_gains reads it."""
     gain = None if each.row == NONE or _missing(each.gain) else each.gain
-    return {"score": each.score, "gain": gain, "significant": bool(each.significant), "flagged": bool(each.flagged)}
+    own = {"score": each.score, "gain": gain, "over": _over(each) if each.alone else None}
+    return {**own, "significant": bool(each.significant), "flagged": bool(each.flagged)}
 
 
 def _intervals_table(name, ordered, methods, remarks):
@@ -163,22 +170,24 @@ def chosen_table(table, name, order, remarks=()):
         return None
     lines = [[by, *(_chosen_cell(own.get(column)) for column in columns)] for by, own in found.items()]
     rows = [[by, column, *values] for by, own in found.items() for column, values in own.items()]
-    notes = (*([ON_ORACLE] if "oracle" in found else ()), *remarks)
-    caption = "The best intermediate training for each target, by what it is chosen by"
-    return Table(
-        name, caption, ["chosen by", *columns], lines, ["chosen_by", "target", "row", "score", "gain"], rows, notes
+    notes = (*([ON_ORACLE] if "oracle" in found else ()), *comparable(table[table["split"] == "test"])[1], *remarks)
+    caption = (
+        "The best intermediate training for each target, by what it is chosen by: its score on the test sets, and as dev the "
+        "mean score that chose it"
     )
+    csv_header = ["chosen_by", "target", "row", "score", "gain", "dev"]
+    return Table(name, caption, ["chosen by", *columns], lines, csv_header, rows, notes)
 
 
 def _chosen_cell(found):
     if found is None:
         return ""
-    row, score, gained = found
-    return f"{row}: {shown(score)}" + ("" if gained is None else f" ({signed(gained)})")
+    row, score, gained, dev = found
+    return f"{row}: {shown(score)}{'' if gained is None else f' ({signed(gained)})'}, dev {shown(dev)}"
 
 
 def benchmark_table(runs, name, order):
-    """XTREME's and XTREME-R's averages by row; a cell whose tasks or languages are incomplete is empty."""
+    """XTREME's and XTREME-R's averages by row; a cell whose tasks or languages are incomplete is empty. None without rows."""
     rows, lines = [], []
     for benchmark, own in benchmark_averages(runs, row_of).items():
         for row in in_order(own, order):
@@ -187,7 +196,12 @@ def benchmark_table(runs, name, order):
             rows.append([benchmark, row, *values, " ".join(missing)])
             lines.append([benchmark, row, *map(shown, values), " ".join(missing)])
     header = ["benchmark", "row", "all tasks", *GROUPS, "mean of available", "incomplete tasks"]
-    caption = "The benchmarks' own averages, of means over seeds. What is available compares with nothing but the same"
+    if not rows:
+        return None
+    caption = (
+        "The benchmarks' own averages, of means over seeds. The mean of what is available is over the tasks and languages that "
+        "all rows have, and compares with nothing but the same"
+    )
     return Table(name, caption, header, lines, header, rows, tuple(data_remarks(runs)))
 
 
@@ -202,20 +216,24 @@ def languages_table(runs, name, column, order):
     rows = in_order({row for row, _ in runs}, order)
     some = next(iter(runs.values()))
     languages = sorted({code for run in runs.values() for code in run["scores"]}, key=lambda code: (code != "en", code))
-    confounds = [each for each in CONFOUNDS if any(each in scores for scores in some["scores"].values())]
+    scores = {code: own for run in runs.values() for code, own in run["scores"].items()}
+    confounds = [each for each in CONFOUNDS if any(each in own for own in scores.values())]
     values, apart = [], [code for code in languages if code in some.get("in_no_average", ())]
     for language in languages:
-        known = some["scores"].get(language, {})
-        values.append([language, *(_mean_score(runs, row, language) for row in rows), *map(known.get, confounds)])
-    for average in ("all", "zero_shot"):
-        means = [_mean_average(runs, row, average) for row in rows]
-        of_all = f", {len(counted_scores(some))} of {len(some['scores'])}" if apart and average == "all" else ""
-        values.append([f"mean ({average.replace('_', '-')}{of_all})", *means, *([None] * len(confounds))])
+        means = [_mean_score(runs, row, language) for row in rows]
+        values.append([language, *means, *map(scores[language].get, confounds)])
+    averaged = _averaged(runs.values())
+    for average, (codes, most) in averaged.items():
+        of_all = f", {len(codes)} of {len(most)}" if len(codes) < len(most) else ""
+        means = [_mean_over(runs, row, codes) for row in rows]
+        values.append([f"mean ({average}{of_all})", *means, *([None] * len(confounds))])
     header = ["language", *rows, *confounds]
     lines = [[shown(v, 3 if h in SHARES else 1) for v, h in zip(line, header, strict=True)] for line in values]
     missing, named = some.get("missing_languages"), [each.replace("_", " ") for each in header]
     notes = [f"Without data: {', '.join(sorted(missing))}."] if missing else []
     notes += [f"In no average: {', '.join(apart)}."] if apart else []
+    if lost := [code for code in languages if code not in apart and code not in averaged["all"][0]]:
+        notes.append(f"In no mean, because not all runs have them: {', '.join(lost)}.")
     notes += data_remarks(runs.values())
     return Table(name, f"{column}: {some['metric']}, mean over seeds", named, lines, header, values, tuple(notes))
 
@@ -229,9 +247,17 @@ def _mean_score(runs, row, language):
     return mean(values) if values else None
 
 
-def _mean_average(runs, row, name):
-    values = [run["averages"][name] for (own, _), run in runs.items() if own == row]
-    return mean(values) if values and None not in values else None
+def _averaged(runs):
+    """{average: (languages of all runs that count in it, those of any)}; zero-shot: no run was trained or selected in them."""
+    zero_shot = [{*run.get("zero_shot_languages", run["scores"])} for run in runs]
+    counted = set.intersection(*({*counted_scores(run)} for run in runs))
+    shared, some = counted.intersection(*zero_shot), set().union(*zero_shot)
+    return {"all": (counted, set().union(*(run["scores"] for run in runs))), "zero-shot": (shared, some)}
+
+
+def _mean_over(runs, row, codes):
+    values = [run["scores"][code][run["metric"]] for (own, _), run in runs.items() if own == row for code in codes]
+    return mean(values) if values else None
 
 
 def answers_tables(runs, name, order):
