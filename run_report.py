@@ -22,10 +22,12 @@ from transformers import TrainingArguments
 from studies.grid import jobs_of
 from studies.study import read_study
 from tasks import INTERMEDIATE, RETRIEVAL, TARGET
+from xstilts.amounts import amounts, lineage_table
 from xstilts.commands import printed_commands, words_given
 from xstilts.errors import UserError, run_script, say
 from xstilts.identity import defaults_of
 from xstilts.language_facts import DISTANCES, FACTS, OWN_DISTANCE, URIEL, read_distances, read_facts
+from xstilts.language_tables import answers_tables, languages_table
 from xstilts.layer_report import layer_blocks
 from xstilts.marks import csv_cell, of_data
 from xstilts.model_card import write_cards
@@ -39,16 +41,7 @@ from xstilts.question_layers import layers
 from xstilts.question_number import number_of_tasks
 from xstilts.report import collect, column_of, data_remarks, in_order, rank, read_runs, remarks, scored
 from xstilts.report_guards import degenerate_table, partly_learned, seen_blocks
-from xstilts.report_tables import (
-    answers_tables,
-    benchmark_table,
-    chosen_table,
-    frame_table,
-    languages_table,
-    lineage_table,
-    overview_blocks,
-    slug,
-)
+from xstilts.report_tables import benchmark_table, chosen_table, frame_table, overview_blocks, slug
 from xstilts.score_table import check_data, mixed_columns, score_table, without_degenerate
 from xstilts.wording import listed
 from xstilts.xtreme import XTREME
@@ -190,7 +183,8 @@ def basis(places, table, found, planned):
         if len(seeds) == 1
         else ""
     )
-    blocks = [f"{len(places)} evaluations and retrievals, seeds {', '.join(map(str, seeds)) or 'none'}.{one}", METHODS]
+    blocks = [f"{len(places)} evaluations and retrievals, seeds {', '.join(map(str, seeds)) or 'none'}.{one}"]
+    blocks += [*amounts(table), METHODS]
     blocks += remarks(places.values())
     if mixed := mixed_columns(table):
         blocks.append(f"**Scores of different test sets** stand in the columns {listed(mixed)}: they do not compare.")
@@ -206,14 +200,15 @@ def basis(places, table, found, planned):
 
 def of_base(base, name, runs, table, facts, questions, options, folder):
     """Sections of one base model: overview, without degenerate runs, questions, languages. `name` begins its files."""
-    columns, table = in_order({column for _, column, _ in runs}, COLUMNS), table[table["counts"]]
+    columns, trained = (
+        in_order({column for _, column, _ in runs}, COLUMNS),
+        lineage_table(table, f"{name}lineage", ROWS),
+    )
+    table = table[table["counts"]]
     languages = Section("Languages", [each for column in columns for each in details(runs, column, name)], 3)
     if not len(table):
-        return [
-            Section(base, [lineage_table(runs, f"{name}lineage", ROWS), "No language counts in an average."]),
-            languages,
-        ]
-    sections = [Section(base, [lineage_table(runs, f"{name}lineage", ROWS), *overview(table, runs, name, "", folder)])]
+        return [Section(base, [trained, "No language counts in an average."]), languages]
+    sections = [Section(base, [trained, *overview(table, runs, name, "", folder)])]
     sound, kinds = without_degenerate(table), [("", tests_of(table))]
     if len(sound) not in (0, len(table)):
         kinds.append(("-sound", tests_of(sound)))

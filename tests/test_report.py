@@ -746,6 +746,41 @@ def test_every_figure_of_the_overview_can_be_computed_from_scores_csv(written):
             assert int(row["languages"]) == len(losses)
 
 
+def test_how_much_was_trained_and_the_intervals_of_an_evaluation_are_in_every_form(tmp_path):
+    """Of mnli's steps two seeds differ, of squad's training there is no run.json; pawsx was evaluated as it was published."""
+    runs = {}
+    for seed, steps in ((1, 30), (2, 1200)):
+        record, own = taught("mnli", seed, steps=steps, complexity={"mnli": {"chance": 1, "rows": 1500}})
+        runs |= own | chain("xnli", values(60, seed), [record], seed)
+    runs |= chain("xnli", values(50), [taught("squad")[0]])
+    (evaluation,) = (run for run in runs.values() if run["phase"] == "eval" and run["lineage"][1]["task"] == "squad")
+    evaluation["scores"]["de"]["interval"] = [13.3333, 60.0]
+    runs["pawsx"] = evaluated("pawsx", [], values(50))
+    output_dir = report(lay_out(runs, tmp_path / "runs"))
+    page, text = (output_dir / "report.html").read_text("utf-8"), text_of(output_dir)
+    latex = (output_dir / "latex" / "lineage.tex").read_text() + (output_dir / "latex" / "xnli.tex").read_text()
+    sentence = (
+        "How much was trained: intermediate trainings 30 to 1,200 steps, 1,500 rows (some not known); target trainings 60 steps, "
+        "999 rows."
+    )
+    assert sentence in page
+    assert sentence in text.split("## encoder")[0]
+    assert "| mnli | 30 to 1,200 steps, 1,500 rows | 2 | 1 2 | xnli (60 steps, 999 rows) |" in text
+    assert "| squad | not known | 1 | 1 | xnli (60 steps, 999 rows) |" in text
+    assert "| none (no target training) | – | 1 | – | pawsx |" in text
+    assert "| de | 59.8 | 49.3 (13.3–60.0) | 100 |" in text, "of one seed"
+    for form in (page, latex):
+        assert "30 to 1,200 steps, 1,500 rows" in form
+        assert "49.3 (13.3–60.0)" in form
+    trained = {(each["intermediate"], each["seed"]): each for each in rows_of(output_dir / "lineage.csv")}
+    assert [trained["mnli", seed]["steps"] for seed in "12"] == ["30", "1200"]
+    (own,) = (each for each in rows_of(output_dir / "xnli.csv") if each["language"] == "de")
+    assert (own["squad low"], own["squad high"], own["mnli low"]) == ("13.3333", "60.0", "")
+    scores = pd.read_csv(output_dir / "scores.csv").set_index(["row", "language"])
+    assert scores.loc[("squad", "de"), ["low", "high", "target_rows"]].tolist() == [13.3333, 60.0, 999]
+    check_plain(output_dir)
+
+
 def test_somebody_elses_evaluations_alone_are_reported(tmp_path):
     runs = {path: run for path, run in small().items() if run["phase"] == "eval"}
     output_dir = report(lay_out(runs, tmp_path / "runs"))

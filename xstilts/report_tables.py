@@ -2,22 +2,27 @@
 
 import hashlib
 import math
-from statistics import mean
 
 import pandas as pd
 
 from xstilts.gain_plots import plot_gains
 from xstilts.language_facts import DISTANCES, OWN_DISTANCE
-from xstilts.overview import benchmark_averages, cells, chosen, comparable, counted_scores
+from xstilts.overview import benchmark_averages, cells, chosen, comparable
 from xstilts.page import Figure, Table
 from xstilts.report import data_remarks, in_order, row_of
 from xstilts.score_table import NONE
 from xstilts.wording import p_text, plain, signed
 from xstilts.xtreme import GROUPS
 
-CONFOUNDS = ("examples", "subwords_per_word", "subwords_per_character", "unknown_share", "too_long_share")
 CORRELATIONS = ("pearson", "spearman", "smallest_significant_r", "partial_cc100", "partial_fertility")
-SHARES = ("bits", "cc100_gib", *CONFOUNDS[1:])  # shown with three digits
+SHARES = (
+    "bits",
+    "cc100_gib",
+    "subwords_per_word",
+    "subwords_per_character",
+    "unknown_share",
+    "too_long_share",
+)  # three digits
 LONGEST = 80  # bytes of a name; two stand in some names of files
 STAR, DAGGER = "*", "†"
 ON_ORACLE = "The oracle chooses by the target languages' own dev sets, which a zero-shot user does not have."
@@ -61,25 +66,6 @@ def _cell(column, value):
         return p_text(value).removeprefix("p = ").removeprefix("p ")
     precise = column in (*CORRELATIONS, *DISTANCES, OWN_DISTANCE)
     return shown(value, 3 if column in SHARES else 2 if precise else 1)
-
-
-def lineage_table(runs, name, order):
-    """What lies behind each row: its trainings as one reads them, and how many runs and seeds there are of it."""
-    rows = []
-    for row in in_order({row for row, _, _ in runs}, order):
-        own = {key: run for key, run in runs.items() if key[0] == row}
-        columns = in_order({column for _, column, _ in own}, ())
-        seeds = sorted({seed for (_, _, seed), run in own.items() if len(run["lineage"]) > 1})
-        rows.append([row, len(own), " ".join(map(str, seeds)), "; ".join(columns)])
-    header = ["intermediate training", "runs", "seeds", "targets"]
-    return Table(
-        name,
-        "What was run: base model, intermediate training, target",
-        header,
-        [list(map(str, row)) for row in rows],
-        header,
-        rows,
-    )
 
 
 # ---- intermediate tasks by targets ----------------------------------------------------------------------------------
@@ -203,90 +189,6 @@ def benchmark_table(runs, name, order):
         "all rows have, and compares with nothing but the same"
     )
     return Table(name, caption, header, lines, header, rows, tuple(data_remarks(runs)))
-
-
-# ---- languages ------------------------------------------------------------------------------------------------------
-
-
-def languages_table(runs, name, column, order):
-    """One target: a row per language, a column per intermediate task, and what might stand behind differences.
-
-    runs    {(row, seed): run.json} of one base model and target
-    """
-    rows = in_order({row for row, _ in runs}, order)
-    some = next(iter(runs.values()))
-    languages = sorted({code for run in runs.values() for code in run["scores"]}, key=lambda code: (code != "en", code))
-    scores = {code: own for run in runs.values() for code, own in run["scores"].items()}
-    confounds = [each for each in CONFOUNDS if any(each in own for own in scores.values())]
-    values, apart = [], [code for code in languages if code in some.get("in_no_average", ())]
-    for language in languages:
-        means = [_mean_score(runs, row, language) for row in rows]
-        values.append([language, *means, *map(scores[language].get, confounds)])
-    averaged = _averaged(runs.values())
-    for average, (codes, most) in averaged.items():
-        of_all = f", {len(codes)} of {len(most)}" if len(codes) < len(most) else ""
-        means = [_mean_over(runs, row, codes) for row in rows]
-        values.append([f"mean ({average}{of_all})", *means, *([None] * len(confounds))])
-    header = ["language", *rows, *confounds]
-    lines = [[shown(v, 3 if h in SHARES else 1) for v, h in zip(line, header, strict=True)] for line in values]
-    missing, named = some.get("missing_languages"), [each.replace("_", " ") for each in header]
-    notes = [f"Without data: {', '.join(sorted(missing))}."] if missing else []
-    notes += [f"In no average: {', '.join(apart)}."] if apart else []
-    if lost := [code for code in languages if code not in apart and code not in averaged["all"][0]]:
-        notes.append(f"In no mean, because not all runs have them: {', '.join(lost)}.")
-    notes += data_remarks(runs.values())
-    return Table(name, f"{column}: {some['metric']}, mean over seeds", named, lines, header, values, tuple(notes))
-
-
-def _mean_score(runs, row, language):
-    values = [
-        run["scores"][language][run["metric"]]
-        for (own, _), run in runs.items()
-        if own == row and language in run["scores"]
-    ]
-    return mean(values) if values else None
-
-
-def _averaged(runs):
-    """{average: (languages of all runs that count in it, those of any)}; zero-shot: no run was trained or selected in them."""
-    zero_shot = [{*run.get("zero_shot_languages", run["scores"])} for run in runs]
-    counted = set.intersection(*({*counted_scores(run)} for run in runs))
-    shared, some = counted.intersection(*zero_shot), set().union(*zero_shot)
-    return {"all": (counted, set().union(*(run["scores"] for run in runs))), "zero-shot": (shared, some)}
-
-
-def _mean_over(runs, row, codes):
-    values = [run["scores"][code][run["metric"]] for (own, _), run in runs.items() if own == row for code in codes]
-    return mean(values) if values else None
-
-
-def answers_tables(runs, name, order):
-    """A table per intermediate task: map of the questions in each language for the answers in each (`ranking.search`), and how
-    often the nearest answer, right or wrong, is in the question's own. None for tasks that do not have these."""
-    tables = []
-    for row in in_order({row for row, _ in runs}, order):
-        own = [run["scores"] for (other, _), run in runs.items() if other == row]
-        languages = sorted({language for scores in own for language in scores}, key=lambda code: (code != "en", code))
-        if not all("by_answer_language" in scores for scores in own[0].values()):
-            continue
-        lines = []
-        for asked in languages:
-            seeds = [scores[asked] for scores in own if asked in scores]
-            values = [mean(each["by_answer_language"].get(language, 0) for each in seeds) for language in languages]
-            lines.append([asked, *values, mean(each["same_language_at_1"] for each in seeds)])
-        caption = f"{row}: map by language of question (rows) and of answer (columns)"
-        header = ["", *languages, "own language first"]
-        tables.append(
-            Table(
-                f"{name}-{slug(row)}-answers",
-                caption,
-                header,
-                [[a, *map(shown, rest)] for a, *rest in lines],
-                header,
-                lines,
-            )
-        )
-    return tables
 
 
 def slug(label):
