@@ -634,12 +634,69 @@ def test_one_seed_of_a_study_that_is_partly_there(tmp_path, write, capsys):
     missing = re.search(r"\*\*11 of 18 runs of the study are missing\*\*: (.*)\.", text)[1]
     assert "mnli/pawsx/seed1" in missing
     assert missing.endswith(", ...")
-    assert "One seed: differences between rows are not yet evidence, and there are no intervals." in text
+    assert "One seed: differences between rows are not yet evidence, and gains have no intervals." in text
     assert "| none | 48.8 | 48.8 |" in text
     assert "| mnli | 49.8 (+1.0) | – |" in text
     assert "Intervals and p: none where there is one seed." in text
     assert "### Question 4" in text
     check_plain(tmp_path / "report")
+
+
+def test_a_study_has_its_own_order_and_says_where_its_baseline_is_from(tmp_path, write, capsys):
+    """Rows stand as in its file, whose `none` is added; without any there are no gains, and nothing is drawn of them."""
+    text = STUDY.format(folder=tmp_path).replace(
+        "[none, {{task: mnli}}]", "[{{task: squad}}, {{task: mnli, name: mine}}]"
+    )
+    text = text.replace("[none, {task: mnli}]", "[{task: squad}, {task: mnli, name: mine}]").replace("[1, 2]", "[1]")
+    runs = {}
+    for name, task in (("mine", "mnli"), ("squad", "squad")):
+        record, own = taught(task)
+        runs[f"intermediate/{name}/seed1"] = next(iter(own.values()))
+        training, evaluation = chain("xnli", {"en": 50.0, "de": 40.0, "sw": 20.0}, [record]).values()
+        runs |= {f"target/{name}/xnli/seed1": training, f"eval/{name}/xnli/seed1": evaluation}
+    lay_out(runs, tmp_path / "runs")
+    run_report.main(["--study", write(text, "study.yaml")])
+    assert (
+        "study.yaml: the row `none` is added, which gains are over; `baseline: false` leaves it out"
+        in capsys.readouterr().out
+    )
+    page = text_of(tmp_path / "report")
+    assert "eval/none/xnli/seed1" in page, "missing"
+    assert re.findall(r"^\| (squad|mnli) \| 36\.7", page, re.MULTILINE) == ["squad", "mnli"]
+    assert re.search(r"^\| language \| squad \| mnli \|", page, re.MULTILINE)
+    assert page.index("\n| squad |") < page.index("\n| mnli |"), "of the first table, too"
+    assert "No gain is known: no run without intermediate training has the same target and seed." in page
+    assert not {path.stem for path in (tmp_path / "report").iterdir()} & {"overview-gains", "benchmarks-gains"}
+    assert not (tmp_path / "report" / "overview.svg").exists()
+    assert "### Question" not in page, "two languages answer none"
+    run_report.main(["--study", write(text + "\nbaseline: false", "without.yaml")])
+    assert "row `none` is added" not in capsys.readouterr().out
+    assert "eval/none" not in text_of(tmp_path / "report")
+    for asked in (["--questions", "distance"], []):
+        study = write(f"{text}\nquestions: [{'layers' if asked else 'distance'}]", "study.yaml")
+        run_report.main(["--study", study, *asked])
+        page = text_of(tmp_path / "report")
+        assert re.findall(r"### Question (\d)", page) == ["4"], "asked, so that it says why not"
+        assert "do not allow a slope" in page or "an unknown r" in page
+    run_report.main(["--study", study, "--questions", "complexity"])
+    assert "### Question 5: task complexity\n\nThese runs do not answer it." in text_of(tmp_path / "report")
+
+
+def test_a_gain_is_coloured_by_what_its_interval_allows(tmp_path):
+    """Of ten points more and less nothing is left; two points with little to either side are a little less than two."""
+    runs = {}
+    for seed, gained in ((1, -8.0), (2, 12.0), (3, 2.0)):
+        record, own = taught("mnli", seed)
+        runs |= own | chain("xnli", values(50, seed), seed=seed) | chain("pawsx", values(50, seed), seed=seed)
+        runs |= chain("xnli", values(50 + gained, seed), [record], seed)
+        runs |= chain("pawsx", values(52 + gained / 100, seed), [record], seed)
+    output_dir = report(lay_out(runs, tmp_path / "runs"), "--questions", "layers")
+    found = {row["target"]: row for row in rows_of(output_dir / "overview.csv") if row["intermediate"] == "mnli"}
+    assert float(found["xnli"]["low"]) < 0 < float(found["xnli"]["gain"])
+    assert "pale where it has both signs, and where there is none, as with one seed" in text_of(output_dir)
+    fills = re.findall(r'style="fill: (#\w{6}); stroke: #bbbbbb', (output_dir / "overview.svg").read_text())
+    assert len(fills) == 4
+    assert min(fills[2][1::2]) >= "f" > min(fills[3][1::2])
 
 
 def check_plain(output_dir):
@@ -765,8 +822,8 @@ def test_how_much_was_trained_and_the_intervals_of_an_evaluation_are_in_every_fo
     )
     assert sentence in page
     assert sentence in text.split("## encoder")[0]
-    assert "| mnli | 30 to 1,200 steps, 1,500 rows | 2 | 1 2 | xnli (60 steps, 999 rows) |" in text
-    assert "| squad | not known | 1 | 1 | xnli (60 steps, 999 rows) |" in text
+    assert "| mnli | 30 to 1,200 steps, 1,500 rows | 2 | 1 2 | xnli: 60 steps, 999 rows |" in text
+    assert "| squad | not known | 1 | 1 | xnli: 60 steps, 999 rows |" in text
     assert "| none (no target training) | – | 1 | – | pawsx |" in text
     assert "| de | 59.8 | 49.3 (13.3–60.0) | 100 |" in text, "of one seed"
     for form in (page, latex):

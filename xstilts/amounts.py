@@ -31,7 +31,7 @@ def lineage_table(table, name, order):
 
 def _target(column, runs):
     found = amount(runs[runs["target_trained"]], TARGET)
-    return f"{column} ({found})" if found else column
+    return f"{column}: {found}" if found else column
 
 
 def amount(runs, columns):

@@ -32,7 +32,8 @@ METHOD = (
 def distance(table, facts, options):
     """The transfer gap on classification by distance from English, without and after intermediate training.
 
-    options     `distance`: which one the plots show; `distance_source`: a sentence on where the tested one is from
+    options     `distance`: which one the plots show; `distance_source`: a sentence on where the tested one is from; `asked`:
+                whether to say, too, why there is no answer
     Where `facts` have a column OWN_DISTANCE, that one is tested.
     """
     own = table[(table["group"] == "classification") & (table["source"] == ENGLISH) & table["loss"].notna()]
@@ -51,6 +52,8 @@ def distance(table, facts, options):
         )
     points = _points_of(own, facts, known)
     correlations, changes, others = _correlations(points, tested), _changes(points, tested), _exploratory(points, known)
+    if not options.get("asked", True) and not (len(others) and others["pearson"].notna().any()):
+        return None
     return Answer(
         sentences=[
             *_sentences(tested, correlations, changes, points),

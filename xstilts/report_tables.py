@@ -30,6 +30,11 @@ MARKS = {
     STAR: "a gain or loss over no intermediate training that is significant at 0.05 after Holm's correction over the table",
     DAGGER: "some of the runs are degenerate, see their list",
 }
+COLOURED = (
+    "Scores, and below them gains over no intermediate training in points. Colours are what the 95 percent interval of a gain "
+    "leaves no doubt of: its end nearest to 0, pale where it has both signs, and where there is none, as with one seed. Flagged "
+    "where some of the runs are degenerate"
+)
 METHODS = {
     "t over seeds": "Student's t over seed-paired gains",
     "bootstrap over examples and seeds": "bootstrap over examples and seeds",
@@ -89,20 +94,18 @@ def overview_blocks(table, name, order, folder, remarks=()):
     notes = [*(f"{mark} {meaning}" for mark, meaning in MARKS.items() if mark in shown_marks)]
     notes += [*comparable(table)[1], *remarks]
     header = ["intermediate task", *columns]
-    caption = (
-        "Mean over the languages that all runs of a column have, and over seeds; in brackets the gain over no intermediate "
-        "training, paired by seed"
-    )
+    caption = "Mean over the languages that all runs of a column have, and over seeds"
+    gained = [each for each in ordered if each.row != NONE and not _missing(each.gain)]
+    if gained:
+        caption += "; in brackets the gain over no intermediate training, paired by seed"
+    elif any(row != NONE for row in rows):
+        notes.append("No gain is known: no run without intermediate training has the same target and seed.")
     blocks = [Table(name, caption, header, lines, csv_header, csv_rows, tuple(notes))]
-    if any(row != NONE for row in rows):
+    if gained:
         drawn = {place: _drawn(each) for place, each in places.items()}
         plot_gains(rows, columns, drawn, folder / f"{name}.svg")
-        caption = (
-            "Scores, and below them, as colours too, gains over no intermediate training in points; flagged where some of the "
-            "runs are degenerate"
-        )
-        blocks.append(Figure(name, caption, f"{name}.csv"))
-        blocks.append(_intervals_table(f"{name}-gains", ordered, methods, remarks))
+        blocks.append(Figure(name, COLOURED, f"{name}.csv"))
+        blocks.append(_intervals_table(f"{name}-gains", gained, methods, remarks))
     return blocks
 
 
@@ -133,15 +136,17 @@ def _missing(value):
 def _drawn(each):
     """A cell as plot_gains reads it."""
     gain = None if each.row == NONE or _missing(each.gain) else each.gain
-    own = {"score": each.score, "gain": gain, "over": _over(each) if each.alone else None}
+    ends = [each.low, each.high] if gain is not None and not _missing(each.low) else [0, 0]
+    sure = min(ends, key=abs) if ends[0] * ends[1] > 0 else 0
+    own = {"score": each.score, "gain": gain, "sure": sure, "over": _over(each) if each.alone else None}
     return {**own, "significant": bool(each.significant), "flagged": bool(each.flagged)}
 
 
-def _intervals_table(name, ordered, methods, remarks):
+def _intervals_table(name, gained, methods, remarks):
     rows = [
         {"intermediate": each.row, "target": each.column, "gain": each.gain, "low": each.low, "high": each.high, "p": each.p,
          "p_holm": each.p_holm, "seeds": each.paired_seeds}
-        for each in ordered if each.row != NONE and not _missing(each.gain)
+        for each in gained
     ]  # fmt: skip
     columns = ["intermediate", "target", "gain", "low", "high", "p", "p_holm", "seeds"]
     caption = "Gains in points with 95 percent intervals, p against no gain, and p corrected over this table by Holm"
