@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 from test_report import chain, check_plain, lay_out, report, rows_of, table_of, taught, text_of, values
 
-from xstilts.correlations import Correlation
+from xstilts.correlations import Correlation, partial_spearman
 from xstilts.errors import UserError
 from xstilts.language_facts import DISTANCES, low_resource, read_facts
 from xstilts.question_complexity import complexity
@@ -419,6 +419,26 @@ def test_distance_that_predicts_gaps_and_training_that_softens_it():
         assert ends == pytest.approx((min(slopes), max(slopes)))
     assert not {"p", "p_holm"} & {*answer.tables["distance-others"][1].columns}
     assert "syntactic" not in set(answer.tables["distance-others"][1]["distance"])
+
+
+def test_fertility_is_of_the_languages_that_have_words(tmp_path):
+    """Of th and zh, written without spaces, there is no such number: the partial correlation is over the others, and says so."""
+    runs, pieces = far_runs(targets=["xnli"]), {code: 1.0 + hash_of(code) % 7 for code in XNLI}
+    for run in runs.values():
+        for code, own in run.get("scores", {}).items():
+            own |= {"subwords_per_word": None if code in ("th", "zh") else pieces[code], "subwords_per_character": 0.4}
+    table = table_of(runs)
+    found = distance(table, FACTS, {}).tables["distance-correlations"][1].set_index("intermediate").loc["none"]
+    own = (
+        table[(table["row"] == "none") & ~table["language"].isin(["en", "th", "zh"])].groupby("language")["loss"].mean()
+    )
+    far, control = FACTS["syntactic"][own.index].tolist(), [pieces[code] for code in own.index]
+    assert found["partial_fertility"] == pytest.approx(partial_spearman(far, own.tolist(), control))
+    assert (found["languages"], found["languages_with_fertility"]) == (14, 12)
+    text = text_of(report(lay_out(runs, tmp_path / "runs"), "--questions", "distance"))
+    assert "over the languages that are written with spaces between words" in text
+    assert "Of languages that are written without spaces between words" in text
+    assert re.search(r"^\| zh \|.*\| 100 \| – \| 0\.400 \|$", text, re.MULTILINE)
 
 
 def test_training_that_makes_distance_dearer_or_changes_nothing():

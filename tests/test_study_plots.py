@@ -163,7 +163,7 @@ def test_the_same_bytes_and_every_name(function, tmp_path):
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
     said = without_spaces("".join(texts(tmp_path / "one.svg")))
     names = {
-        plot_gains: [*TASKS[:2], "least gain over no intermediate training in the interval, points"],
+        plot_gains: [*TASKS[:2], "least gain or loss in the interval, points"],
         plot_depth: [*DEPTHS.values(), NONE, "only lowest layers transferred", "score"],
         plot_number: ["equal steps", "equal examples of each task", "number of intermediate tasks"],
         plot_resources: [*TASKS[-2:], "low-resource languages", "high-resource languages", "a single language"],

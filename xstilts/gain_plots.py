@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 
 from xstilts.layer_plots import SETTINGS, filled, save
-from xstilts.study_plots import NONE, check
+from xstilts.study_plots import check
 from xstilts.wording import signed
 
 CELL, LINE = (0.68, 0.36), 0.13  # width and height of a cell, and height of a line of a row's name, in inches
@@ -17,7 +17,7 @@ HEADING, ROW_NAME = 11, 24  # characters in a line above a column, and before a 
 COLOURS = "PuOr"  # colour-blind readers see both ends of it; in grey the printed sign tells them apart
 EVEN = 2  # points up to which colours grow evenly, and logarithmically from there: retrieval gains tens of points
 LEAST = 5  # points at the ends of the scale where all are smaller, so that next to nothing looks like it
-SURE = f"least gain over {NONE} in the interval, points"
+SURE = "least gain or loss in the interval, points"
 TICKS = (0, 1, 2, 5, 10, 20, 50)
 MARKS = {"significant": ("*", "significant gain or loss"), "flagged": ("†", "flagged")}
 EDGE = {"edgecolor": "#BBBBBB", "linewidth": 0.5}

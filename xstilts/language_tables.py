@@ -37,7 +37,7 @@ def languages_table(runs, name, column, order):
     csv_header = [*header, *(f"{row} {edge}" for row in rows for edge in ("low", "high"))]
     caption = f"{column}: {some['metric']}, mean over seeds"
     caption += f". {INTERVALS}" if any(own[-1] is not None for own in values) else ""
-    notes = (*_left_out(some, languages, averaged["all"][0]), *data_remarks(runs.values()))
+    notes = (*_left_out(some, languages, averaged["all"][0]), *_without_words(found), *data_remarks(runs.values()))
     return Table(name, caption, [each.replace("_", " ") for each in header], lines, csv_header, values, notes)
 
 
@@ -65,6 +65,12 @@ def _averaged(runs):
 def _mean_over(runs, row, codes):
     values = [run["scores"][code][run["metric"]] for (own, _), run in runs.items() if own == row for code in codes]
     return mean(values) if values else None
+
+
+def _without_words(scores):
+    """A sentence where languages have no number of sub-words per word, in a list."""
+    lost = any("subwords_per_word" in own and own["subwords_per_word"] is None for own in scores.values())
+    return ["Of languages that are written without spaces between words compare the subwords per character."] * lost
 
 
 def _left_out(run, languages, counted):

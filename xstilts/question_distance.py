@@ -93,11 +93,13 @@ def _correlations(points, tested):
 def _correlation(column, row, own, tested):
     far, gap = own[tested].tolist(), own["loss"].tolist()
     r, p = pearson(far, gap)
-    partial = {name: partial_spearman(far, gap, own[control].tolist()) for control, name in CONTROLS.items()}
+    partial, divided = {}, own[own["subwords_per_word"].notna()]
+    for (control, name), known in zip(CONTROLS.items(), (own, divided), strict=True):
+        partial[name] = partial_spearman(known[tested].tolist(), known["loss"].tolist(), known[control].tolist())
     return {
         "target": column, "intermediate": row, "languages": len(own), "families": own["family"].nunique(),
         "smallest_significant_r": smallest_significant(len(own)), "pearson": r, "p": p, "p_holm": None,
-        "spearman": spearman_rho(far, gap), **partial,
+        "spearman": spearman_rho(far, gap), **partial, "languages_with_fertility": len(divided),
     }  # fmt: skip
 
 
@@ -227,7 +229,7 @@ def _tables(points, tested, correlations, changes, others):
         found["distance-correlations"] = (
             f"Transfer gap and {tested} distance over languages: Pearson's r with p, Spearman's rho, and partial rho with one "
             "control at a time: the language's size in CC-100 (of ranks, so that its logarithm is the same) and fertility, the "
-            "subwords per word",
+            "subwords per word, over the languages that are written with spaces between words",
             correlations,
         )
     if len(changes):
