@@ -531,6 +531,7 @@ def test_too_few_languages_have_a_reason_in_place_of_a_figure():
     answer = distance(table_of(far_runs(codes=["en", "de", "sw"])), FACTS, {})
     assert "2 languages do not allow a slope of the gain on distance." in said(answer)
     assert "nan" not in said(answer).lower()
+    assert [*answer.tables] == ["distance"], "tables without a figure are left out"
     alone = distance(table_of(chain("xnli", dict.fromkeys(XNLI[:8], 50.0))), FACTS, {})
     assert "an unknown r (too few languages, or no differences)" in said(alone)
     assert "distance-changes" not in alone.tables

@@ -52,7 +52,7 @@ def distance(table, facts, options):
         )
     points = _points_of(own, facts, known)
     correlations, changes, others = _correlations(points, tested), _changes(points, tested), _exploratory(points, known)
-    if not options.get("asked", True) and not (len(others) and others["pearson"].notna().any()):
+    if not options.get("asked", True) and not _has(others, "pearson"):
         return None
     return Answer(
         sentences=[
@@ -225,23 +225,28 @@ def _remarks(own, lost, source):
 
 def _tables(points, tested, correlations, changes, others):
     found = {}
-    if len(correlations):
+    if _has(correlations, "pearson"):
         found["distance-correlations"] = (
             f"Transfer gap and {tested} distance over languages: Pearson's r with p, Spearman's rho, and partial rho with one "
             "control at a time: the language's size in CC-100 (of ranks, so that its logarithm is the same) and fertility, the "
             "subwords per word, over the languages that are written with spaces between words",
             correlations,
         )
-    if len(changes):
+    if _has(changes, "slope"):
         found["distance-changes"] = (
             f"Gain over no intermediate training, mean over seeds, on {tested} distance: slope in points per unit by least "
             "squares over languages, and its range when one family at a time is left out",
             changes,
         )
-    if len(others):
+    if _has(others, "pearson"):
         found["distance-others"] = "Other distances: exploratory, not tested", others
     own = {"column": "target", "row": "intermediate", "loss": "transfer_gap"}
     return {**found, "distance": ("Transfer gaps, gains and distances, means over seeds", points.rename(columns=own))}
+
+
+def _has(table, column):
+    """Whether anything is known of a column."""
+    return len(table) > 0 and table[column].notna().any()
 
 
 def _plots(points, others, shown):
