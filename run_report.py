@@ -19,13 +19,15 @@ from pathlib import Path
 
 from transformers import TrainingArguments
 
-from studies.grid import jobs_of
+from studies.grid import jobs_of, labels_in_order
 from studies.study import read_study
 from tasks import INTERMEDIATE, RETRIEVAL, TARGET
+from xstilts.amounts import amounts, lineage_table
 from xstilts.commands import printed_commands, words_given
 from xstilts.errors import UserError, run_script, say
 from xstilts.identity import defaults_of
 from xstilts.language_facts import DISTANCES, FACTS, OWN_DISTANCE, URIEL, read_distances, read_facts
+from xstilts.language_tables import answers_tables, languages_table
 from xstilts.layer_report import layer_blocks
 from xstilts.marks import csv_cell, of_data
 from xstilts.model_card import write_cards
@@ -37,18 +39,20 @@ from xstilts.question_distance import distance
 from xstilts.question_languages import languages
 from xstilts.question_layers import layers
 from xstilts.question_number import number_of_tasks
-from xstilts.report import collect, column_of, data_remarks, in_order, rank, read_runs, remarks, scored, whole
-from xstilts.report_guards import degenerate_table, partly_learned, seen_blocks
-from xstilts.report_tables import (
-    answers_tables,
-    benchmark_table,
-    chosen_table,
-    frame_table,
-    languages_table,
-    lineage_table,
-    overview_blocks,
-    slug,
+from xstilts.report import (
+    collect,
+    column_of,
+    data_remarks,
+    in_order,
+    rank,
+    read_runs,
+    remarks,
+    row_of,
+    scored,
+    whole,
 )
+from xstilts.report_guards import degenerate_table, partly_learned, seen_blocks
+from xstilts.report_tables import benchmark_table, chosen_table, frame_table, overview_blocks, slug
 from xstilts.score_table import check_data, mixed_columns, score_table, without_degenerate
 from xstilts.wording import listed
 from xstilts.xtreme import XTREME
@@ -64,11 +68,12 @@ QUESTIONS = {
     "complexity": ("Question 5: task complexity", complexity),
 }
 METHODS = (
-    "Scores are 0 to 100, averaged over languages as the benchmark does (English included), then over seeds. A gain is the "
-    "difference to no intermediate training for the same target, seed and languages. Its interval is Student's t over "
-    "seed-paired gains: it speaks of other seeds, not of other test sets. In the table of intermediate tasks by targets it is, "
-    "from ten seeds on, a bootstrap over examples and seeds, where the examples' figures lie beside the runs. One seed has no "
-    "interval."
+    "Scores are 0 to 100, averaged over languages as the benchmark does (English included), then over seeds. Means in one "
+    "column are over the languages that all of its runs have; where there is none, each says over how many, and has no "
+    "gain. A gain is the difference to no intermediate training for the same target, seed and languages. Its interval is "
+    "Student's t over seed-paired gains: it speaks of other seeds, not of other test sets. In the table of intermediate "
+    "tasks by targets it is, from ten seeds on, a bootstrap over examples and seeds, where the examples' figures lie beside "
+    "the runs. One seed gives a gain no interval."
 )
 WITHOUT = (
     "The same without the runs that the list of degenerate runs names, those of a few constant languages excepted. A training "
@@ -91,7 +96,8 @@ def main(argv=None):
     questions = chosen_questions(args, study)
     facts, source = language_facts(args, study)
     low_resource = study.low_resource if study else {}
-    options = {"distance": args.distance, "distance_source": source, "low_resource": low_resource}
+    asked = bool(args.questions or (study and study.questions))
+    options = {"distance": args.distance, "distance_source": source, "low_resource": low_resource, "asked": asked}
 
     # 2. Runs: {(base model, intermediate task, target, seed): run.json}, and a table of their scores.
     if lost := [folder for folder in args.runs if not folder.exists()]:
@@ -102,7 +108,9 @@ def main(argv=None):
         where = ", ".join([*map(str, args.runs), *([study.runs_dir] if study else [])])
         raise UserError(f"no run.json of an evaluation or a retrieval below {where}")
     paths = {id(run): path for path, run in found.items()}
-    ordered = sorted(places.items(), key=lambda item: place_in_order(*item[0]))
+    labels = {path.parent: row_of(run) for path, run in found.items()}
+    rows = (*(labels_in_order(study, labels) if study else ()), *ROWS)
+    ordered = sorted(places.items(), key=lambda item: place_in_order(*item[0], rows))
     table = score_table({paths[id(run)]: run for _, run in ordered}, found)
     if not args.mixed_data:
         check_data(table)
@@ -113,10 +121,11 @@ def main(argv=None):
     for base in sorted(set(table["base"])):
         own = {key[1:]: run for key, run in places.items() if key[0] == base}
         name = "" if table["base"].nunique() == 1 else f"{slug(base)}-"  # of files
-        sections += of_base(base, name, own, table[table["base"] == base], facts, questions, options, output_dir)
-    if "layers" in questions and (moved := layer_blocks(found, ROWS, TARGET, output_dir)):
+        own_table = table[table["base"] == base]
+        sections += of_base(base, name, own, own_table, facts, questions, {**options, "rows": rows}, output_dir)
+    if "layers" in questions and (moved := layer_blocks(found, rows, TARGET, output_dir)):
         sections.append(Section("Layers", moved))
-    if is_benchmark(table) and (published := published_blocks(places, table)):
+    if is_benchmark(table) and (published := published_blocks(places, table, rows)):
         sections.append(Section("Published results", published))
 
     # 4. Files.
@@ -171,9 +180,9 @@ def chosen_questions(args, study):
     return asked
 
 
-def place_in_order(base, row, column, seed):
+def place_in_order(base, row, column, seed, rows):
     """A key that sorts runs as tables have them."""
-    return base, rank(row, ROWS), rank(column, COLUMNS), seed
+    return base, rank(row, rows), rank(column, COLUMNS), seed
 
 
 def is_benchmark(table):
@@ -185,11 +194,12 @@ def basis(places, table, found, planned):
     """What a reader has to know before the first table."""
     seeds = sorted({key[3] for key, run in places.items() if len(run["lineage"]) > 1})  # an untrained encoder has none
     one = (
-        " One seed: differences between rows are not yet evidence, and there are no intervals."
+        " One seed: differences between rows are not yet evidence, and gains have no intervals."
         if len(seeds) == 1
         else ""
     )
-    blocks = [f"{len(places)} evaluations and retrievals, seeds {', '.join(map(str, seeds)) or 'none'}.{one}", METHODS]
+    blocks = [f"{len(places)} evaluations and retrievals, seeds {', '.join(map(str, seeds)) or 'none'}.{one}"]
+    blocks += [*amounts(table), METHODS]
     blocks += remarks(places.values())
     if mixed := mixed_columns(table):
         blocks.append(f"**Scores of different test sets** stand in the columns {listed(mixed)}: they do not compare.")
@@ -205,24 +215,24 @@ def basis(places, table, found, planned):
 
 def of_base(base, name, runs, table, facts, questions, options, folder):
     """Sections of one base model: overview, without degenerate runs, questions, languages. `name` begins its files."""
-    columns, table = in_order({column for _, column, _ in runs}, COLUMNS), table[table["counts"]]
-    languages = Section("Languages", [each for column in columns for each in details(runs, column, name)], 3)
+    rows, columns = options["rows"], in_order({column for _, column, _ in runs}, COLUMNS)
+    trained, table = lineage_table(table, f"{name}lineage", rows), table[table["counts"]]
+    languages = Section("Languages", [each for column in columns for each in details(runs, column, name, rows)], 3)
     if not len(table):
-        return [
-            Section(base, [lineage_table(runs, f"{name}lineage", ROWS), "No language counts in an average."]),
-            languages,
-        ]
-    sections = [Section(base, [lineage_table(runs, f"{name}lineage", ROWS), *overview(table, runs, name, "", folder)])]
+        return [Section(base, [trained, "No language counts in an average."]), languages]
+    sections = [Section(base, [trained, *overview(table, runs, name, "", rows, folder)])]
     sound, kinds = without_degenerate(table), [("", tests_of(table))]
     if len(sound) not in (0, len(table)):
         kinds.append(("-sound", tests_of(sound)))
         degenerate = set(table.loc[table["flag"] != "", ["row", "column", "seed"]].itertuples(index=False, name=None))
         left = {key: run for key, run in runs.items() if key not in degenerate}
         sections.append(
-            Section("Without degenerate runs", [WITHOUT, *overview(sound, left, name, "-sound", folder)], 3)
+            Section("Without degenerate runs", [WITHOUT, *overview(sound, left, name, "-sound", rows, folder)], 3)
         )
     for question in questions:
         answers = [(kind, QUESTIONS[question][1](own, facts, options)) for kind, own in kinds]
+        if options["asked"] and not any(answer for _, answer in answers):
+            sections.append(Section(QUESTIONS[question][0], ["These runs do not answer it."], 3))
         if len(answers) > 1 and same(answers[0][1], answers[1][1]):
             answers.pop()
         for kind, answer in answers:
@@ -230,12 +240,12 @@ def of_base(base, name, runs, table, facts, questions, options, folder):
     return [*sections, languages]
 
 
-def published_blocks(places, table):
+def published_blocks(places, table, rows):
     """The paper's table beside the runs of each base model, and what else is published on their targets."""
     blocks, bases = [], sorted(set(table["base"]))
     for base in bases:
         own = {key[1:]: run for key, run in places.items() if key[0] == base}
-        if beside := beside_paper(own, "paper" if len(bases) == 1 else f"{slug(base)}-paper", ROWS):
+        if beside := beside_paper(own, "paper" if len(bases) == 1 else f"{slug(base)}-paper", rows):
             blocks += [*([base] if len(bases) > 1 else []), remarked(beside, own.values())]
     published = published_for(in_order(set(table["target"]), COLUMNS))
     return [*blocks, *([remarked(published, places.values())] if published else [])]
@@ -247,12 +257,13 @@ def remarked(table, runs):
     return replace(table, notes=(*table.notes, *noted))
 
 
-def overview(table, runs, name, kind, folder):
+def overview(table, runs, name, kind, rows, folder):
     """Intermediate tasks by targets, what selection would have chosen, the benchmarks' averages."""
     noted = data_remarks(runs.values())
-    blocks = overview_blocks(tests_of(table), f"{name}overview{kind}", (ROWS, COLUMNS), folder, noted)
+    blocks = overview_blocks(tests_of(table), f"{name}overview{kind}", (rows, COLUMNS), folder, noted)
     blocks += filter(None, [chosen_table(table, f"{name}chosen{kind}", COLUMNS, noted)])
-    return blocks + ([benchmark_table(runs.values(), f"{name}benchmarks{kind}", ROWS)] if is_benchmark(table) else [])
+    blocks += [benchmark_table(runs.values(), f"{name}benchmarks{kind}", rows)] if is_benchmark(table) else []
+    return [*filter(None, blocks)]
 
 
 def tests_of(table):
@@ -292,12 +303,12 @@ def file_name(name, question, stem):
     return f"{name}-{rest}" if rest else name
 
 
-def details(runs, column, name):
+def details(runs, column, name, rows):
     """Tables of one target, language by language."""
     own = {(row, seed): run for (row, other, seed), run in runs.items() if other == column}
     stem = f"{name}{slug(column)}"
     stem = f"{stem}-languages" if stem == SCORES else stem
-    return [languages_table(own, stem, column, ROWS), *answers_tables(own, stem, ROWS)]
+    return [languages_table(own, stem, column, rows), *answers_tables(own, stem, rows)]
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from itertools import product
 from math import prod
+from pathlib import Path
 
 from studies.study import BLOCKS, NONE, OURS, check_block
 from tasks import draw_subset, load_task, load_tasks
@@ -80,6 +81,15 @@ def rows_of(study):
             rows[name] = options
     _check_draws(study, rows)
     return rows
+
+
+def labels_in_order(study, labels):
+    """What a report calls the rows of a study, in the order of its file; `labels`: {folder of a run: what its row is called}."""
+    rows, labels, places = [*rows_of(study)], {path.resolve(): label for path, label in labels.items()}, {}
+    for path in jobs_of(study):
+        if label := labels.get(Path(path).resolve()):
+            places.setdefault(label, rows.index(path.removeprefix(f"{study.runs_dir}/").split("/")[1]))
+    return sorted(places, key=places.get)
 
 
 def _add_row(study, jobs, row, options, seed):

@@ -16,6 +16,8 @@
     retrieval:                       # options of run_retrieval.py; tasks with training (lareqa, mewslix) stand under target
       - {task: tatoeba}
 
+Gains are over the row `none`, which is added where it is missing; `baseline: false` leaves it out.
+
 `sets: {some: [rows], more: [rows]}` holds further rows by name. All of them are rows of the study; `<file>:some`, instead of the
 file, is the study with the rows of that set alone, and a report in a folder below its own.
 
@@ -26,7 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from xstilts.commands import at_home
-from xstilts.errors import UserError
+from xstilts.errors import UserError, say
 from xstilts.option_values import SEEDS
 from xstilts.shapes import Each, Maybe, misfit
 from xstilts.yaml_files import read_yaml
@@ -39,6 +41,7 @@ FORMS = dict.fromkeys(("seeds", *BLOCKS, "questions"), list) | dict.fromkeys(
 )
 TYPES = dict.fromkeys(("model_name_or_path", "runs_dir", "report_dir"), str)
 TYPES |= dict.fromkeys(("data_dir", "config", "language_facts"), Maybe(str)) | {"questions": Maybe([str])}
+TYPES |= {"baseline": Maybe(bool)}
 TYPES |= {"arguments": Maybe(dict.fromkeys(("intermediate", "target", "eval", "retrieval"), Maybe(dict)))}
 TYPES |= {"low_resource": Maybe(Each(Maybe(float))), "sets": Maybe(Each([object]))}
 MEANT = {  # which of them, where
@@ -57,6 +60,7 @@ class Study:
     config         defaults of all scripts instead of configs/<phase>.yaml, as --config
     arguments      options that every script gets, as use_cpu; below the name of a phase those of its script: target: {bf16: true}
     language_facts what the report knows about languages (language_facts.py)
+    baseline       whether the row `none`, without intermediate training, is added where it is missing
     questions      sections of the report; empty: all that the runs can answer
     low_resource   below which amounts a language is low-resource (language_facts.low_resource), instead of its defaults
     """
@@ -70,6 +74,7 @@ class Study:
     target: list = field(default_factory=list)
     evaluation: list = field(default_factory=lambda: [{}])
     retrieval: list = field(default_factory=list)
+    baseline: bool = True
     data_dir: str | None = None
     config: str | None = None
     arguments: dict = field(default_factory=dict)
@@ -79,7 +84,10 @@ class Study:
 
 
 def read_study(path):
-    """The Study in a YAML file, or in one of its `sets`. Raises UserError for what it does not know, and a study without runs."""
+    """The Study in a YAML file, or in one of its `sets`, with the row `none`, which is said where it is added.
+
+    Raises UserError for what it does not know, and a study without runs.
+    """
     file, _, chosen = str(path).partition(":") if not Path(path).exists() else (path, "", "")
     try:
         content = read_yaml(file)
@@ -101,7 +109,7 @@ def read_study(path):
         raise UserError(f"{path}: {wrong}")
     if given := [name for name in GIVEN if name in content.get("arguments", {})]:
         raise UserError(f"{path}: arguments: `{given[0]}` is the study's to give; take it away")
-    content = _with_sets(path, content, chosen)
+    content = _with_baseline(path, _with_sets(path, content, chosen))
     for key in ("runs_dir", "report_dir"):
         _check_folder(path, key, content[key])
     study = Study(path=str(path), **content)
@@ -121,6 +129,19 @@ def _with_sets(path, content, chosen):
     once = [row for place, row in enumerate(rows) if row not in rows[:place]]
     folder = f"{content['report_dir']}/{chosen}" if chosen else content["report_dir"]
     return {**content, "intermediate": [*content["intermediate"], *once], "report_dir": folder}
+
+
+def _with_baseline(path, content):
+    """The content with the row that gains are over. Raises UserError where `baseline: false` speaks against it."""
+    there = any(row in (NONE, {"task": NONE}) for row in content["intermediate"])
+    if there and not content.get("baseline", True):
+        raise UserError(
+            f"{path}: `baseline: false`, but `{NONE}` is among the intermediate tasks; take one of them away"
+        )
+    if there or not content.get("baseline", True):
+        return content
+    say(f"{path}: the row `{NONE}` is added, which gains are over; `baseline: false` leaves it out")
+    return {**content, "intermediate": [NONE, *content["intermediate"]]}
 
 
 def _check_folder(path, key, folder):

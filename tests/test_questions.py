@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 from test_report import chain, check_plain, lay_out, report, rows_of, table_of, taught, text_of, values
 
-from xstilts.correlations import Correlation
+from xstilts.correlations import Correlation, partial_spearman
 from xstilts.errors import UserError
 from xstilts.language_facts import DISTANCES, low_resource, read_facts
 from xstilts.question_complexity import complexity
@@ -421,6 +421,26 @@ def test_distance_that_predicts_gaps_and_training_that_softens_it():
     assert "syntactic" not in set(answer.tables["distance-others"][1]["distance"])
 
 
+def test_fertility_is_of_the_languages_that_have_words(tmp_path):
+    """Of th and zh, written without spaces, there is no such number: the partial correlation is over the others, and says so."""
+    runs, pieces = far_runs(targets=["xnli"]), {code: 1.0 + hash_of(code) % 7 for code in XNLI}
+    for run in runs.values():
+        for code, own in run.get("scores", {}).items():
+            own |= {"subwords_per_word": None if code in ("th", "zh") else pieces[code], "subwords_per_character": 0.4}
+    table = table_of(runs)
+    found = distance(table, FACTS, {}).tables["distance-correlations"][1].set_index("intermediate").loc["none"]
+    own = (
+        table[(table["row"] == "none") & ~table["language"].isin(["en", "th", "zh"])].groupby("language")["loss"].mean()
+    )
+    far, control = FACTS["syntactic"][own.index].tolist(), [pieces[code] for code in own.index]
+    assert found["partial_fertility"] == pytest.approx(partial_spearman(far, own.tolist(), control))
+    assert (found["languages"], found["languages_with_fertility"]) == (14, 12)
+    text = text_of(report(lay_out(runs, tmp_path / "runs"), "--questions", "distance"))
+    assert "over the languages that are written with spaces between words" in text
+    assert "Of languages that are written without spaces between words" in text
+    assert re.search(r"^\| zh \|.*\| 100 \| – \| 0\.400 \|$", text, re.MULTILINE)
+
+
 def test_training_that_makes_distance_dearer_or_changes_nothing():
     assert "after mnli distance costs more" in said(distance(table_of(far_runs((10.0, 40.0))), FACTS, {}))
     text = said(distance(table_of(far_runs((20.0, 20.0))), FACTS, {}))
@@ -511,6 +531,7 @@ def test_too_few_languages_have_a_reason_in_place_of_a_figure():
     answer = distance(table_of(far_runs(codes=["en", "de", "sw"])), FACTS, {})
     assert "2 languages do not allow a slope of the gain on distance." in said(answer)
     assert "nan" not in said(answer).lower()
+    assert [*answer.tables] == ["distance"], "tables without a figure are left out"
     alone = distance(table_of(chain("xnli", dict.fromkeys(XNLI[:8], 50.0))), FACTS, {})
     assert "an unknown r (too few languages, or no differences)" in said(alone)
     assert "distance-changes" not in alone.tables
@@ -565,6 +586,21 @@ def test_gaps_that_do_not_grow_with_complexity_are_not_said_to():
     answer = complexity(table_of(hard_runs(slope=0.0)), FACTS, {})
     assert not re.search("goes with|grows|predicts", said(answer))
     assert "p = " in said(answer)
+
+
+def test_gaps_are_compared_in_the_languages_that_all_runs_have():
+    """Without zh, the farthest language, which runs after ccg lack, all gaps are what they are in the others."""
+    runs = hard_runs()
+    for run in runs.values():
+        if run["phase"] == "eval":
+            run["scores"]["zh"]["accuracy"] = 1.0
+            if run["lineage"][1]["task"] == "ccg":
+                del run["scores"]["zh"]
+    answer, whole = (complexity(table_of(each), FACTS, {}) for each in (runs, hard_runs()))
+    gaps, expected = (each.tables["complexity"][1].set_index("task")["gap"] for each in (answer, whole))
+    assert gaps.to_dict() == pytest.approx(expected.to_dict())
+    assert answer.tables["complexity"][1]["gap_without"].unique() == pytest.approx([3])
+    assert "**panx, en** is compared in the languages that all runs have, without zh." in said(answer)
 
 
 def test_two_tasks_or_unknown_complexity_are_no_answer():

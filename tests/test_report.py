@@ -188,8 +188,9 @@ def test_a_seed_or_language_without_baseline_has_no_gain():
     missing = table[table["gain"].isna()]
     assert {(row.seed, row.language) for row in missing.itertuples()} == {*((2, code) for code in LANGUAGES), (1, "ur")}
     found = cells(table).set_index("row").loc["mnli"]
-    assert (found["gain"], found["paired_seeds"]) == (pytest.approx(0), 1), "ur counts in the score only"
-    assert found["score"] == pytest.approx(table[table["row"] == "mnli"].groupby("path")["score"].mean().mean())
+    assert (found["gain"], found["paired_seeds"]) == (pytest.approx(0), 1)
+    own = table[(table["row"] == "mnli") & (table["language"] != "ur")]
+    assert found["score"] == pytest.approx(own.groupby("path")["score"].mean().mean()), "ur counts in no mean"
 
 
 def test_an_untrained_encoder_is_the_baseline_of_all_seeds():
@@ -473,8 +474,8 @@ def test_what_selection_would_have_chosen():
             own = {"en": 139.0 - 2 * valid, "de": float(valid)}
             runs |= chain("xnli", own, before, seed, evaluation={"split": "validation"}, dev=dev)
     found = chosen(table_of(runs))
-    assert found["best by English dev"] == {"xnli": ("squad", pytest.approx(71), pytest.approx(1))}
-    assert found["oracle"] == {"xnli": ("mnli", pytest.approx(74), pytest.approx(4))}
+    assert found["best by English dev"] == {"xnli": ("squad", pytest.approx(71), pytest.approx(1), pytest.approx(80))}
+    assert found["oracle"] == {"xnli": ("mnli", pytest.approx(74), pytest.approx(4), pytest.approx(60))}
     tests = {path: run for path, run in runs.items() if run.get("split") == "test"}
     assert chosen(table_of(tests)) == {"best by English dev": {}, "oracle": {}}, "no trainings, no dev scores"
 
@@ -500,6 +501,37 @@ def complete(shift, seed, without=()):
         if before or phase == "eval" or seed == 1:  # an untrained encoder is run once
             runs[f"{task}-{shift}-{seed}"] = made
     return runs
+
+
+def test_means_beside_each_other_are_over_the_same_languages(tmp_path):
+    """mnli was evaluated in three of the languages, none in all, squad in others; pawsx has no language that both have."""
+    mnli, runs = taught("mnli")
+    squad, own = taught("squad")
+    runs |= own | chain("xnli", values(60), dev=70) | chain("xnli", values(64, languages=LANGUAGES[:3]), [mnli], dev=75)
+    runs |= chain("xnli", {**values(61, languages=LANGUAGES[:3]), "ur": 5.0}, [squad], dev=72)
+    runs |= chain("pawsx", {"en": 50.0, "de": 40.0}) | chain("pawsx", {"fr": 60.0}, [mnli])
+    output_dir = report(lay_out(runs, tmp_path / "runs"))
+    text, found = text_of(output_dir), rows_of(output_dir / "overview.csv")
+    assert "| none | 59.3 | 45.0 over 2 languages |" in text
+    assert "| mnli | 63.3 (+4.0) | 60.0 over 1 language |" in text
+    assert "| squad | 60.3 (+1.0) | – |" in text
+    assert {each["languages"] for each in found if each["target"] == "xnli"} == {"3"}
+    assert [each["gain"] for each in found if each["target"] == "pawsx"] == ["", ""]
+    assert "**xnli** is compared in the languages that all runs have, without ur and zh." in text
+    assert "**pawsx**: its runs have no language in common, and are not compared." in text
+    assert "| best by English dev | mnli: 63.3 (+4.0), dev 75.0 | mnli: 60.0, dev 80.0 |" in text
+    assert "| mean (all, 3 of 5) | 59.3 | 63.3 | 60.3 |" in text
+    assert "| mean (zero-shot, 2 of 4) | 58.8 | 62.8 | 59.8 |" in text
+    assert "In no mean, because not all runs have them: ur, zh." in text
+    assert "mean (all, 0 of 3) | – | – |" in text
+    check_plain(output_dir)
+
+
+def test_what_is_available_of_a_benchmark_is_what_all_rows_have():
+    runs = complete(0, 1, without=[("panx", "yo")]) | complete(5, 1, without=[("xnli", "ur")])
+    found = benchmark_averages(list(runs.values()), row_of)["xtreme"]
+    assert found["mnli"]["mean_of_available"] == pytest.approx(found["none"]["mean_of_available"] + 5)
+    assert [found[row]["missing_tasks"] for row in ("none", "mnli")] == [["panx"], ["xnli"]]
 
 
 def test_the_benchmarks_averages_are_those_of_the_means_over_seeds():
@@ -625,12 +657,69 @@ def test_one_seed_of_a_study_that_is_partly_there(tmp_path, write, capsys):
     missing = re.search(r"\*\*11 of 18 runs of the study are missing\*\*: (.*)\.", text)[1]
     assert "mnli/pawsx/seed1" in missing
     assert missing.endswith(", ...")
-    assert "One seed: differences between rows are not yet evidence, and there are no intervals." in text
+    assert "One seed: differences between rows are not yet evidence, and gains have no intervals." in text
     assert "| none | 48.8 | 48.8 |" in text
     assert "| mnli | 49.8 (+1.0) | – |" in text
     assert "Intervals and p: none where there is one seed." in text
     assert "### Question 4" in text
     check_plain(tmp_path / "report")
+
+
+def test_a_study_has_its_own_order_and_says_where_its_baseline_is_from(tmp_path, write, capsys):
+    """Rows stand as in its file, whose `none` is added; without any there are no gains, and nothing is drawn of them."""
+    text = STUDY.format(folder=tmp_path).replace(
+        "[none, {{task: mnli}}]", "[{{task: squad}}, {{task: mnli, name: mine}}]"
+    )
+    text = text.replace("[none, {task: mnli}]", "[{task: squad}, {task: mnli, name: mine}]").replace("[1, 2]", "[1]")
+    runs = {}
+    for name, task in (("mine", "mnli"), ("squad", "squad")):
+        record, own = taught(task)
+        runs[f"intermediate/{name}/seed1"] = next(iter(own.values()))
+        training, evaluation = chain("xnli", {"en": 50.0, "de": 40.0, "sw": 20.0}, [record]).values()
+        runs |= {f"target/{name}/xnli/seed1": training, f"eval/{name}/xnli/seed1": evaluation}
+    lay_out(runs, tmp_path / "runs")
+    run_report.main(["--study", write(text, "study.yaml")])
+    assert (
+        "study.yaml: the row `none` is added, which gains are over; `baseline: false` leaves it out"
+        in capsys.readouterr().out
+    )
+    page = text_of(tmp_path / "report")
+    assert "eval/none/xnli/seed1" in page, "missing"
+    assert re.findall(r"^\| (squad|mnli) \| 36\.7", page, re.MULTILINE) == ["squad", "mnli"]
+    assert re.search(r"^\| language \| squad \| mnli \|", page, re.MULTILINE)
+    assert page.index("\n| squad |") < page.index("\n| mnli |"), "of the first table, too"
+    assert "No gain is known: no run without intermediate training has the same target and seed." in page
+    assert not {path.stem for path in (tmp_path / "report").iterdir()} & {"overview-gains", "benchmarks-gains"}
+    assert not (tmp_path / "report" / "overview.svg").exists()
+    assert "### Question" not in page, "two languages answer none"
+    run_report.main(["--study", write(text + "\nbaseline: false", "without.yaml")])
+    assert "row `none` is added" not in capsys.readouterr().out
+    assert "eval/none" not in text_of(tmp_path / "report")
+    for asked in (["--questions", "distance"], []):
+        study = write(f"{text}\nquestions: [{'layers' if asked else 'distance'}]", "study.yaml")
+        run_report.main(["--study", study, *asked])
+        page = text_of(tmp_path / "report")
+        assert re.findall(r"### Question (\d)", page) == ["4"], "asked, so that it says why not"
+        assert "do not allow a slope" in page or "an unknown r" in page
+    run_report.main(["--study", study, "--questions", "complexity"])
+    assert "### Question 5: task complexity\n\nThese runs do not answer it." in text_of(tmp_path / "report")
+
+
+def test_a_gain_is_coloured_by_what_its_interval_allows(tmp_path):
+    """Of ten points more and less nothing is left; two points with little to either side are a little less than two."""
+    runs = {}
+    for seed, gained in ((1, -8.0), (2, 12.0), (3, 2.0)):
+        record, own = taught("mnli", seed)
+        runs |= own | chain("xnli", values(50, seed), seed=seed) | chain("pawsx", values(50, seed), seed=seed)
+        runs |= chain("xnli", values(50 + gained, seed), [record], seed)
+        runs |= chain("pawsx", values(52 + gained / 100, seed), [record], seed)
+    output_dir = report(lay_out(runs, tmp_path / "runs"), "--questions", "layers")
+    found = {row["target"]: row for row in rows_of(output_dir / "overview.csv") if row["intermediate"] == "mnli"}
+    assert float(found["xnli"]["low"]) < 0 < float(found["xnli"]["gain"])
+    assert "pale where it has both signs, and where there is none, as with one seed" in text_of(output_dir)
+    fills = re.findall(r'style="fill: (#\w{6}); stroke: #bbbbbb', (output_dir / "overview.svg").read_text())
+    assert len(fills) == 4
+    assert min(fills[2][1::2]) >= "f" > min(fills[3][1::2])
 
 
 def check_plain(output_dir):
@@ -735,6 +824,41 @@ def test_every_figure_of_the_overview_can_be_computed_from_scores_csv(written):
             facts = run_report.read_facts()["syntactic"].reindex(losses.index)
             assert float(row["spearman"]) == pytest.approx(stats.spearmanr(facts, losses).statistic)
             assert int(row["languages"]) == len(losses)
+
+
+def test_how_much_was_trained_and_the_intervals_of_an_evaluation_are_in_every_form(tmp_path):
+    """Of mnli's steps two seeds differ, of squad's training there is no run.json; pawsx was evaluated as it was published."""
+    runs = {}
+    for seed, steps in ((1, 30), (2, 1200)):
+        record, own = taught("mnli", seed, steps=steps, complexity={"mnli": {"chance": 1, "rows": 1500}})
+        runs |= own | chain("xnli", values(60, seed), [record], seed)
+    runs |= chain("xnli", values(50), [taught("squad")[0]])
+    (evaluation,) = (run for run in runs.values() if run["phase"] == "eval" and run["lineage"][1]["task"] == "squad")
+    evaluation["scores"]["de"]["interval"] = [13.3333, 60.0]
+    runs["pawsx"] = evaluated("pawsx", [], values(50))
+    output_dir = report(lay_out(runs, tmp_path / "runs"))
+    page, text = (output_dir / "report.html").read_text("utf-8"), text_of(output_dir)
+    latex = (output_dir / "latex" / "lineage.tex").read_text() + (output_dir / "latex" / "xnli.tex").read_text()
+    sentence = (
+        "How much was trained: intermediate trainings 30 to 1,200 steps, 1,500 rows (some not known); target trainings 60 steps, "
+        "999 rows."
+    )
+    assert sentence in page
+    assert sentence in text.split("## encoder")[0]
+    assert "| mnli | 30 to 1,200 steps, 1,500 rows | 2 | 1 2 | xnli: 60 steps, 999 rows |" in text
+    assert "| squad | not known | 1 | 1 | xnli: 60 steps, 999 rows |" in text
+    assert "| none (no target training) | – | 1 | – | pawsx |" in text
+    assert "| de | 59.8 | 49.3 (13.3–60.0) | 100 |" in text, "of one seed"
+    for form in (page, latex):
+        assert "30 to 1,200 steps, 1,500 rows" in form
+        assert "49.3 (13.3–60.0)" in form
+    trained = {(each["intermediate"], each["seed"]): each for each in rows_of(output_dir / "lineage.csv")}
+    assert [trained["mnli", seed]["steps"] for seed in "12"] == ["30", "1200"]
+    (own,) = (each for each in rows_of(output_dir / "xnli.csv") if each["language"] == "de")
+    assert (own["squad low"], own["squad high"], own["mnli low"]) == ("13.3333", "60.0", "")
+    scores = pd.read_csv(output_dir / "scores.csv").set_index(["row", "language"])
+    assert scores.loc[("squad", "de"), ["low", "high", "target_rows"]].tolist() == [13.3333, 60.0, 999]
+    check_plain(output_dir)
 
 
 def test_somebody_elses_evaluations_alone_are_reported(tmp_path):

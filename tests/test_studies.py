@@ -248,6 +248,8 @@ DRAWS = {"task": "all", "task_subset_size": 1, "task_subset_seed": [3, 4]}
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"baseline": False}, "`baseline: false`, but `none` is among the intermediate tasks; take one of them away"),
+        ({"baseline": "no thanks"}, "'baseline' is text, not true or false"),
         ({"sseeds": [1]}, "unknown key 'sseeds'; a study has arguments, "),
         ({"runs_dir": None}, "`runs_dir` is missing or empty"),
         ({"seeds": []}, "`seeds` is missing or empty"),
@@ -315,6 +317,16 @@ def test_what_is_no_yaml_is_one_line(content, message, write):
 def test_a_study_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match=r"none\.yaml cannot be read \(No such file"):
         read_study(tmp_path / "none.yaml")
+
+
+def test_none_is_added_to_a_study_unless_it_says_otherwise(tmp_path, capsys):
+    rows = [{"task": ["mnli", "squad"]}]
+    assert [*rows_of(read_study(study_file(tmp_path, intermediate=rows)))] == ["none", "mnli", "squad"]
+    assert "study.yaml: the row `none` is added" in capsys.readouterr().out
+    for changes in ({"intermediate": rows, "baseline": False}, {"intermediate": [*rows, {"task": "none"}]}):
+        found = rows_of(read_study(study_file(tmp_path, **changes)))
+        assert [*found] == ["mnli", "squad", *(["none"] if "baseline" not in changes else [])]
+        assert not capsys.readouterr().out
 
 
 def test_a_set_of_rows_can_be_run_alone(tmp_path):

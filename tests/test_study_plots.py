@@ -30,8 +30,9 @@ DEPTHS = {0: "none", 1: "embeddings", **{layer + 2: f"emb.+0-{layer}" for layer 
 # ---- invented results -----------------------------------------------------------------------------------------------
 
 
-def cell(score, gain=None, significant=None, flagged=False):
-    return {"score": score, "gain": gain, "significant": significant, "flagged": flagged}
+def cell(score, gain=None, significant=None, flagged=False, sure=None):
+    own = {"score": score, "gain": gain, "sure": gain or 0 if sure is None else sure}
+    return {**own, "significant": significant, "flagged": flagged, "over": None}
 
 
 def seeds(draw, middle, count=3):
@@ -162,7 +163,7 @@ def test_the_same_bytes_and_every_name(function, tmp_path):
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
     said = without_spaces("".join(texts(tmp_path / "one.svg")))
     names = {
-        plot_gains: [*TASKS[:2], "gain over no intermediate training, points"],
+        plot_gains: [*TASKS[:2], "least gain or loss in the interval, points"],
         plot_depth: [*DEPTHS.values(), NONE, "only lowest layers transferred", "score"],
         plot_number: ["equal steps", "equal examples of each task", "number of intermediate tasks"],
         plot_resources: [*TASKS[-2:], "low-resource languages", "high-resource languages", "a single language"],
@@ -221,7 +222,7 @@ def test_cells_say_score_gain_and_marks(drawn, tmp_path):
     assert [fill == "#ffffff" for fill in fills] == [True, True, True, False, False, True, True, False, True]
     assert figure.axes[1].get_ylim() == pytest.approx((-5, 5)), "at least, and cells that are not shown do not count"
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend == ["significant gain or loss", "flagged", "no runs"]
+    assert legend == ["* significant gain or loss", "† flagged", "no runs"]
 
 
 def test_marks_that_do_not_occur_are_not_explained(drawn, tmp_path):
@@ -229,6 +230,24 @@ def test_marks_that_do_not_occur_are_not_explained(drawn, tmp_path):
     figure = drawn(plot_gains, tmp_path / "a.svg", ["none", "mnli"], ["xnli"], cells)
     assert not figure.legends
     assert figure.axes[1].get_ylim() == pytest.approx((-30, 30))
+
+
+def test_colours_are_what_the_intervals_allow(drawn, tmp_path):
+    """A gain of 9 points that may be a loss is as pale as none, and paler than a sure one of 1; a row without gains is white."""
+    cells = {("none", "xnli"): cell(70)} | {
+        (task, "xnli"): cell(70, gain, sure=sure)
+        for task, gain, sure in (("mnli", 9.0, 0), ("qqp", 0.0, 0), ("squad", 3.0, 1.0), ("ccg", 3.0, 3.0))
+    }
+    figure = drawn(plot_gains, tmp_path / "a.svg", ["none", "mnli", "qqp", "squad", "ccg"], ["xnli"], cells)
+    white, wide, no, less, more = (patch.get_facecolor() for patch in figure.axes[0].patches)
+    assert to_hex(white) == "#ffffff"
+    assert wide == no
+    assert min(wide[:3]) > 0.95 > min(less[:3]) > min(more[:3])
+    assert "least gain" in figure.axes[1].get_ylabel()
+    only = {place: own for place, own in cells.items() if place[0] in ("none", "mnli")}
+    assert len(drawn(plot_gains, tmp_path / "b.svg", ["none", "mnli"], ["xnli"], only).axes) == 1, (
+        "no colour to explain"
+    )
 
 
 # ---- lines ----------------------------------------------------------------------------------------------------------

@@ -277,6 +277,18 @@ def test_fertility_is_that_of_the_tokens_the_model_reads(name):
     assert coverage([("er", "st")], tokenizer, read[1] + 2, True)["too_long_share"] == 0, "two words are no pair"
 
 
+@pytest.mark.parametrize(
+    "text", ["これは日本語の文です。", "我们 说中文", "ภาษาไทย เขียน", "ភាសាខ្មែរ", "ພາສາລາວ", "မြန်မာစာ"]
+)
+def test_fertility_of_languages_without_spaces_is_per_character(text, tokenizer):
+    """White space divides such text into clauses; where a treebank gives the words, and in Korean, they are words."""
+    found = coverage([(text,), (text, "the")], tokenizer, 32)
+    assert found["subwords_per_word"] is None
+    assert found["subwords_per_character"] > 0
+    assert coverage([(text,)], tokenizer, 32, True)["subwords_per_word"] >= 1
+    assert coverage([("한국어는 띄어 씁니다 漢字",)], tokenizer, 32)["subwords_per_word"] >= 1
+
+
 def test_words_without_pieces_become_unknown(tokenizer):
     unknown = [tokenizer.unk_token_id]
     assert tagging.word_pieces([["", "on", "\u00a0"]], tokenizer)[0] == [

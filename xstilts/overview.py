@@ -28,13 +28,28 @@ def cells(table):
     gain, low, high, p, method           over no intermediate training, paired by seed, see `statistics.gain`
     p_holm, significant                  the same p corrected over all cells but those of `none`
     flagged                              how many runs are degenerate
+    alone                                whether the column's runs have no language in common, so that nothing is compared
+    Means and gains are over the `comparable` languages.
     """
+    table, _ = comparable(table)
     own = pd.DataFrame([_cell(*place, runs) for place, runs in table.groupby(["row", "column"], sort=False)])
     treated = own["row"] != NONE
     own.loc[treated, "p_holm"] = holm(own.loc[treated, "p"].tolist())
     own["p_holm"] = own["p_holm"].astype(float)
     own["significant"] = own["p_holm"] < LEVEL
     return own
+
+
+def comparable(table):
+    """(a score table in the languages that all runs of a column have, a sentence on each column where some lack one).
+
+    A column whose runs have no language in common keeps all of them, and has no gains: its rows are `alone`.
+    """
+    shared, sentences = in_common(table, "column")
+    alone = ~table["column"].isin(shared["column"])
+    kept = table.assign(alone=alone)[alone | table.index.isin(shared.index)].copy()
+    kept.loc[kept["alone"], ["baseline", "baseline_path", "gain"]] = np.nan
+    return kept, sentences
 
 
 def _cell(row, column, runs):
@@ -44,22 +59,22 @@ def _cell(row, column, runs):
         "row": row, "column": column, "target": runs["target"].iloc[0], "score": spread.mean, "deviation": spread.deviation,
         "seeds": spread.n, "languages": runs["language"].nunique(), "gain": found.mean, "low": found.low, "high": found.high,
         "p": found.p, "method": found.method, "paired_seeds": found.seeds, "p_holm": None,
-        "flagged": runs.loc[runs["flag"] != "", "path"].nunique(),
+        "flagged": runs.loc[runs["flag"] != "", "path"].nunique(), "alone": bool(runs["alone"].any()),
     }  # fmt: skip
 
 
 def _examples(runs):
-    """(ours, theirs): {language: (seeds, examples, 2)} from the ratios.npz beside the runs; None where one has none, or where
-    they are not of the same languages."""
+    """(ours, theirs): {language: (seeds, examples, 2)} from the ratios.npz beside the runs; None where one has none, or lacks a
+    language of theirs."""
     pairs = runs[runs["baseline"].notna()].drop_duplicates("path").sort_values("seed")
     files = [[Path(path).with_name("ratios.npz") for path in pairs[name]] for name in ("path", "baseline_path")]
     if not all(file.exists() for side in files for file in side):
         return None
     ours, theirs = ([_ratios(file) for file in side] for side in files)
-    scored = runs[runs["baseline"].notna()].groupby("path")["language"].agg(frozenset)
-    if len({frozenset(each) for each in [*ours, *theirs]} | set(scored)) > 1:
+    codes = sorted(set(runs.loc[runs["baseline"].notna(), "language"]))
+    if not all(code in each for each in [*ours, *theirs] for code in codes):
         return None
-    return tuple({code: np.stack([each[code] for each in side]) for code in sorted(ours[0])} for side in (ours, theirs))
+    return tuple({code: np.stack([each[code] for each in side]) for code in codes} for side in (ours, theirs))
 
 
 def _ratios(path):
@@ -77,14 +92,15 @@ def _ratios(path):
 
 
 def chosen(table):
-    """{name: {column: (row, score, gain)}}: the intermediate training that would have been chosen for a target, its score.
+    """{name: {column: (row, score, gain, dev)}}: the intermediate training that would have been chosen for a target, its score
+    and gain in the `comparable` languages, and the mean score that it was chosen by.
 
     best by English dev     highest mean dev score of the target training, as a user without target-language data would choose
     oracle                  highest mean over the target languages' own dev sets, in those that all trainings were evaluated on
                             (`--split validation`)
     """
-    tests = table[table["split"] == "test"]
-    dev = tests[tests["row"].notna()].groupby(["column", "row"])["english_dev"].mean()
+    tests, _ = comparable(table[table["split"] == "test"])
+    dev = tests.drop_duplicates("path").groupby(["column", "row"])["english_dev"].mean()
     validation = table[(table["split"] == "validation") & table["zero_shot"]].copy()
     validation["column"] = [_without_split(column) for column in validation["column"]]
     oracle = in_common(validation, "column")[0].groupby(["column", "row"])["score"].mean()
@@ -106,7 +122,7 @@ def _picked(tests, by):
             row = choices.idxmax()
             runs = own[own["row"] == row]
             gained = None if row == NONE or runs["gain"].isna().all() else runs["gain"].mean()
-            picked[column] = row, runs["score"].mean(), gained
+            picked[column] = row, run_means(runs)["score"].mean(), gained, choices[row]
     return picked
 
 
@@ -115,14 +131,25 @@ def _picked(tests, by):
 
 def benchmark_averages(runs, row_of):
     """{benchmark: {row: averages of `xtreme.averages`}}, the mean over seeds of each score first; runs of one base model.
+    `mean_of_available` is over the tasks and languages that all rows have, None where there are none.
 
     Of several columns of a task (a layer more, another recipe) the one with the most rows counts, of two the first by name.
     """
     found = {}
     for name, tasks in BENCHMARKS.items():
-        for row, scores in _scores_by_row(runs, row_of, tasks).items():
-            found.setdefault(name, {})[row] = averages(name, scores)
+        by_row = _scores_by_row(runs, row_of, tasks)
+        for row, scores in by_row.items():
+            shared = averages(name, _shared(scores, by_row.values()))["mean_of_available"]
+            found.setdefault(name, {})[row] = averages(name, scores) | {"mean_of_available": shared}
     return found
+
+
+def _shared(scores, rows):
+    """The part of {task: {language: scores}} that all `rows` have."""
+    return {
+        task: {code: each for code, each in own.items() if all(code in other.get(task, {}) for other in rows)}
+        for task, own in scores.items()
+    }
 
 
 def _scores_by_row(runs, row_of, tasks):

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from xstilts.answer import Answer, pooled, whole
+from xstilts.answer import Answer, in_common, pooled, whole
 from xstilts.correlations import spearman
 from xstilts.point_plots import plot_complexity
 from xstilts.score_table import NONE
@@ -17,10 +17,15 @@ def complexity(table, facts, options):
     single = single[single.groupby("column")["tasks"].transform("nunique") > 2]
     if single.empty:
         return None
+    single, apart = in_common(single, "column", "source")
+    if single.empty:
+        return Answer(sentences=apart)
     answer, panels, none, rows = Answer(), {}, {}, []
     for (column, source), runs in single.groupby(["column", "source"], sort=False):
         title = f"{column}, from {source}"
-        base = own[(own["column"] == column) & (own["row"] == NONE)]
+        codes = set(runs["language"])
+        base = own[(own["column"] == column) & (own["row"] == NONE) & own["language"].isin(codes)]
+        base = base[base.groupby("path")["language"].transform("nunique") == len(codes)]
         if len(base):
             none[title] = base["loss"].mean()
         for tasks, each in runs.groupby("tasks", sort=False):
@@ -31,7 +36,7 @@ def complexity(table, facts, options):
                          "low": interval[0], "high": interval[1], "seeds": len(gaps),
                          "gap_without": none.get(title)})  # fmt: skip
         answer.sentences.append(_complexity_sentence(column, source, panels[title], none.get(title)))
-    answer.sentences += pooled(single, "column", "source", "tasks")
+    answer.sentences += apart + pooled(single, "column", "source", "tasks")
     name = "prequential bits per example"
     caption = (
         "Gap between the source language and the mean of the others, by the complexity of the intermediate task: means over "

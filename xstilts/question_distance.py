@@ -32,7 +32,8 @@ METHOD = (
 def distance(table, facts, options):
     """The transfer gap on classification by distance from English, without and after intermediate training.
 
-    options     `distance`: which one the plots show; `distance_source`: a sentence on where the tested one is from
+    options     `distance`: which one the plots show; `distance_source`: a sentence on where the tested one is from; `asked`:
+                whether to say, too, why there is no answer
     Where `facts` have a column OWN_DISTANCE, that one is tested.
     """
     own = table[(table["group"] == "classification") & (table["source"] == ENGLISH) & table["loss"].notna()]
@@ -51,6 +52,8 @@ def distance(table, facts, options):
         )
     points = _points_of(own, facts, known)
     correlations, changes, others = _correlations(points, tested), _changes(points, tested), _exploratory(points, known)
+    if not options.get("asked", True) and not _has(others, "pearson"):
+        return None
     return Answer(
         sentences=[
             *_sentences(tested, correlations, changes, points),
@@ -90,11 +93,13 @@ def _correlations(points, tested):
 def _correlation(column, row, own, tested):
     far, gap = own[tested].tolist(), own["loss"].tolist()
     r, p = pearson(far, gap)
-    partial = {name: partial_spearman(far, gap, own[control].tolist()) for control, name in CONTROLS.items()}
+    partial, divided = {}, own[own["subwords_per_word"].notna()]
+    for (control, name), known in zip(CONTROLS.items(), (own, divided), strict=True):
+        partial[name] = partial_spearman(known[tested].tolist(), known["loss"].tolist(), known[control].tolist())
     return {
         "target": column, "intermediate": row, "languages": len(own), "families": own["family"].nunique(),
         "smallest_significant_r": smallest_significant(len(own)), "pearson": r, "p": p, "p_holm": None,
-        "spearman": spearman_rho(far, gap), **partial,
+        "spearman": spearman_rho(far, gap), **partial, "languages_with_fertility": len(divided),
     }  # fmt: skip
 
 
@@ -220,23 +225,28 @@ def _remarks(own, lost, source):
 
 def _tables(points, tested, correlations, changes, others):
     found = {}
-    if len(correlations):
+    if _has(correlations, "pearson"):
         found["distance-correlations"] = (
             f"Transfer gap and {tested} distance over languages: Pearson's r with p, Spearman's rho, and partial rho with one "
             "control at a time: the language's size in CC-100 (of ranks, so that its logarithm is the same) and fertility, the "
-            "subwords per word",
+            "subwords per word, over the languages that are written with spaces between words",
             correlations,
         )
-    if len(changes):
+    if _has(changes, "slope"):
         found["distance-changes"] = (
             f"Gain over no intermediate training, mean over seeds, on {tested} distance: slope in points per unit by least "
             "squares over languages, and its range when one family at a time is left out",
             changes,
         )
-    if len(others):
+    if _has(others, "pearson"):
         found["distance-others"] = "Other distances: exploratory, not tested", others
     own = {"column": "target", "row": "intermediate", "loss": "transfer_gap"}
     return {**found, "distance": ("Transfer gaps, gains and distances, means over seeds", points.rename(columns=own))}
+
+
+def _has(table, column):
+    """Whether anything is known of a column."""
+    return len(table) > 0 and table[column].notna().any()
 
 
 def _plots(points, others, shown):

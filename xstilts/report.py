@@ -328,7 +328,7 @@ def compared_in(run):
 
 
 def in_order(names, order):
-    """Names sorted by the position of their first word in `order`, unknown ones last, and numbers in them by size."""
+    """Names sorted by their position in `order`, or that of their first word, unknown ones last, and numbers in them by size."""
     return sorted(names, key=lambda name: rank(name, order))
 
 
@@ -336,7 +336,8 @@ def rank(name, order):
     """The key that `in_order` sorts by."""
     first, parts = name.split()[0], re.split(r"(\d+)", name)  # every other part is a number
     numbered = [int(part) if place % 2 else part for place, part in enumerate(parts)]
-    return order.index(first) if first in order else len(order), numbered
+    known = next((each for each in (name, first) if each in order), None)
+    return len(order) if known is None else order.index(known), numbered
 
 
 def _label(task, factors):

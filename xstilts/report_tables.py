@@ -2,30 +2,39 @@
 
 import hashlib
 import math
-from statistics import mean
 
 import pandas as pd
 
 from xstilts.gain_plots import plot_gains
 from xstilts.language_facts import DISTANCES, OWN_DISTANCE
-from xstilts.overview import benchmark_averages, cells, chosen, counted_scores
+from xstilts.overview import benchmark_averages, cells, chosen, comparable
 from xstilts.page import Figure, Table
 from xstilts.report import data_remarks, in_order, row_of
 from xstilts.score_table import NONE
 from xstilts.wording import p_text, plain, signed
 from xstilts.xtreme import GROUPS
 
-CONFOUNDS = ("examples", "subwords_per_word", "subwords_per_character", "unknown_share", "too_long_share")
 CORRELATIONS = ("pearson", "spearman", "smallest_significant_r", "partial_cc100", "partial_fertility")
-SHARES = ("bits", "cc100_gib", *CONFOUNDS[1:])  # shown with three digits
+SHARES = (
+    "bits",
+    "cc100_gib",
+    "subwords_per_word",
+    "subwords_per_character",
+    "unknown_share",
+    "too_long_share",
+)  # three digits
 LONGEST = 80  # bytes of a name; two stand in some names of files
-STAR, DAGGER, FEWER = "*", "†", "‡"
+STAR, DAGGER = "*", "†"
 ON_ORACLE = "The oracle chooses by the target languages' own dev sets, which a zero-shot user does not have."
 MARKS = {
     STAR: "a gain or loss over no intermediate training that is significant at 0.05 after Holm's correction over the table",
     DAGGER: "some of the runs are degenerate, see their list",
-    FEWER: "an average over fewer languages than others of its column have",
 }
+COLOURED = (
+    "Scores, and below them gains over no intermediate training in points. Colours are what the 95 percent interval of a gain "
+    "leaves no doubt of: its end nearest to 0, pale where it has both signs, and where there is none, as with one seed. Flagged "
+    "where some of the runs are degenerate"
+)
 METHODS = {
     "t over seeds": "Student's t over seed-paired gains",
     "bootstrap over examples and seeds": "bootstrap over examples and seeds",
@@ -64,25 +73,6 @@ def _cell(column, value):
     return shown(value, 3 if column in SHARES else 2 if precise else 1)
 
 
-def lineage_table(runs, name, order):
-    """What lies behind each row: its trainings as one reads them, and how many runs and seeds there are of it."""
-    rows = []
-    for row in in_order({row for row, _, _ in runs}, order):
-        own = {key: run for key, run in runs.items() if key[0] == row}
-        columns = in_order({column for _, column, _ in own}, ())
-        seeds = sorted({seed for (_, _, seed), run in own.items() if len(run["lineage"]) > 1})
-        rows.append([row, len(own), " ".join(map(str, seeds)), "; ".join(columns)])
-    header = ["intermediate training", "runs", "seeds", "targets"]
-    return Table(
-        name,
-        "What was run: base model, intermediate training, target",
-        header,
-        [list(map(str, row)) for row in rows],
-        header,
-        rows,
-    )
-
-
 # ---- intermediate tasks by targets ----------------------------------------------------------------------------------
 
 
@@ -91,8 +81,7 @@ def overview_blocks(table, name, order, folder, remarks=()):
     found = cells(table)
     rows, columns = in_order(set(found["row"]), order[0]), in_order(set(found["column"]), order[1])
     places = {(each.row, each.column): each for each in found.itertuples()}
-    most = found.groupby("column")["languages"].max()
-    lines = [[row, *(_gain_cell(places.get((row, column)), most) for column in columns)] for row in rows]
+    lines = [[row, *(_gain_cell(places.get((row, column))) for column in columns)] for row in rows]
     csv_columns = [
         "row", "column", "score", "deviation", "seeds", "languages", "gain", "low", "high", "p", "p_holm", "significant",
         "method", "paired_seeds", "flagged",
@@ -102,19 +91,21 @@ def overview_blocks(table, name, order, folder, remarks=()):
     csv_header = ["intermediate", "target", *csv_columns[2:]]
     methods = _methods(found)
     shown_marks = "".join(cell for _, *cells in lines for cell in cells)
-    notes = [*(f"{mark} {meaning}" for mark, meaning in MARKS.items() if mark in shown_marks), *remarks]
+    notes = [*(f"{mark} {meaning}" for mark, meaning in MARKS.items() if mark in shown_marks)]
+    notes += [*comparable(table)[1], *remarks]
     header = ["intermediate task", *columns]
-    caption = "Mean over languages and seeds; in brackets the gain over no intermediate training, paired by seed"
+    caption = "Mean over the languages that all runs of a column have, and over seeds"
+    gained = [each for each in ordered if each.row != NONE and not _missing(each.gain)]
+    if gained:
+        caption += "; in brackets the gain over no intermediate training, paired by seed"
+    elif any(row != NONE for row in rows):
+        notes.append("No gain is known: no run without intermediate training has the same target and seed.")
     blocks = [Table(name, caption, header, lines, csv_header, csv_rows, tuple(notes))]
-    if any(row != NONE for row in rows):
+    if gained:
         drawn = {place: _drawn(each) for place, each in places.items()}
         plot_gains(rows, columns, drawn, folder / f"{name}.svg")
-        caption = (
-            "Scores, and below them, as colours too, gains over no intermediate training in points; flagged where some of the "
-            "runs are degenerate"
-        )
-        blocks.append(Figure(name, caption, f"{name}.csv"))
-        blocks.append(_intervals_table(f"{name}-gains", ordered, methods, remarks))
+        blocks.append(Figure(name, COLOURED, f"{name}.csv"))
+        blocks.append(_intervals_table(f"{name}-gains", gained, methods, remarks))
     return blocks
 
 
@@ -124,14 +115,18 @@ def _methods(found):
     return "; ".join(METHODS.get(name, name) for name in names)
 
 
-def _gain_cell(each, most):
+def _gain_cell(each):
     if each is None:
         return ""
-    marks = (DAGGER if each.flagged else "") + (FEWER if each.languages < most[each.column] else "")
     gain = (
         "" if each.row == NONE or _missing(each.gain) else f" ({signed(each.gain)}{STAR if each.significant else ''})"
     )
-    return f"{shown(each.score)}{marks}{gain}"
+    return f"{shown(each.score)}{DAGGER if each.flagged else ''}{gain}{f' {_over(each)}' if each.alone else ''}"
+
+
+def _over(each):
+    """How many languages a mean is over, where others of its column are over others."""
+    return f"over {each.languages} language{'s' * (each.languages > 1)}"
 
 
 def _missing(value):
@@ -141,14 +136,17 @@ def _missing(value):
 def _drawn(each):
     """A cell as plot_gains reads it."""
     gain = None if each.row == NONE or _missing(each.gain) else each.gain
-    return {"score": each.score, "gain": gain, "significant": bool(each.significant), "flagged": bool(each.flagged)}
+    ends = [each.low, each.high] if gain is not None and not _missing(each.low) else [0, 0]
+    sure = min(ends, key=abs) if ends[0] * ends[1] > 0 else 0
+    own = {"score": each.score, "gain": gain, "sure": sure, "over": _over(each) if each.alone else None}
+    return {**own, "significant": bool(each.significant), "flagged": bool(each.flagged)}
 
 
-def _intervals_table(name, ordered, methods, remarks):
+def _intervals_table(name, gained, methods, remarks):
     rows = [
         {"intermediate": each.row, "target": each.column, "gain": each.gain, "low": each.low, "high": each.high, "p": each.p,
          "p_holm": each.p_holm, "seeds": each.paired_seeds}
-        for each in ordered if each.row != NONE and not _missing(each.gain)
+        for each in gained
     ]  # fmt: skip
     columns = ["intermediate", "target", "gain", "low", "high", "p", "p_holm", "seeds"]
     caption = "Gains in points with 95 percent intervals, p against no gain, and p corrected over this table by Holm"
@@ -163,22 +161,24 @@ def chosen_table(table, name, order, remarks=()):
         return None
     lines = [[by, *(_chosen_cell(own.get(column)) for column in columns)] for by, own in found.items()]
     rows = [[by, column, *values] for by, own in found.items() for column, values in own.items()]
-    notes = (*([ON_ORACLE] if "oracle" in found else ()), *remarks)
-    caption = "The best intermediate training for each target, by what it is chosen by"
-    return Table(
-        name, caption, ["chosen by", *columns], lines, ["chosen_by", "target", "row", "score", "gain"], rows, notes
+    notes = (*([ON_ORACLE] if "oracle" in found else ()), *comparable(table[table["split"] == "test"])[1], *remarks)
+    caption = (
+        "The best intermediate training for each target, by what it is chosen by: its score on the test sets, and as dev the "
+        "mean score that chose it"
     )
+    csv_header = ["chosen_by", "target", "row", "score", "gain", "dev"]
+    return Table(name, caption, ["chosen by", *columns], lines, csv_header, rows, notes)
 
 
 def _chosen_cell(found):
     if found is None:
         return ""
-    row, score, gained = found
-    return f"{row}: {shown(score)}" + ("" if gained is None else f" ({signed(gained)})")
+    row, score, gained, dev = found
+    return f"{row}: {shown(score)}{'' if gained is None else f' ({signed(gained)})'}, dev {shown(dev)}"
 
 
 def benchmark_table(runs, name, order):
-    """XTREME's and XTREME-R's averages by row; a cell whose tasks or languages are incomplete is empty."""
+    """XTREME's and XTREME-R's averages by row; a cell whose tasks or languages are incomplete is empty. None without rows."""
     rows, lines = [], []
     for benchmark, own in benchmark_averages(runs, row_of).items():
         for row in in_order(own, order):
@@ -187,80 +187,13 @@ def benchmark_table(runs, name, order):
             rows.append([benchmark, row, *values, " ".join(missing)])
             lines.append([benchmark, row, *map(shown, values), " ".join(missing)])
     header = ["benchmark", "row", "all tasks", *GROUPS, "mean of available", "incomplete tasks"]
-    caption = "The benchmarks' own averages, of means over seeds. What is available compares with nothing but the same"
+    if not rows:
+        return None
+    caption = (
+        "The benchmarks' own averages, of means over seeds. The mean of what is available is over the tasks and languages that "
+        "all rows have, and compares with nothing but the same"
+    )
     return Table(name, caption, header, lines, header, rows, tuple(data_remarks(runs)))
-
-
-# ---- languages ------------------------------------------------------------------------------------------------------
-
-
-def languages_table(runs, name, column, order):
-    """One target: a row per language, a column per intermediate task, and what might stand behind differences.
-
-    runs    {(row, seed): run.json} of one base model and target
-    """
-    rows = in_order({row for row, _ in runs}, order)
-    some = next(iter(runs.values()))
-    languages = sorted({code for run in runs.values() for code in run["scores"]}, key=lambda code: (code != "en", code))
-    confounds = [each for each in CONFOUNDS if any(each in scores for scores in some["scores"].values())]
-    values, apart = [], [code for code in languages if code in some.get("in_no_average", ())]
-    for language in languages:
-        known = some["scores"].get(language, {})
-        values.append([language, *(_mean_score(runs, row, language) for row in rows), *map(known.get, confounds)])
-    for average in ("all", "zero_shot"):
-        means = [_mean_average(runs, row, average) for row in rows]
-        of_all = f", {len(counted_scores(some))} of {len(some['scores'])}" if apart and average == "all" else ""
-        values.append([f"mean ({average.replace('_', '-')}{of_all})", *means, *([None] * len(confounds))])
-    header = ["language", *rows, *confounds]
-    lines = [[shown(v, 3 if h in SHARES else 1) for v, h in zip(line, header, strict=True)] for line in values]
-    missing, named = some.get("missing_languages"), [each.replace("_", " ") for each in header]
-    notes = [f"Without data: {', '.join(sorted(missing))}."] if missing else []
-    notes += [f"In no average: {', '.join(apart)}."] if apart else []
-    notes += data_remarks(runs.values())
-    return Table(name, f"{column}: {some['metric']}, mean over seeds", named, lines, header, values, tuple(notes))
-
-
-def _mean_score(runs, row, language):
-    values = [
-        run["scores"][language][run["metric"]]
-        for (own, _), run in runs.items()
-        if own == row and language in run["scores"]
-    ]
-    return mean(values) if values else None
-
-
-def _mean_average(runs, row, name):
-    values = [run["averages"][name] for (own, _), run in runs.items() if own == row]
-    return mean(values) if values and None not in values else None
-
-
-def answers_tables(runs, name, order):
-    """A table per intermediate task: map of the questions in each language for the answers in each (`ranking.search`), and how
-    often the nearest answer, right or wrong, is in the question's own. None for tasks that do not have these."""
-    tables = []
-    for row in in_order({row for row, _ in runs}, order):
-        own = [run["scores"] for (other, _), run in runs.items() if other == row]
-        languages = sorted({language for scores in own for language in scores}, key=lambda code: (code != "en", code))
-        if not all("by_answer_language" in scores for scores in own[0].values()):
-            continue
-        lines = []
-        for asked in languages:
-            seeds = [scores[asked] for scores in own if asked in scores]
-            values = [mean(each["by_answer_language"].get(language, 0) for each in seeds) for language in languages]
-            lines.append([asked, *values, mean(each["same_language_at_1"] for each in seeds)])
-        caption = f"{row}: map by language of question (rows) and of answer (columns)"
-        header = ["", *languages, "own language first"]
-        tables.append(
-            Table(
-                f"{name}-{slug(row)}-answers",
-                caption,
-                header,
-                [[a, *map(shown, rest)] for a, *rest in lines],
-                header,
-                lines,
-            )
-        )
-    return tables
 
 
 def slug(label):

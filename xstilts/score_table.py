@@ -1,7 +1,9 @@
 """The table behind every figure of a report: a row per run and language, with all that is known of the run.
 
-Which encoder (`row`), trained how (`tasks`, `number`, `draw`, `steps`, `taught`, `frozen`, `transferred`, `bits`), on which
-target (`column`, `target`), from which language (`source`), and what came out (`score`, beside that of no intermediate training).
+Which encoder (`row`), trained how (`tasks`, `number`, `draw`, `steps`, `rows`, `taught`, `frozen`, `transferred`,
+`bits`), on which target (`column`, `target`), how (`target_steps`, `target_rows`), from which language (`source`),
+and what came out (`score`, with its interval over test examples, `low` to `high`, beside that of no intermediate
+training).
 """
 
 import math
@@ -19,8 +21,9 @@ GROUP = {name: task.group for name, task in {**XTREME, **XTREME_R}.items()}
 PLACE = ["base", "column", "seed", "language"]
 
 COLUMNS = (
-    "base row column phase target group split seed language score metric source zero_shot counts examples data english_dev flag "
-    "constant seen seen_in_dev tasks number draw budget steps rows taught frozen transferred bits subwords_per_word layers path"
+    "base row column phase target group split seed language score low high metric source zero_shot counts examples data "
+    "english_dev flag constant seen seen_in_dev tasks number draw budget steps rows target_trained target_steps target_rows "
+    "taught frozen transferred bits subwords_per_word layers path"
 ).split()
 
 
@@ -64,12 +67,20 @@ def _rows(path, run, trainings):
     zero_shot = run.get("zero_shot_languages", list(scores))
     for language, own in scores.items():
         yield {
-            **one, "language": language, "score": own[headline], "zero_shot": language in zero_shot,
+            **one, "language": language, "score": own[headline], **_interval(own), "zero_shot": language in zero_shot,
             "counts": language not in run.get("in_no_average", ()), "examples": own.get("examples"), "data": data.get(language),
             "subwords_per_word": own.get("subwords_per_word"), "seen": own.get("seen_in_training"),
             "seen_in_dev": own.get("seen_in_dev"),
             "constant": own.get("constant_predictions"),
         }  # fmt: skip
+
+
+def _interval(scores):
+    """Of the headline score of a language, as an evaluation found it; retrieval and single examples have none."""
+    found = scores.get("interval")
+    return dict(
+        zip(("low", "high"), found if isinstance(found, list) and len(found) == 2 else (None, None), strict=True)
+    )
 
 
 # ---- what happened to the encoder -----------------------------------------------------------------------------------
@@ -89,12 +100,19 @@ def _before(run, trainings):
         "tasks": "+".join(tasks), "number": len(tasks),
         "draw": arguments.get("task_subset_seed") if arguments.get("task_subset_size") else None,
         "budget": _budget(arguments), "steps": sum(each["steps"] for each in known if "steps" in each) or None if last else None,
-        "rows": sum(part["rows"] for part in last.get("complexity", {}).values()) or None,
+        "rows": sum(map(_rows_of, known)) or None if last else None,
         "taught": ",".join(sorted({code for record in records for code in record.get("languages", ())})),
         "frozen": records[-1].get("frozen", NONE) if records else NONE, "transferred": transferred if records else NONE,
         "bits": _bits(last), "layers": sum(map(str.isdigit, last.get("weight_change", {}))) or None,
         "flags_before": [reason for training in known for reason in reasons(training)],
     }  # fmt: skip
+
+
+def _rows_of(training):
+    """How many different rows a training had; 0 where it does not say."""
+    if measured := training.get("complexity"):
+        return sum(part["rows"] for part in measured.values())
+    return sum(each.get("rows") or 0 for each in training.get("data", ()) if each.get("split") == "train")
 
 
 def _budget(arguments):
@@ -112,8 +130,13 @@ def _bits(training):
 
 def _of_target(run, trainings):
     """What the target training was, as columns."""
-    training = trainings.get((target_record(run) or {}).get("fingerprint"), {})
-    return {"english_dev": training.get("dev_scores", {}).get(training.get("metric")), "flag": reasons(training)}
+    record = target_record(run)
+    training = trainings.get((record or {}).get("fingerprint"), {})
+    return {
+        "target_trained": record is not None,
+        "english_dev": training.get("dev_scores", {}).get(training.get("metric")), "flag": reasons(training),
+        "target_steps": training.get("steps"), "target_rows": _rows_of(training) or None,
+    }  # fmt: skip
 
 
 # ---- beside each other ----------------------------------------------------------------------------------------------
