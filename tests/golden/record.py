@@ -48,6 +48,7 @@ MACHINE = (
     "retrieval",
     "report",
 )  # depend on the machine: compared only alternately, never kept
+SHOWN = 8  # differences of a case
 VOLATILE = "versions git_commit hardware wall_time_s directory command files identity checksum".split()
 OF_DATA = "data untaught missing_languages unscored_languages chance label_entropy_bits remarks warnings in_no_average".split()
 OF_TEXTS = "examples subwords_per_word subwords_per_character unknown_share too_long_share seen_in_training seen_in_dev".split()
@@ -451,13 +452,15 @@ def compared(pairs, named):
         wrong = {case: found for case, sides in cases.items() if (found := different(*sides))}
         print(f"| {group} | {len(cases)} | {len(cases) - len(wrong)} | {len(wrong)} |")
         for case, found in wrong.items():
+            own = []
             for what, *values in found:
                 line = f"{group}: {case}: {what}"
                 why = [pattern for pattern in named if fnmatch.fnmatchcase(line, pattern)]
                 used |= {*why}
                 unnamed += not why
                 shown = " -> ".join(first_difference(*map(str, values)))
-                lines.append(f"- {line}: {shown}" + (f" ({named[why[0]]})" if why else ""))
+                own.append(f"- {line}: {shown}" + (f" ({named[why[0]]})" if why else ""))
+            lines += own if len(own) <= SHOWN else [*own[:SHOWN], f"- {group}: {case}: and {len(own) - SHOWN:,} more"]
     print("\n" + "\n".join(lines or ["No differences."]))
     for pattern in named.keys() - used:
         print(f"- nothing is named by '{pattern}' in differences.yaml")
@@ -504,7 +507,10 @@ def main():
         "--output", type=Path, metavar="FOLDER", help="where recordings are written, of two in before/ and now/"
     )
     parser.add_argument("--only", help="groups, with commas")
-    parser.add_argument("--cases", default="*", help="a pattern that cases have to match")
+    parser.add_argument("--cases", nargs="+", default=["*"], help="patterns of which a case has to match one")
+    parser.add_argument(
+        "--every", type=int, default=1, metavar="N", help="only every N-th case of a group: a quick look"
+    )
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument(
         "--reports", type=Path, nargs="+", default=[], help="folders with finished runs, or reports: their tables"
@@ -521,8 +527,8 @@ def main():
     sides = [path.resolve() for path in args.compare or [args.checkout or HERE.parents[1]]]
     groups = args.only.split(",") if args.only else [*CASES["groups"]]
     groups = [group for group in groups if not (args.check and group in MACHINE)]
-    todo = [(group, case) for group in groups for case in cases_of(group)]
-    todo = [(group, case) for group, case in todo if fnmatch.fnmatchcase(case, args.cases)]
+    todo = [(group, case) for group in groups for case in cases_of(group)[:: args.every]]
+    todo = [(group, case) for group, case in todo if any(fnmatch.fnmatchcase(case, each) for each in args.cases)]
     with tempfile.TemporaryDirectory(prefix="golden-") as temporary:
         found = record(sides, todo, args, Path(args.work or temporary).resolve())
     for number, recordings in enumerate(found):
@@ -549,7 +555,10 @@ def record(sides, todo, args, work):
     started = [Server(work / "home") for _ in range(args.jobs)]
     inputs = work / "inputs"
     if not inputs.exists():
-        make_inputs(started[0], sides[0], inputs)
+        partial = work / "inputs.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        make_inputs(started[0], sides[0], partial)
+        partial.rename(inputs)
     for server in started:
         servers.put(server)
 
