@@ -452,14 +452,15 @@ def compared(pairs, named):
         wrong = {case: found for case, sides in cases.items() if (found := different(*sides))}
         print(f"| {group} | {len(cases)} | {len(cases) - len(wrong)} | {len(wrong)} |")
         for case, found in wrong.items():
-            own = []
+            own, before = [], unnamed
             for what, *values in found:
                 line = f"{group}: {case}: {what}"
                 why = [pattern for pattern in named if fnmatch.fnmatchcase(line, pattern)]
                 used |= {*why}
                 unnamed += not why
                 shown = " -> ".join(first_difference(*map(str, values)))
-                own.append(f"- {line}: {shown}" + (f" ({named[why[0]]})" if why else ""))
+                text = f"- {line}: {shown}" + (f" ({named[why[0]]})" if why else "")
+                own.insert(len(own) if why else unnamed - before - 1, text)  # what is not named comes first
             lines += own if len(own) <= SHOWN else [*own[:SHOWN], f"- {group}: {case}: and {len(own) - SHOWN:,} more"]
     print("\n" + "\n".join(lines or ["No differences."]))
     for pattern in named.keys() - used:
