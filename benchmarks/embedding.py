@@ -120,7 +120,7 @@ def measure(args):
         ways = {name: way_of(name, folder, args.cuda) for name in names}
         check_equal({name: way(texts[:256]) for name, way in ways.items()})
         rounds = 5 if args.long else 2
-        spent = in_turns({name: partial(way, texts) for name, way in ways.items()}, rounds, warm_up=False)
+        spent = in_turns({name: partial(way, texts) for name, way in ways.items()}, rounds)
         floors = floors_of(texts, load_encoder(folder).config, load_tokenizer(folder), args.cuda)
     return {
         "settings": {"encoder": args.encoder, "rounds": rounds},

@@ -106,15 +106,12 @@ def used():
     return np.array([time.perf_counter(), time.process_time()])
 
 
-def in_turns(ways, rounds, warm_up=True):
+def in_turns(ways, rounds):
     """Seconds and processor seconds of {way: function} in each round, as {way: (rounds, 2) array}.
 
-    All ways take their turn in a round, and who goes first rotates. Each is called once before, uncounted, unless `warm_up` is
-    False, where the caller has seen to it.
+    All ways take their turn in a round, and who goes first rotates. The caller has warmed them up.
     """
     names, spent = [*ways], {way: [] for way in ways}
-    for way in names * warm_up:
-        ways[way]()
     for number in range(rounds):
         for turn in range(len(names)):
             way = names[(number + turn) % len(names)]

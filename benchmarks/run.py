@@ -1,6 +1,6 @@
 """What the code costs, against what users would take instead: the one command of the benchmark.
 
-    python benchmarks/run.py                                  # some 20 minutes on two cores, no GPU, no network
+    python benchmarks/run.py                                  # some 12 minutes on two cores, no GPU, no network
     python benchmarks/run.py --only training evaluation       # these parts again; the others stay as they were measured
     python benchmarks/run.py --only                           # none again: the same figures, written anew
     CUDA_VISIBLE_DEVICES=0 python benchmarks/run.py --cuda --long
@@ -38,7 +38,7 @@ from xstilts.json_files import read_json, write_json
 
 HERE = Path(__file__).resolve().parent
 # In the order of the report.
-PARTS = ("training", "large", "evaluation", "embedding", "mining", "data", "startup", "multitask", "freezing", "growth")
+PARTS = ("training", "evaluation", "embedding", "mining")
 LIMITS = "machine"  # not a part: what the machine is and can do
 VENDORS = r"\((r|tm)\)|\b(amd|intel|nvidia|apple|cpu|processor|gpu|\d+-core)\b|@.*"
 
