@@ -49,7 +49,6 @@ from xstilts.multitask import (
     with_average,
 )
 from xstilts.precision import set_precision, trained_precision
-from xstilts.prefix_cache import cache_prefix, check_prefix_cache
 from xstilts.results import Run
 from xstilts.resuming import fit
 from xstilts.seen_rows import save_training_rows
@@ -140,9 +139,6 @@ class IntermediateArguments:
     layerwise_lr_decay: float = HfArg(
         default=1.0, help="Learning rate of a layer over that of the layer above; the head has the full one."
     )
-    cache_frozen_prefix: str | None = HfArg(
-        default=None, help="Folder in which the output of frozen embeddings and lowest layers is kept, computed once."
-    )
     peft: str | None = HfArg(default=None, help="lora: train adapters on the encoder and merge them at the end.")
     lora_r: int = HfArg(default=16, help="LoRA: rank.")
     lora_alpha: int = HfArg(default=32, help="LoRA: alpha; updates are scaled by alpha / rank.")
@@ -205,7 +201,6 @@ def main(argv=None):
     model = load_parts(parts, tokenizer, args)
     model, trained = select_trained(model, args)
     set_precision(training_args, args.precision, model.config.model_type)
-    check_prefix_cache(model, args, training_args)
 
     # 4. Is this run new, interrupted, finished, or another one?
     records = [record for part in parts for record in (*part.train.records, *part.dev.records)]
@@ -226,7 +221,6 @@ def main(argv=None):
         sets = {f"{part.task.name} train": part.train_features for part in parts}
         sets |= {f"{part.task.name} validation": part.dev_features for part in parts}
         return plan_training(run, trainer, sets, argv)
-    cache_prefix(trainer, args.cache_frozen_prefix)
     fit(trainer, run.claim)
     scores = trainer.dev_scores()
 
@@ -258,7 +252,7 @@ def load_part(task, argv, training_args, several):
     set_batch_size(args, own, argv, task)
     inputs = step_inputs(own, training_args.gradient_accumulation_steps)
     micro = inputs // (training_args.gradient_accumulation_steps * training_args.world_size)
-    check_dual_encoder(task, micro, args, own.per_device_train_batch_size)
+    check_dual_encoder(task, micro, own.per_device_train_batch_size)
     return Part(task=with_labels(task, train), args=args, step_inputs=inputs, train=train, dev=dev)
 
 

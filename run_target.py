@@ -35,7 +35,6 @@ from xstilts.lineage import default_output_dir, departures, lineage_of, task_of_
 from xstilts.loading import trust
 from xstilts.micro_batches import check_micro_batches, set_batch_size
 from xstilts.precision import set_precision
-from xstilts.prefix_cache import cache_prefix, check_prefix_cache
 from xstilts.results import Run
 from xstilts.resuming import fit
 from xstilts.seen_rows import save_training_rows
@@ -114,9 +113,6 @@ class TargetArguments:
     layerwise_lr_decay: float = HfArg(
         default=1.0, help="Learning rate of a layer over that of the layer above; the head has the full one."
     )
-    cache_frozen_prefix: str | None = HfArg(
-        default=None, help="Folder in which the output of frozen embeddings and lowest layers is kept, computed once."
-    )
     peft: str | None = HfArg(default=None, help="lora: train adapters on the encoder and merge them at the end.")
     lora_r: int = HfArg(default=16, help="LoRA: rank.")
     lora_alpha: int = HfArg(default=32, help="LoRA: alpha; updates are scaled by alpha / rank.")
@@ -147,7 +143,7 @@ def main(argv=None):
     check_layerwise(args, training_args)
     check_transfer(args, lineage)
     set_batch_size(args, training_args, argv, task)
-    check_dual_encoder(task, training_args.per_device_train_batch_size, args)
+    check_dual_encoder(task, training_args.per_device_train_batch_size)
     check_sharding(args, training_args)
     check_micro_batches(args, training_args, [task], default=default_tokens(args, training_args, [task], argv))
     tokenizer = load_tokenizer(args.model_name_or_path)
@@ -170,7 +166,6 @@ def main(argv=None):
     check_lengths(model, tokenizer, task, args)
     model, trained = select_trained(model, args)
     set_precision(training_args, args.precision, model.config.model_type)
-    check_prefix_cache(model, args, training_args)
 
     # 4. Is this run new, interrupted, finished, or another one?
     run = Run(
@@ -190,7 +185,6 @@ def main(argv=None):
     )  # fmt: skip
     if args.dry_run:
         return plan_training(run, trainer, {"train": train_features, "validation": dev_features}, argv)
-    cache_prefix(trainer, args.cache_frozen_prefix)
     fit(trainer, run.claim, args.average_last_k if args.selection == "average_last_k" else 1)
     if args.selection == "average_last_k":
         average_last(trainer, args.average_last_k)

@@ -51,7 +51,6 @@ SCENARIOS = {
         "run_target",
         f"--task udpos --selection average_last_k --average_last_k 2 {TRAIN} --save_steps 3 --eval_steps 3",
     ),
-    "frozen prefix": ("run_target", f"--task xnli --freeze_layers 1 --cache_frozen_prefix {{folder}}/prefix {TRAIN}"),
     "epochs": (
         "run_target",
         f"--task xnli {TRAIN} --max_steps -1 --num_train_epochs 3 --save_strategy epoch --eval_strategy epoch",

@@ -80,7 +80,6 @@ def test_an_encoder_that_was_frozen_whole_is_none_that_was_trained(before, world
         ("--unfreeze_schedule 0:1 --ddp_find_unused_parameters false", "needs --ddp_find_unused_parameters true"),
         ("--eval_only --freeze_layers 1", "--freeze_layers has no effect with --eval_only, which trains nothing"),
         ("--eval_only --peft lora --lora_r 2", "--peft has no effect with --eval_only"),
-        ("--eval_only --cache_frozen_prefix kept", "--cache_frozen_prefix has no effect with --eval_only"),
         ("--layerwise_lr_decay 0", "must be above 0 and at most 1"),
         ("--layerwise_lr_decay 1.1", "must be above 0 and at most 1"),
         (

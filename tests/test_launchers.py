@@ -205,7 +205,6 @@ def launched(kind=None, gpus=True, **settings):
     ("options", "message"),
     [
         ({"max_tokens_per_batch": 512}, "--max_tokens_per_batch is not offered with FSDP: processes would have"),
-        ({"cache_frozen_prefix": "x"}, "--cache_frozen_prefix is not offered with FSDP"),
         ({"unfreeze_schedule": "0:1;5:none"}, "--freeze_layers works"),
         ({"peft": "lora"}, "--peft is not offered with FSDP"),
         ({"selection": "average_last_k"}, "--selection average_last_k is not offered with FSDP"),

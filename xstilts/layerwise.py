@@ -12,7 +12,7 @@ from xstilts.unfreezing import GradualUnfreezing, always_frozen, parse_schedule,
 
 LORA = ("lora_r", "lora_alpha", "lora_dropout", "lora_layers", "lora_target_modules")
 OPTIONS = (
-    "freeze_layers", "frozen_dropout", "unfreeze_schedule", "layerwise_lr_decay", "cache_frozen_prefix", "peft", *LORA
+    "freeze_layers", "frozen_dropout", "unfreeze_schedule", "layerwise_lr_decay", "peft", *LORA
 )  # fmt: skip
 
 

@@ -21,7 +21,6 @@ WHOLE = "looks at whole tensors, and each process has a part of them"
 REFUSED = {
     "max_tokens_per_batch": "processes would have different numbers of micro-batches; use --per_device_train_batch_size and "
     "--gradient_accumulation_steps",
-    "cache_frozen_prefix": f"it {WHOLE}",
     "unfreeze_schedule": f"it {WHOLE}; --freeze_layers works",
     "peft": f"a merge of adapters {WHOLE}; adapters need little memory: use configs/accelerate/several_gpus.yaml",
     "eval_only": "nothing is trained; use configs/accelerate/several_gpus.yaml",
