@@ -106,7 +106,6 @@ class TargetArguments:
         default="none",
         help="Not trained: N (embeddings and the lowest N layers), a list as embeddings,0-5, all or none.",
     )
-    frozen_dropout: bool = HfArg(default=False, help="Frozen layers drop out as in training.")
     unfreeze_schedule: str | None = HfArg(
         default=None, help="What is frozen from a step on, as '0:embeddings,0-9; 500:6; 1000:none'."
     )

@@ -74,7 +74,6 @@ def test_an_encoder_that_was_frozen_whole_is_none_that_was_trained(before, world
         ("--freeze_layers 3", "--freeze_layers 3 is more layers than the encoder has, which are 2"),
         ("--freeze_layers 0-1,1-1", "overlaps"),
         ("--freeze_layers lower", "is none of embeddings"),
-        ("--frozen_dropout", "--frozen_dropout has an effect with --freeze_layers or"),
         ("--freeze_layers 1 --unfreeze_schedule 0:none", "exclude each other"),
         ("--unfreeze_schedule=", "'' is not a step and layers"),
         ("--unfreeze_schedule 0:1 --ddp_find_unused_parameters false", "needs --ddp_find_unused_parameters true"),

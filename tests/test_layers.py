@@ -289,17 +289,6 @@ def test_frozen_parts_do_not_drop_out(family):
     assert not torch.equal(first[-1], second[-1])
 
 
-@pytest.mark.parametrize("family", CONFIGS)
-def test_dropout_in_frozen_parts_can_be_had(family):
-    model = build(family)
-    freeze(model, LOWEST, dropout=True)
-    check_frozen(model, LOWEST)
-    model.train()
-    first, second = encode(model), encode(model)
-    assert not torch.equal(first[2], second[2])
-    assert not first[2].requires_grad
-
-
 @pytest.mark.parametrize("count", range(LAYERS + 1))
 @pytest.mark.parametrize("family", CONFIGS)
 def test_freezing_n_ends_at_hidden_states_n(family, count):

@@ -11,9 +11,7 @@ from xstilts.layers import NOTHING, layers_of, parse_layers
 from xstilts.unfreezing import GradualUnfreezing, always_frozen, parse_schedule, spell
 
 LORA = ("lora_r", "lora_alpha", "lora_dropout", "lora_layers", "lora_target_modules")
-OPTIONS = (
-    "freeze_layers", "frozen_dropout", "unfreeze_schedule", "layerwise_lr_decay", "peft", *LORA
-)  # fmt: skip
+OPTIONS = ("freeze_layers", "unfreeze_schedule", "layerwise_lr_decay", "peft", *LORA)
 
 
 def check_layerwise(args, training_args):
@@ -28,13 +26,10 @@ def check_layerwise(args, training_args):
 
 def _check_effect(args):
     """Options that change nothing, beside others or without them."""
-    freezing = args.freeze_layers.strip() != "none"
     if getattr(args, "eval_only", False) and (given := _given(args, OPTIONS)):
         raise UserError(f"--{given[0]} has no effect with --eval_only, which trains nothing; leave it out")
-    if freezing and args.unfreeze_schedule is not None:
+    if args.freeze_layers.strip() != "none" and args.unfreeze_schedule is not None:
         raise UserError("--freeze_layers and --unfreeze_schedule exclude each other; put all of it into the schedule")
-    if args.frozen_dropout and not freezing and args.unfreeze_schedule is None:
-        raise UserError("--frozen_dropout has an effect with --freeze_layers or --unfreeze_schedule only")
     if args.peft is None and (given := _given(args, LORA)):
         raise UserError(f"--{given[0]} has an effect with --peft lora only")
 
@@ -94,7 +89,7 @@ def select_trained(model, args):
     """Freeze what is never trained and add adapters, as `args` say, and show it; returns (the model, what run.json says)."""
     selection = _frozen(args, len(layers_of(model)))
     if selection != NOTHING:
-        freeze(model, selection, args.frozen_dropout)
+        freeze(model, selection)
         check_frozen(model, selection)
     if args.peft:
         several = isinstance(model, MultitaskModel)
@@ -111,6 +106,4 @@ def gradual_unfreezing(model, args):
     """The callback for `--unfreeze_schedule`, none without it."""
     if not args.unfreeze_schedule:
         return []
-    return [
-        GradualUnfreezing(model, parse_schedule(args.unfreeze_schedule, len(layers_of(model))), args.frozen_dropout)
-    ]
+    return [GradualUnfreezing(model, parse_schedule(args.unfreeze_schedule, len(layers_of(model))))]

@@ -147,7 +147,6 @@ def training_factors(args, several=False, variants=()):
         "kept-head": options.get("keep_head"),
         f"freeze-{_in_a_name(frozen)}": frozen != "none",
         f"unfreeze-{_in_a_name(schedule)}": schedule,
-        "frozen-dropout": options.get("frozen_dropout"),
         f"lr-decay-{rate:g}": rate != 1,
         options.get("benchmark"): options.get("benchmark") in variants,
         f"selection-{selection}".replace("_k", f"-{options.get('average_last_k')}").replace("_", "-"): selection
