@@ -38,7 +38,7 @@ from xstilts.precision import set_precision
 from xstilts.results import Run
 from xstilts.resuming import fit
 from xstilts.seen_rows import save_training_rows
-from xstilts.selection import average_last, check_selection, chosen_in, load_dev, training_task
+from xstilts.selection import check_selection, chosen_in, load_dev, training_task
 from xstilts.sharding import check_sharding
 from xstilts.similarity import encoder_changes
 from xstilts.training import StiltsTrainer, select_by
@@ -67,9 +67,8 @@ class TargetArguments:
     )
     train_language: str = HfArg(default="en", help="The source language, of training and selection rows.")
     selection: str = HfArg(
-        default="english_dev", help="Which checkpoint is kept: english_dev, last, average_last_k, benchmark or oracle."
+        default="english_dev", help="Which checkpoint is kept: english_dev, last, benchmark or oracle."
     )
-    average_last_k: int = HfArg(default=3, help="--selection average_last_k: how many checkpoints.")
     keep_head: bool = HfArg(
         default=False,
         help="Keep the checkpoint's head instead of a fresh one (same task type and labels; recorded in the lineage).",
@@ -184,9 +183,7 @@ def main(argv=None):
     )  # fmt: skip
     if args.dry_run:
         return plan_training(run, trainer, {"train": train_features, "validation": dev_features}, argv)
-    fit(trainer, run.claim, args.average_last_k if args.selection == "average_last_k" else 1)
-    if args.selection == "average_last_k":
-        average_last(trainer, args.average_last_k)
+    fit(trainer, run.claim)
     scores = trainer.dev_scores()
 
     # 6. Save what the next phase needs, then what the report needs.

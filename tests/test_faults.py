@@ -47,10 +47,6 @@ SCENARIOS = {
         f"--task mnli --train_sampling_strategy group_by_length --max_tokens_per_batch 96 {TRAIN} {LAST}",
     ),
     "unfreezing": ("run_target", f"--task xnli --unfreeze_schedule 0:1;3:embeddings;7:none {TRAIN} {LAST}"),
-    "average": (
-        "run_target",
-        f"--task udpos --selection average_last_k --average_last_k 2 {TRAIN} --save_steps 3 --eval_steps 3",
-    ),
     "epochs": (
         "run_target",
         f"--task xnli {TRAIN} --max_steps -1 --num_train_epochs 3 --save_strategy epoch --eval_strategy epoch",

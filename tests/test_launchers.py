@@ -207,7 +207,6 @@ def launched(kind=None, gpus=True, **settings):
         ({"max_tokens_per_batch": 512}, "--max_tokens_per_batch is not offered with FSDP: processes would have"),
         ({"unfreeze_schedule": "0:1;5:none"}, "--freeze_layers works"),
         ({"peft": "lora"}, "--peft is not offered with FSDP"),
-        ({"selection": "average_last_k"}, "--selection average_last_k is not offered with FSDP"),
     ],
 )
 def test_what_a_sharded_model_cannot_do_is_refused(options, message):

@@ -149,8 +149,7 @@ def training_factors(args, several=False, variants=()):
         f"unfreeze-{_in_a_name(schedule)}": schedule,
         f"lr-decay-{rate:g}": rate != 1,
         options.get("benchmark"): options.get("benchmark") in variants,
-        f"selection-{selection}".replace("_k", f"-{options.get('average_last_k')}").replace("_", "-"): selection
-        != "english_dev",
+        f"selection-{selection}": selection != "english_dev",
         "all-languages" if languages == "all" else languages.replace(",", "-"): languages != "en",
         "equal-languages": options.get("language_mixing") == "equal" and languages != "en",
         "uniform": mixing == "uniform",

@@ -16,14 +16,13 @@ from xstilts.progress import TellProgress
 from xstilts.step_checkpoints import PREFIX, STATE, damage_of, last_checkpoint
 
 
-def fit(trainer, claim=None, averaged=1):
+def fit(trainer, claim=None):
     """Train, or go on where an interrupted run of the same output_dir stopped; leaves the selected weights in the model.
 
     A run whose last checkpoint is its end is not trained again: the Trainer would take one more step.
-    claim       that of the run on its directory
-    averaged    how many of the last checkpoints are read afterwards
+    `claim` is that of the run on its directory.
     """
-    trainer.claim, trainer.averaged = claim, averaged
+    trainer.claim = claim
     checkpoint = checkpoint_to_go_on_from(trainer)
     state = TrainerState.load_from_json(os.path.join(checkpoint, STATE)) if checkpoint else None
     if state and is_over(state):

@@ -58,8 +58,6 @@ def check_sharding(args, training_args, several=False, trains=True):
     for name, reason in REFUSED.items():
         if getattr(args, name, None) != defaults.get(name):
             raise UserError(f"--{name} is not offered with {kind}: {reason}")
-    if getattr(args, "selection", None) == "average_last_k":
-        raise UserError(f"--selection average_last_k is not offered with {kind}: it {WHOLE}")
     if several:
         raise UserError(
             f"several tasks are not offered with {kind}: not all heads are used in every step; give one --task"

@@ -66,7 +66,7 @@ def write_step(trainer, save, claim=None, interruption=False):
 
     def publish():
         _check(claim)
-        needs = _needs(args, best, trainer.averaged)
+        needs = [best] if best and best != name and args.load_best_model_at_end else []
         with writing(os.path.join(args.output_dir, name)):
             _seal(os.path.join(partial_folder(args.output_dir), name), state, needs, interruption)
             _publish(args.output_dir, name)
@@ -98,18 +98,11 @@ def partial_folder(output_dir):
     return os.path.join(output_dir, PARTIAL)
 
 
-def _needs(args, best, averaged):
-    """Names of the other checkpoints that the end of the run reads, as far as they are known."""
-    before = [os.path.basename(folder) for folder in planned(args.output_dir)][1 - averaged :] if averaged > 1 else []
-    return [*before, best] if best and args.load_best_model_at_end else before
-
-
 def _seal(folder, state, needs, interruption):
-    own = os.path.basename(folder)
+    """List a whole checkpoint's files in it, and the names of others that the end of the run `needs`: the best one, so far."""
     state.save_to_json(os.path.join(folder, STATE))
     files = contents(folder)
     flush(folder, files)
-    needs = [name for name in needs if name != own]
     write_json(os.path.join(folder, LIST), {"files": files, "needs": needs, "interruption": interruption})
 
 

@@ -75,7 +75,7 @@ class StiltsTrainer(Trainer):
         if dev is None:
             args.eval_strategy = "no"  # this one only predicts
         self.task, self.groups, self.code = task, groups, CodeLength()
-        self.claim, self.averaged, self.interrupting, self.sampler = None, 1, False, None
+        self.claim, self.interrupting, self.sampler = None, False, None
         self.layerwise_lr_decay, self.max_tokens_per_batch = layerwise_lr_decay, max_tokens_per_batch
         self.multiple = multiple_for(args.device, model, tokenizer)
         self.collate = self.collator(tokenizer)
