@@ -90,7 +90,6 @@ class IntermediateArguments:
     max_steps_per_task: int | None = HfArg(
         default=None, help="--max_steps is N times the number of tasks; who gets how many is up to the mixing."
     )
-    share_heads: bool = HfArg(default=False, help="Several tasks: those of one type with the same labels share a head.")
     mlm_text_files: list[str] | None = HfArg(
         default=None, help="Masked language modelling beside the task: text files, a sentence or document a line."
     )

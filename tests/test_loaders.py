@@ -62,7 +62,7 @@ def mixed(encoder, tokenizer, folder, **options):
         )
         for n in names
     ]  # fmt: skip
-    model = load_mixture(encoder, [part.task for part in parts], SimpleNamespace(share_heads=False, mlm_head="fresh"))
+    model = load_mixture(encoder, [part.task for part in parts], SimpleNamespace(mlm_head="fresh"))
     mixture = Mixture(names=names, sizes=(4, 4, 4), step_inputs=(2, 2, 2), mlm_ratio=1.0, seed=0)
     return MultitaskTrainer(parts, mixture, model, arguments(folder, **options), tokenizer)
 

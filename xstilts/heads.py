@@ -92,17 +92,14 @@ def head_of(model):
 
 def load_mixture(path, tasks, args):
     """A MultitaskModel of the encoder at `path` and fresh heads; masked language modelling keeps the checkpoint's own head unless
-    `args.mlm_head` is fresh. With `args.share_heads` tasks of one type with the same labels share theirs.
+    `args.mlm_head` is fresh.
 
     Raises UserError where there is no LM head to keep.
     """
     models = {}
     # The largest encoder is shared: one task may want a pooler, others none.
     for task in sorted(tasks, key=lambda task: _encoder_size(path, task), reverse=True):
-        twins = [other.name for other in tasks if other.name in models and _same_head(task, other)]
-        if args.share_heads and twins:
-            models[task.name] = models[twins[0]]
-        elif not models:
+        if not models:
             models[task.name] = load_model(path, task)
         elif task.name == mlm.NAME and args.mlm_head != "fresh":
             models[task.name] = _with_lm_head(path, task)
@@ -110,10 +107,6 @@ def load_mixture(path, tasks, args):
             models[task.name] = _with_fresh_head(path, task)
     say(f"fresh heads: {', '.join(task.name for task in tasks if task.name != mlm.NAME or args.mlm_head == 'fresh')}")
     return MultitaskModel(models, {task.name: task.type for task in tasks})
-
-
-def _same_head(task, other):
-    return (task.type.auto_model, task.labels) == (other.type.auto_model, other.labels)
 
 
 def _encoder_size(path, task):

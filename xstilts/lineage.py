@@ -156,7 +156,6 @@ def training_factors(args, several=False, variants=()):
         "steps-proportional": mixing == "steps-proportional",
         f"T{options.get('mixing_temperature') or 1:g}": mixing == "temperature",
         f"K{options.get('mixing_limit')}": several and options.get("mixing_limit"),
-        "shared-heads": several and options.get("share_heads"),
         f"mlm{options.get('mlm_ratio', 1):g}": options.get("mlm_text_files") or options.get("mlm_dataset_name"),
     }
     return transfer_factors(args) + [factor for factor, holds in found.items() if holds]
