@@ -177,7 +177,7 @@ def test_as_many_tokens_as_fit():
 
 def default(device=GPU, task="mnli", argv=(), encoder=None, **options):
     args = SimpleNamespace(model_name_or_path=encoder, max_seq_length=64)
-    training_args = SimpleNamespace(device=device, world_size=1, fsdp=None, deepspeed=None, **options)
+    training_args = SimpleNamespace(device=device, world_size=1, fsdp=None, **options)
     return default_tokens(args, training_args, [load_task(task)], [*argv])
 
 

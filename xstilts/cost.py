@@ -83,7 +83,7 @@ def memory(model, activations, args):
     parts = f"weights {in_gb(weights)}, gradients {in_gb(trained)}, optimizer {in_gb(2 * trained)} (AdamW)"
     if activations is None:
         whole = in_gb(weights + 3 * trained)
-        return f"{whole} over all processes: {parts}; activations are not measured with FSDP and DeepSpeed"
+        return f"{whole} over all processes: {parts}; activations are not measured with FSDP"
     peak = f"; {in_gb(torch.cuda.max_memory_allocated())} was the peak" if args.device.type == "cuda" else ""
     text = f"about {in_gb(weights + 3 * trained + activations)} a process: {parts}, activations {in_gb(activations)}"
     return f"{text} (largest of the micro-batches that were tried){peak}"
@@ -92,7 +92,7 @@ def memory(model, activations, args):
 def training_time(sets, seconds, tried, steps, epoch, evaluations, args):
     """In words, from the seconds of the steps that were tried (None: none were); `epoch` is the number of steps of one."""
     if seconds is None:
-        return "not measured with FSDP and DeepSpeed; try a few steps, --max_steps 20"
+        return "not measured with FSDP; try a few steps, --max_steps 20"
     tokens = [
         sum(int(input_lengths(f).sum()) for name, f in sets.items() if split in name)
         for split in ("train", "validation")
