@@ -155,7 +155,7 @@ def weights_after(task, encoder, world, folder, micro, maximum=None, **options):
     )  # fmt: skip
     tokenizer, model = load_tokenizer(encoder), load_model(encoder, task)
     examples = load_examples(task, "train", "en", world, 48)
-    rows = featurize(task, examples, tokenizer, {"max_seq_length": 64, "doc_stride": 16}).select(range(48))
+    rows = featurize(task, examples, tokenizer, {"max_seq_length": 96, "doc_stride": 16}).select(range(48))
     if maximum:
         model.set_attn_implementation("eager")
     if maximum and task.name != "squad":
@@ -189,7 +189,7 @@ def test_what_makes_training_fast_leaves_the_weights_as_stock_finds_them(name, w
     up, no more: below 0.001 of the way that training moved the weights, without dropout, whose masks depend on shapes."""
     task = load_task(name)
     encoder = save_tiny_encoder(tmp_path / "encoder", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
-    losses, before, after = weights_after(task, encoder, world, tmp_path, 8, maximum=64)
+    losses, before, after = weights_after(task, encoder, world, tmp_path, 8, maximum=96)
     assert len(losses) == 12
     for micro, options in ((2, {}), (8, {"max_tokens_per_batch": 128})):
         own_losses, _, own = weights_after(task, encoder, world, tmp_path, micro, **options)
