@@ -2,7 +2,7 @@
 
     accelerate launch run_retrieval.py --task tatoeba --model_name_or_path runs/intermediate/hellaswag/seed42
     python run_retrieval.py --task tatoeba --layers all --languages de,sw --data_dir DATA
-    python run_retrieval.py --task bucc2018 --data_dir DATA --embeddings_dir VECTORS
+    python run_retrieval.py --task bucc2018 --data_dir DATA
     python run_retrieval.py --task lareqa --model_name_or_path runs/target/none/lareqa/seed42
     python run_retrieval.py --task tatoeba --check published         # do we get the authors' values?
 
@@ -45,7 +45,6 @@ from xstilts.retrieval import (
     choose_states,
     curves,
     embeddings_folder,
-    fingerprints_of,
     in_precision,
     one_prefix,
     retrieval_factors,
@@ -98,7 +97,6 @@ class RetrievalArguments:
         default="share", help="Mining, sentences with several ids: share (each id gets the score) or drop."
     )
     threshold: float | None = HfArg(default=None, help="Mining: take pairs from this score on, not from dev's best.")
-    embeddings_dir: str | None = HfArg(default=None, help="Folder in which vectors are kept and found again.")
     compare_with: str | None = HfArg(
         default=None,
         help="Another encoder of as many layers: how similar its vectors are (CKA), by layer and language.",
@@ -151,14 +149,14 @@ def main(argv=None):
     check_published(args, task, encoder, lineage, headline)
     base = load_compared(args, encoder, collections) if args.compare_with else None
     transferred = transfer_record(args)
-    embed = Embedder(encoder, tokenizer, args, training_args, fingerprints_of(args, transferred))
+    embed = Embedder(encoder, tokenizer, args, training_args)
 
     # 4. Is this run new, finished, or another one?
     factors = retrieval_factors(args, kind, headline, len(layers_of(encoder)))
     training_args.output_dir = training_args.output_dir or default_output_dir(
         "retrieval", lineage, task.name, training_args.seed, factors
     )
-    check_rooms(collections, layers, embed, args, training_args.output_dir)
+    check_rooms(collections, layers, embed, training_args.output_dir)
     run = Run(
         phase="retrieval", task=task.name, lineage=lineage, args=args, training_args=training_args,
         data=[record for collection in collections for record in collection.records],
@@ -173,12 +171,11 @@ def main(argv=None):
     # 5. Collection by collection: texts -> vectors of every layer, in one pass -> search -> scores.
     device, every = training_args.device, range(len(layers_of(encoder)) + 1)
     if base:
-        other, known_as = in_precision(base.encoder, training_args), {"model": base.about["fingerprint"]}
-        embed_other = Embedder(other, base.tokenizer, args, training_args, known_as)
+        embed_other = Embedder(in_precision(base.encoder, training_args), base.tokenizer, args, training_args)
     scores, by_layer, cka, seen = {}, {}, {}, load_seen(args.model_name_or_path, lineage)
     for collection in collections:
         compared = sides_compared(collection, collections) if base else ()
-        with embeddings_folder(args, run.output_dir) as folder:
+        with embeddings_folder(run.output_dir) as folder:
             vectors = {
                 name: embed(name, side, every if name in compared else layers, folder)
                 for name, side in collection.sides.items()

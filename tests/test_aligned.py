@@ -1,8 +1,8 @@
 """Retrieval among translations: scores of planted vectors, prediction files, and the script with all of its layers."""
 
 import argparse
+import os
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -132,14 +132,25 @@ def test_the_runs_layer_is_the_protocols_or_the_highest(encoder, world, tmp_path
     assert retrieve(encoder, world, tmp_path / "b", "--layers", "0,2")["layer"] == 2
 
 
-def test_kept_vectors_serve_another_run(encoder, world, tmp_path, monkeypatch):
-    options = ["--embeddings_dir", str(tmp_path / "vectors"), "--layers", "all"]
-    first = retrieve(encoder, world, tmp_path / "first", *options)
-    monkeypatch.setattr(embeddings, "pooled_states", None)
-    again = retrieve(encoder, world, tmp_path / "again", *options, "--neighborhood", "2")
-    assert again["by_layer"]["qna"]["accuracy"] == first["by_layer"]["qna"]["accuracy"]
-    moved = shutil.copytree(encoder, tmp_path / "moved")
-    retrieve(str(moved), world, tmp_path / "third", *options)
+def test_vectors_that_memory_cannot_hold_lie_in_a_folder_that_is_gone_afterwards(encoder, world, tmp_path, monkeypatch):
+    """After an interruption, too."""
+    plain, folder = retrieve(encoder, world, tmp_path / "plain", "--layers", "all"), tmp_path / "run" / ".embeddings"
+    monkeypatch.setattr(embeddings, "fits_memory", lambda size: False)
+    token_rows, files = embeddings.token_rows, []
+
+    def interrupted(*arguments):
+        files.append(len(os.listdir(folder)))
+        if len(files) == 2:
+            raise KeyboardInterrupt
+        return token_rows(*arguments)
+
+    monkeypatch.setattr(embeddings, "token_rows", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        retrieve(encoder, world, tmp_path / "run", "--layers", "all")
+    assert not folder.exists()
+    run = retrieve(encoder, world, tmp_path / "run", "--layers", "all")
+    assert (files, folder.exists()) == ([1, 2, 1, 2], False)
+    assert (run["scores"], run["by_layer"]) == (plain["scores"], plain["by_layer"])
 
 
 def test_pooling_and_prefixes_are_other_runs(encoder, world, tmp_path):

@@ -139,9 +139,9 @@ def test_the_home_folder_is_meant_wherever_a_path_may_stand(tmp_path, monkeypatc
     assert (args.data_dir, args.mlm_text_files) == (f"{tmp_path}/data", [f"{tmp_path}/a", "/b"])
     assert (training_args.output_dir, args.model_name_or_path) == (f"{tmp_path}/out", f"{tmp_path}/model")
     assert training_args.run_name == "a~b"
-    line = ["--task", "tatoeba", "--query_prefix", "~", "--document-prefix=~/", "--embeddings_dir=~"]
+    line = ["--task", "tatoeba", "--query_prefix", "~", "--document-prefix=~/", "--data_dir=~"]
     args, _ = parse((RetrievalArguments, ARGUMENTS[1]), "retrieval", line)
-    assert (args.query_prefix, args.document_prefix, args.embeddings_dir) == ("~", "~/", str(tmp_path))
+    assert (args.query_prefix, args.document_prefix, args.data_dir) == ("~", "~/", str(tmp_path))
 
 
 def test_scripts_without_a_config_know_the_home_folder_too(tmp_path, monkeypatch):

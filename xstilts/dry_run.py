@@ -91,7 +91,7 @@ def plan_evaluation(run, trainer, sets, argv=None):
 def plan_retrieval(run, encoder, collections, layers, embed, argv=None):
     """Say what a retrieval would do; `embed` is the `retrieval.Embedder` of the run."""
     sides = [(name, side) for collection in collections for name, side in collection.sides.items()]
-    vectors = sum(embed.size(name, side, layers, run.args.embeddings_dir) for name, side in sides)
+    vectors = sum(embed.size(side, layers) for _, side in sides)
     _say_beginning(run, {}, argv)
     encoder.requires_grad_(False)  # the table says what is trained
     say(f"\nencoder ({type(encoder).__name__})\n{render(table(encoder))}")
@@ -100,7 +100,7 @@ def plan_retrieval(run, encoder, collections, layers, embed, argv=None):
     say(f"memory  {in_gb(bytes_of(encoder))} of weights a process")
     seconds = sum(_embedding_seconds(embed, side, layers) for _, side in sides)
     say(f"time    about {duration(seconds)} to embed them on {run.training_args.device.type}, and the searches")
-    say(f"disk    {in_gb(vectors)} of vectors to be made; without --embeddings_dir those of one search at a time")
+    say(f"disk    {in_gb(vectors)} of vectors; those of one search at a time, in memory where they fit")
     _say_end(run.output_dir)
 
 
