@@ -4,7 +4,6 @@
     python run_retrieval.py --task tatoeba --layers all --languages de,sw --data_dir DATA
     python run_retrieval.py --task bucc2018 --data_dir DATA
     python run_retrieval.py --task lareqa --model_name_or_path runs/target/none/lareqa/seed42
-    python run_retrieval.py --task tatoeba --check published         # do we get the authors' values?
 
 Three kinds of retrieval, each in a module: among translations (xstilts/aligned.py: tatoeba), mining of translations in two large
 corpora (xstilts/mining.py: bucc2018), ranking of candidates (xstilts/ranking.py: lareqa, mewslix, for which
@@ -30,13 +29,11 @@ from xstilts.checkpoint import check_length, load_tokenizer
 from xstilts.coverage import coverage
 from xstilts.dry_run import plan_retrieval
 from xstilts.errors import is_main_process, run_script, say
-from xstilts.json_files import read_json
 from xstilts.layers import layers_of
 from xstilts.lineage import default_output_dir, lineage_of, zero_shot_languages
 from xstilts.loading import trust
 from xstilts.metrics import averages
 from xstilts.precision import set_precision, trained_precision
-from xstilts.published import check_against, check_published
 from xstilts.results import Run
 from xstilts.retrieval import (
     Embedder,
@@ -101,9 +98,6 @@ class RetrievalArguments:
         default=None,
         help="Another encoder of as many layers: how similar its vectors are (CKA), by layer and language.",
     )
-    check: str | None = HfArg(
-        default=None, help="published: compare an untuned xlm-roberta-large with the authors' values, PASS or FAIL."
-    )
     max_seq_length: int = HfArg(default=256, help="Longest sentence or candidate in tokens.")
     max_query_length: int | None = HfArg(default=None, help="Longest query in tokens; default: --max_seq_length.")
     precision: str = HfArg(
@@ -140,13 +134,11 @@ def main(argv=None):
 
     # 3. Encoder, and the layers whose states are pooled.
     encoder, stored = load_for_retrieval(args)
-    precision = "fp32" if args.check else args.precision  # the authors' values are fp32's
-    set_precision(training_args, precision, encoder.config.model_type, trained_precision(args.model_name_or_path))
+    set_precision(training_args, args.precision, encoder.config.model_type, trained_precision(args.model_name_or_path))
     encoder = in_precision(encoder, training_args)
     layers, headline = choose_states(encoder, stored, kind, args)
     check_length(encoder, tokenizer, args.max_seq_length)
     check_length(encoder, tokenizer, args.max_query_length, "--max_query_length")
-    check_published(args, task, encoder, lineage, headline)
     base = load_compared(args, encoder, collections) if args.compare_with else None
     transferred = transfer_record(args)
     embed = Embedder(encoder, tokenizer, args, training_args)
@@ -165,7 +157,6 @@ def main(argv=None):
     if args.dry_run:
         return plan_retrieval(run, encoder, collections, layers, embed, argv)
     if not run.open():
-        check_against(args, task, read_json(run.output_dir / "run.json")["scores"])
         return
 
     # 5. Collection by collection: texts -> vectors of every layer, in one pass -> search -> scores.
@@ -210,7 +201,6 @@ def main(argv=None):
         results |= {"missing_languages": missing, "seen_candidates": in_pool}
         warn_of_seen(task.name, scores)
         run.close(results)
-        check_against(args, task, scores)
 
 
 def described(side, embed):

@@ -1,7 +1,6 @@
 """Published numbers to stand beside ours in a report: configs/published_results.csv, one score a line, each with its source.
 
 None of them was made with this code, so every one says how it differs; a number whose source could not be read is not there.
-The check of retrieval against the authors' values per language is `xstilts/published.py`.
 """
 
 import csv
