@@ -89,10 +89,6 @@ class RetrievalArguments:
         default="", help="Put before what is searched; E5: 'query: ' for sentences, 'passage: ' for candidates."
     )
     neighborhood: int = HfArg(default=4, help="Neighbours that the ratio margin looks at.")
-    retrieval: str = HfArg(default="max", help="Mining: max, intersect, fwd or bwd.")
-    duplicates: str = HfArg(
-        default="share", help="Mining, sentences with several ids: share (each id gets the score) or drop."
-    )
     threshold: float | None = HfArg(default=None, help="Mining: take pairs from this score on, not from dev's best.")
     compare_with: str | None = HfArg(
         default=None,

@@ -173,8 +173,6 @@ OPTIONS = {
     "languages": None,
     "max_eval_samples": None,
     "threshold": 1.0,
-    "retrieval": "max",
-    "duplicates": "share",
     "neighborhood": 4,
 }
 

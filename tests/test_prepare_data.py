@@ -242,9 +242,8 @@ def test_mining_reads_the_hub_s_corpora_and_names_the_missing_dev_set(hub, tmp_p
     assert "bucc2018 test has other numbers of rows than are published: 'de' 1 of 9,580" in shown
     no_network()
     options = SimpleNamespace(
-        data_dir=str(tmp_path), languages="de", threshold=1.0, neighborhood=4, retrieval="max", duplicates="share",
-        max_eval_samples=None,
-    )  # fmt: skip
+        data_dir=str(tmp_path), languages="de", threshold=1.0, neighborhood=4, max_eval_samples=None
+    )
     (collection,), _ = load_mining(task, options)
     assert collection.records[0]["hub"]["id"] == "mteb/BUCC"
     options.threshold = None

@@ -273,9 +273,9 @@ def test_bitext_is_mined_by_the_script(encoder, world, tmp_path):
     assert {"precision", "recall", "threshold", "dev_f1", "hubness", "anisotropy"} <= scores.keys()
     lines = (tmp_path / "run" / "predictions" / "bucc2018" / "test-qna.tsv").read_text().splitlines()
     assert len(lines) == scores["pairs"]
-    given = ["--threshold", str(scores["threshold"]), "--retrieval", "fwd", "--languages", "qna"]
+    given = ["--threshold", str(scores["threshold"]), "--neighborhood", "3", "--languages", "qna"]
     other = retrieve("bucc2018", encoder, world, tmp_path / "other", *given)
-    assert other["factors"] == ["fwd-retrieval", f"threshold{scores['threshold']}"]
+    assert other["factors"] == ["neighborhood3", f"threshold{scores['threshold']}"]
     assert "dev_f1" not in other["scores"]["qna"]
 
 

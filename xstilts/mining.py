@@ -34,8 +34,6 @@ from xstilts.sources import load_raw
 from xstilts.task import Collection, RetrievalType, Side
 from xstilts.templates import ENGLISH
 
-RETRIEVALS, DUPLICATES = ("max", "intersect", "fwd", "bwd"), ("share", "drop")
-
 
 class Split(NamedTuple):
     """What the vectors of one split's unique sentences are of. Tuples hold foreign, then English.
@@ -73,10 +71,7 @@ def load(task, args):
 
 
 def check_options(task, args):
-    """Raise UserError for a value that an option does not have."""
-    for name, known in (("retrieval", RETRIEVALS), ("duplicates", DUPLICATES)):
-        if getattr(args, name) not in known:
-            raise UserError(f"--{name} {getattr(args, name)} is not one of {', '.join(known)}")
+    """Raise UserError for values that mining cannot use."""
     if args.threshold is not None and not math.isfinite(args.threshold):
         raise UserError(f"--threshold {args.threshold} is not a number to compare scores with")
     if args.max_eval_samples is not None:
@@ -95,7 +90,7 @@ def _collection(task, splits, args, language):
         sides |= {f"{split} {language}": Side(unique[0]), f"{split} {ENGLISH}": Side(unique[1], "query")}
         gold[split] = Split(found.ids, lines, {*found.gold})
         records.append(_record(task, split, language, found, files, hub))
-        _say_less(f"{task.name} {split} '{language}'", gold[split], args)
+        _say_fewer(f"{task.name} {split} '{language}'", gold[split], args)
     return Collection(sides, (language,), gold, tuple(records))
 
 
@@ -141,15 +136,11 @@ def _record(task, split, language, found, files, hub):
     return {**record, "rows": len(found.gold), "sentences": sizes}
 
 
-def _say_less(where, split, args):
-    """Say what of the options these corpora do not allow."""
+def _say_fewer(where, split, args):
+    """Say where a side has fewer sentences than `--neighborhood`."""
     fewest = min(map(len, split.lines))
     if args.neighborhood > fewest:
         say(f"{where}: --neighborhood {args.neighborhood}, but one side has {fewest} sentences; all of them count")
-    if args.duplicates == "drop":
-        single = [{line for lines in side if len(lines) == 1 for line in lines} for side in split.lines]
-        lost = sum(i not in single[0] or j not in single[1] for i, j in split.gold)
-        say(f"{where}: {lost:,} gold pairs are of repeated sentences; --duplicates drop never finds those")
 
 
 def unified(sentences):
@@ -202,16 +193,14 @@ def _mined(split, language, collection, vectors, args, device):
     foreign, english = (normalized(vectors[name], name) for name in names)
     nearest = top_k_both(foreign, english, args.neighborhood, device)
     space = {"hubness": hubness(nearest[0][1], len(english)), "anisotropy": anisotropy(english)}
-    found = mined(*nearest, args.retrieval)
-    return *of_lines(*found, collection.gold[split].lines, args.duplicates), space
+    return *of_lines(*mined(*nearest), collection.gold[split].lines), space
 
 
-def mined(forward, backward, retrieval):
-    """(sources, targets, scores), an array each, of the pairs that one way of retrieval finds.
+def mined(forward, backward):
+    """(sources, targets, scores), an array each, of the pairs of both directions, every source with the best-scored of its k
+    targets and every target with that of its sources: the best-scored ones, each source and each target used once.
 
     forward, backward   (cosines, positions) of the k nearest targets of every source, of the k nearest sources of every target
-    retrieval           fwd: every source with the best-scored of its k; bwd: every target with its; intersect: the pairs that are
-                        both; max: the best-scored of all these, while every source and every target is used once
     """
     (x, x_cosines), (y, y_cosines) = (
         (np.asarray(positions), np.asarray(c, np.float64)) for c, positions in (forward, backward)
@@ -219,12 +208,6 @@ def mined(forward, backward, retrieval):
     fwd, fwd_scores = best(margin_scores(x_cosines, x, y_cosines.mean(1)), x)
     bwd, bwd_scores = best(margin_scores(y_cosines, y, x_cosines.mean(1)), y)
     ahead, back = (np.arange(len(x)), fwd, fwd_scores), (bwd, np.arange(len(y)), bwd_scores)
-    if retrieval == "fwd":
-        return ahead
-    if retrieval == "bwd":
-        return back
-    if retrieval == "intersect":
-        return tuple(each[bwd[fwd] == ahead[0]] for each in ahead)
     return used_once(*map(np.concatenate, zip(ahead, back, strict=True)))
 
 
@@ -258,18 +241,14 @@ def used_once(sources, targets, scores):
     return sources[kept], targets[kept], scores[kept]
 
 
-def of_lines(sources, targets, scores, lines, duplicates):
-    """Pairs of unique sentences -> (pairs of lines, their scores).
-
-    share   every line of the one with every line of the other, with the pair's score (as jiant)
-    drop    sentences that several lines have are left out; they were neighbours and took part in the mining (as XTREME)
-    """
+def of_lines(sources, targets, scores, lines):
+    """Pairs of unique sentences -> (pairs of lines, their scores): every line of the one with every line of the other, with the
+    pair's score, as in jiant. XTREME leaves out sentences that several lines have."""
     found, margins = [], []
     for source, target, margin in zip(sources.tolist(), targets.tolist(), scores.tolist(), strict=True):
         pairs = [(i, j) for i in lines[0][source] for j in lines[1][target]]
-        if duplicates == "share" or len(pairs) == 1:
-            found += pairs
-            margins += [margin] * len(pairs)
+        found += pairs
+        margins += [margin] * len(pairs)
     return found, np.array(margins)
 
 
@@ -302,7 +281,7 @@ TYPE = RetrievalType(
     name="mining",
     pooling="mean",
     layer=default_layer,
-    options=("neighborhood", "retrieval", "duplicates", "threshold"),
+    options=("neighborhood", "threshold"),
     load=load,
     search=search,
     write=write,

@@ -19,7 +19,7 @@ from xstilts.pooling import check_pooling, parse_states
 from xstilts.task import Task
 
 TEMPORARY = ".embeddings"  # the folder in --output_dir for vectors that are not in memory
-OPTIONS = {"neighborhood": 4, "retrieval": "max", "duplicates": "share", "threshold": None, "compare_with": None}
+OPTIONS = {"neighborhood": 4, "threshold": None, "compare_with": None}
 
 
 def type_of(task):
@@ -74,8 +74,6 @@ def retrieval_factors(args, kind, headline, depth):
         f"{args.pooling}-pooling".replace("_", "-"): args.pooling != kind.pooling,
         f"prefix-{prefixes}": args.query_prefix or args.document_prefix,
         f"neighborhood{args.neighborhood}": args.neighborhood != OPTIONS["neighborhood"],
-        f"{args.retrieval}-retrieval": args.retrieval != OPTIONS["retrieval"],
-        f"{args.duplicates}-duplicates": args.duplicates != OPTIONS["duplicates"],
         f"threshold{args.threshold}": args.threshold is not None,
         f"compared-with-{compared}": args.compare_with,
     }
