@@ -2,7 +2,6 @@
 
     python run_report.py runs --output_dir report
     python run_report.py runs other/groups/runs --questions distance,complexity
-    python run_report.py runs --commands > again.sh                   # what makes them again
     python run_report.py runs --model_cards                           # scores of all languages into the checkpoints' cards
     python run_report.py --study configs/studies/layers.yaml          # the runs of one study, what is missing named
 
@@ -22,7 +21,7 @@ from transformers import TrainingArguments
 from studies.grid import jobs_of
 from studies.study import read_study
 from tasks import INTERMEDIATE, RETRIEVAL, TARGET
-from xstilts.commands import printed_commands, words_given
+from xstilts.commands import words_given
 from xstilts.errors import UserError, run_script, say
 from xstilts.identity import defaults_of
 from xstilts.language_facts import DISTANCES, FACTS, OWN_DISTANCE, URIEL, read_distances, read_facts
@@ -82,9 +81,6 @@ def main(argv=None):
     args = arguments(argv)
     study = read_study(args.study) if args.study else None
     planned = jobs_of(study) if study else {}
-    if args.commands:
-        print("\n".join(printed_commands(read_runs([*args.runs, *map(Path, planned)]))))
-        return
     if args.model_cards:
         return write_cards(read_runs([*args.runs, *map(Path, planned)]))
     output_dir = args.output_dir or Path(study.report_dir if study else "report")
@@ -142,7 +138,6 @@ def arguments(argv):
     parser.add_argument(
         "--distance_file", type=Path, help="test your own distance from English: CSV, columns language and distance"
     )
-    parser.add_argument("--commands", action="store_true", help="print the commands that make the runs again, and stop")
     parser.add_argument("--model_cards", action="store_true", help="write scores into checkpoints' README.md, and stop")
     parser.add_argument("--mixed_data", action="store_true", help="scores of different test sets in one column, marked")
     args = parser.parse_args(words_given(argv))

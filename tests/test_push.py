@@ -14,7 +14,6 @@ from huggingface_hub.utils import filter_repo_objects, validate_repo_id
 from transformers import TrainingArguments
 
 import run_intermediate
-import run_report
 import run_retrieval
 import run_zeroshot_eval
 from xstilts import hub
@@ -149,7 +148,6 @@ def test_a_shared_run_json_says_nothing_of_the_machine_it_is_from(encoder, few_r
     (tmp_path / "theirs").mkdir()
     write_json(tmp_path / "theirs" / "run.json", shared)
     assert read_runs([tmp_path / "theirs"]), "a report reads it"
-    run_report.main([str(tmp_path / "theirs"), "--commands"])
 
 
 def test_a_push_that_fails_loses_no_run(encoder, few_rows, tmp_path, api, capsys):

@@ -1,14 +1,11 @@
-"""Command lines: what is given on one, what run.json keeps of it, and what one has to type to get the same runs again."""
+"""Command lines: what is given on one, and what run.json keeps of it."""
 
 import os
 import re
-import shlex
 import sys
-from pathlib import Path
 
 from xstilts.secrecy import without_secrets
 
-ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = {
     "intermediate": "run_intermediate.py", "target": "run_target.py", "dev": "run_intermediate.py",
     "eval": "run_zeroshot_eval.py", "retrieval": "run_retrieval.py",
@@ -57,42 +54,3 @@ def _without_overwriting(words):
             yield word
         elif "=" not in word and (value := next(words, None)) is not None and value.startswith("--"):
             yield value
-
-
-def printed_commands(runs):
-    """Lines of a shell script that makes `runs`, {path: run.json}, again, each after those that it starts from. Comments say in
-    which versions the bits were made. Whatever a run.json says, a line calls one of our scripts, and a comment is one line."""
-    before, lines = None, []
-    for path, run in sorted(runs.items(), key=_place):
-        if "command" not in run or run["phase"] not in SCRIPTS:
-            lines.append(f"# {_in_a_line(path)} does not say its command: it was made by an older version")
-            continue
-        if (here := _surroundings(run)) != before:
-            lines += [f"# {_in_a_line(here[0])}", f"cd {shlex.quote(here[1])}"]
-        lines.append(_line(run))
-        before = here
-    return lines
-
-
-def _place(item):
-    path, run = item
-    order = [*SCRIPTS].index(run["phase"]) if run["phase"] in SCRIPTS else -1
-    return order, len(run["lineage"]), path
-
-
-def _in_a_line(text):
-    return "".join(sign if sign.isprintable() else " " for sign in str(text))
-
-
-def _surroundings(run):
-    names = ("python", "torch", "transformers")
-    versions = ", ".join(f"{name} {run.get('versions', {}).get(name)}" for name in names)
-    return f"{versions}; commit {run.get('git_commit')}; on {run['hardware']['device']}", run["directory"]
-
-
-def _line(run):
-    script = str(ROOT / SCRIPTS[run["phase"]])
-    script = SCRIPTS[run["phase"]] if os.path.realpath(run["directory"]) == str(ROOT) else script
-    processes, threads = run["hardware"]["processes"], run["hardware"]["threads"]
-    launcher = ["torchrun", "--nproc_per_node", str(processes)] if processes > 1 else ["python"]
-    return f"OMP_NUM_THREADS={threads} {shlex.join([*launcher, script, *run['command']])}"
