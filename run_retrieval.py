@@ -103,7 +103,7 @@ class RetrievalArguments:
     trust_remote_code: bool = HfArg(
         default=False, help="Run the code that comes with --model_name_or_path, if it has any; read it first."
     )
-    dry_run: bool = HfArg(default=False, help="Show arguments, data, model and what the run would take, and stop.")
+    dry_run: bool = HfArg(default=False, help="Show arguments, data sizes and what is trained, and stop.")
     overwrite_output_dir: bool = HfArg(default=False, help="Delete the run in --output_dir and start again.")
     config: str | None = HfArg(default=None, help="Another file of default arguments than configs/retrieval.yaml.")
 
@@ -151,7 +151,7 @@ def main(argv=None):
         others=transferred | ({"compare_with": base.about["fingerprint"]} if base else {}), argv=argv, started_at=started_at,
     )  # fmt: skip
     if args.dry_run:
-        return plan_retrieval(run, encoder, collections, layers, embed, argv)
+        return plan_retrieval(run, encoder, collections, layers, argv)
     if not run.open():
         return
 

@@ -128,7 +128,7 @@ class TargetArguments:
     trust_remote_code: bool = HfArg(
         default=False, help="Run the code that comes with --model_name_or_path, if it has any; read it first."
     )
-    dry_run: bool = HfArg(default=False, help="Show arguments, data, model and what the run would take, and stop.")
+    dry_run: bool = HfArg(default=False, help="Show arguments, data sizes and what is trained, and stop.")
     overwrite_output_dir: bool = HfArg(default=False, help="Delete the run in --output_dir and start again.")
     config: str | None = HfArg(default=None, help="Another file of default arguments than configs/target.yaml.")
     recipe: str | None = HfArg(default=None, help="A set of arguments below `recipes:` in that file.")
