@@ -26,7 +26,6 @@ from xstilts.errors import UserError, run_script, say
 from xstilts.identity import defaults_of
 from xstilts.language_facts import DISTANCES, FACTS, OWN_DISTANCE, URIEL, read_distances, read_facts
 from xstilts.layer_report import layer_blocks
-from xstilts.marks import csv_cell, of_data
 from xstilts.model_card import write_cards
 from xstilts.page import Figure, Section, write_report
 from xstilts.paper_table import beside_paper
@@ -116,7 +115,7 @@ def main(argv=None):
         sections.append(Section("Published results", published))
 
     # 4. Files.
-    table.map(csv_cell).to_csv(output_dir / f"{SCORES}.csv", index=False)
+    table.to_csv(output_dir / f"{SCORES}.csv", index=False)
     title = "Zero-shot cross-lingual transfer" + (f": {Path(args.study).stem}" if study else "")
     write_report(output_dir, title, sections)
     say(f"{len(places)} evaluations and retrievals, {output_dir / 'report.html'}")
@@ -154,7 +153,7 @@ def language_facts(args, study):
     facts = read_facts(path)
     if args.distance_file:
         facts[OWN_DISTANCE] = facts.index.map(read_distances(args.distance_file, facts))
-        return facts, f"The tested distance from English is that of {of_data(args.distance_file.name)}."
+        return facts, f"The tested distance from English is that of {args.distance_file.name}."
     return facts, URIEL if path.resolve() == FACTS else ""
 
 

@@ -33,7 +33,7 @@ USE = (
 def body_of(run, evaluations, architecture, licence):
     """The card below its front matter.
 
-    run, evaluations   run.json of the checkpoint, and of what was made of it later; without marks of ours (`of_data`)
+    run, evaluations   run.json of the checkpoint, and of what was made of it later
     architecture       name of the model's class
     licence            what the front matter says, None where it says nothing
     """
@@ -170,8 +170,7 @@ def _training(run):
 
 def _command(run):
     words = [without_place(str(word)) for word in run["command"]]
-    line = shlex.join(["python", SCRIPTS[run["phase"]], *words])
-    return "".join(sign if sign.isprintable() else " " for sign in line)
+    return shlex.join(["python", SCRIPTS[run["phase"]], *words])
 
 
 def without_place(word):

@@ -18,7 +18,6 @@ from xstilts.examples import languages_apart
 from xstilts.fetched_models import fetched_model
 from xstilts.json_files import read_json
 from xstilts.loading import HUB_ID
-from xstilts.marks import of_data
 from xstilts.run_files import read_run
 
 CARD = "README.md"
@@ -40,8 +39,6 @@ def write_card(folder, run, evaluations=()):
     run           content of its run.json
     evaluations   those of the evaluations and retrievals that were made of it
     """
-    told = {"command": run["command"]} if "command" in run else {}  # as it is; it stands in a block of code
-    run, evaluations = {**of_data(run), **told}, [of_data(each) for each in evaluations]
     data = ModelCardData(**front_matter(folder, run, evaluations))
     body = body_of(run, evaluations, _architecture(folder), data.license)
     text = str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{body}\n"))

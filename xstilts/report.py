@@ -11,7 +11,6 @@ from xstilts.errors import UserError
 from xstilts.identity import is_default
 from xstilts.json_files import read_json
 from xstilts.lineage import trained_for
-from xstilts.marks import of_data
 from xstilts.run_files import check_run
 
 TRANSFER, COMPARED = "transfer-", "compared-with-"
@@ -24,9 +23,9 @@ LEAKY = {"benchmark": "rows that are reported", "oracle": "the target languages'
 
 
 def collect(folders, defaults=None):
-    """{path: content} of every run.json below `folders`, each once, as a report may show it, with the `defaults` of training
-    options. Raises UserError as `read_runs`."""
-    return set_apart({path: of_data(run) for path, run in read_runs(folders).items()}, defaults)
+    """{path: content} of every run.json below `folders`, each once, set apart by `defaults` of training options. Raises UserError
+    as `read_runs`."""
+    return set_apart(read_runs(folders), defaults)
 
 
 def read_runs(folders):

@@ -7,7 +7,6 @@ import yaml
 from xstilts.errors import UserError
 from xstilts.text_files import text_of
 
-MOST = 100_000  # values of a file, counting those that an alias repeats
 PLAIN = (str, int, float, bool, type(None))
 
 
@@ -34,33 +33,15 @@ def read_yaml(path):
     is not UTF-8, no YAML or anything else, and OSError for a file that cannot be read."""
     text = text_of(path)
     try:
-        loader = _Loader(text)
-        node = loader.get_single_node()
-        _count(node, {})
-        content = None if node is None else loader.construct_document(node)
+        content = _Loader(text).get_single_data()
+        wrong = _not_plain(content)
     except RecursionError as error:
         raise UserError(f"{path} is not valid YAML (nested too deeply)") from error
     except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
         raise UserError(f"{path} is not valid YAML ({' '.join(str(error).split())[:300]})") from error
-    if wrong := _not_plain(content):
+    if wrong:
         raise UserError(f"{path}: {wrong}")
     return content
-
-
-def _count(node, counts):
-    """How many values a node is of. Raises ValueError for more than MOST, which few lines of aliases can be, and for one that
-    contains itself."""
-    if not isinstance(node, yaml.CollectionNode):
-        return 1
-    if counts.get(node, 0) is None:
-        raise ValueError("an alias of something that it is a part of")
-    if node not in counts:
-        counts[node] = None
-        parts = [part for each in node.value for part in (each if isinstance(each, tuple) else (each,))]
-        counts[node] = 1 + sum(_count(part, counts) for part in parts)
-        if counts[node] > MOST:
-            raise ValueError(f"more than {MOST:,} values, some by way of aliases")
-    return counts[node]
 
 
 def _not_plain(value):
