@@ -71,7 +71,7 @@ class RetrievalArguments:
         default=None, help="Take these layers of it only, as 0-11 or embeddings,0-11, the rest from its base model."
     )
     base_model_name_or_path: str | None = HfArg(
-        default=None, help="Where that base model is; default: where the run behind the checkpoint found it."
+        default=None, help="Where that base model is; default: what the checkpoint's own run began from."
     )
     languages: str | None = HfArg(
         default=None,

@@ -15,8 +15,8 @@ RECORD = {
 ROWS = {"task": Maybe(str), "split": Maybe(str), "language": str, "fingerprint": Maybe(str), "rows": Maybe(int)}
 SHAPE = {
     "format": Maybe(int), "phase": Maybe(str), "task": Maybe(str), "seed": int, "lineage": [RECORD], "factors": IfThere([str]),
-    "warnings": IfThere([str]), "remarks": IfThere([str]), "split": IfThere(str), "arguments": Maybe(dict),
-    "identity": IfThere({"arguments": IfThere(dict)}),
+    "warnings": IfThere([str]), "remarks": IfThere([str]), "split": IfThere(str),
+    "arguments": Maybe({"model_name_or_path": Maybe(str)}), "identity": IfThere({"arguments": IfThere(dict)}),
     "scores": IfThere(Each(dict)), "metric": Maybe(str), "averages": IfThere(Each(object)), "dev_scores": IfThere(dict),
     "layer": IfThere(int), "layers": IfThere([int]), "by_layer": IfThere(Each(NUMBERS)), "cka": IfThere(NUMBERS),
     "compared_with": IfThere({"model": str, "fingerprint": Maybe(str)}), "weight_change": IfThere(Each(object)),

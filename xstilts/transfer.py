@@ -38,27 +38,23 @@ def _check_base(path):
 
 
 def base_model_of(path, lineage):
-    """Where the base model of a checkpoint lies, by the arguments of the runs behind it. It is said, and its weights are read
-    from safetensors only: these arguments may be somebody else's. Raises UserError where that leads nowhere, or to another model
-    than the lineage has."""
-    start, advice = path, "say where its base model is with --base_model_name_or_path"
-    if len(lineage) == 1:
+    """Where the base model of a checkpoint lies: where its own run began, by its run.json. Its weights are read from safetensors
+    only, since nobody gave that place. Raises UserError where the lineage's base model is not there."""
+    advice = "say where its base model is with --base_model_name_or_path"
+    run = read_run(os.path.join(path, "run.json")) or {}
+    base = (run.get("arguments") or {}).get("model_name_or_path")
+    if base is None:
         raise UserError(f"{OPTION}: {path} has no record of what it was trained from; {advice}")
-    seen = []
-    while run := read_run(os.path.join(path, "run.json")):
-        seen.append(path)
-        path = (run.get("arguments") or {}).get("model_name_or_path")
-        if not isinstance(path, str) or not path.isprintable() or path in seen:
-            raise UserError(f"{OPTION}: {seen[-1]}/run.json does not say what it was trained from; {advice}")
-    distrust(path)
+    distrust(base)
     try:
-        is_same = model_fingerprint(path) == lineage[0]["fingerprint"]
-    except UserError as error:
-        raise UserError(f"{OPTION}: {start} goes back to {path}, which is not there; {advice}") from error
-    if not is_same:
-        raise UserError(f"{OPTION}: {start} goes back to {path}, which is no longer the same model; {advice}")
-    say(f"{OPTION}: the base model is {path}, as the run.json behind {start} says")
-    return path
+        is_base = model_fingerprint(base) == lineage[0]["fingerprint"]
+    except UserError:
+        is_base = False
+    if not is_base:
+        name = lineage[0]["base_model"]
+        raise UserError(f"{OPTION}: {path} began from {base}, where {name} is not, or no longer the same; {advice}")
+    say(f"{OPTION}: the base model is {base}, as the run.json of {path} says")
+    return base
 
 
 def load_for_target(args, task):
