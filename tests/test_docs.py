@@ -128,9 +128,12 @@ def options_of(script, monkeypatch):
     return found
 
 
+GONE = re.compile(r"^## [^\n]*what went\n.*?(?=^## )", flags=re.MULTILINE | re.DOTALL)
+
+
 def named_options(page):
-    """Options in a page's `code`."""
-    spans = re.findall(r"`[^`\n]+`", prose(page))
+    """Options in a page's `code`, without what the list of changes says of options that are gone."""
+    spans = re.findall(r"`[^`\n]+`", GONE.sub("", prose(page)))
     return {option for span in spans for option in re.findall(r"(?<![\w-])--[a-z][\w-]*", span)}
 
 
@@ -142,7 +145,8 @@ def test_options_exist(page, monkeypatch):
 
 def test_an_option_is_found_in_code(tmp_path):
     page = tmp_path / "page.md"
-    page.write_text("`--seed 3`, `--lora_layers=-4--1`, `git log --all`, --not_code\n```\nx --in_a_block\n```\n")
+    gone = "## Unreleased: what went\n`--old`\n## Unreleased: put right\n"
+    page.write_text(f"{gone}`--seed 3`, `--lora_layers=-4--1`, `git log --all`, --not_code\n```\nx --in_a_block\n```\n")
     assert named_options(page) == {"--seed", "--lora_layers", "--all"}
 
 
