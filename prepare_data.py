@@ -14,20 +14,21 @@ Writes  --output_dir: _hub/<id>/<configuration>/<split>.parquet with a record be
         was asked for and what became of it; LICENCES.md. Exit code 0 if everything is there, 1 if something is missing.
 """
 
-import argparse
 import contextlib
 import os
 import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import datasets
 from huggingface_hub import HfApi, snapshot_download
+from transformers.hf_argparser import HfArg
 
 from tasks import load_task, load_tasks
+from xstilts.base import UserError, print_main, run_script
 from xstilts.by_hand import advice
 from xstilts.claims import Claim, claim, described
-from xstilts.commands import words_given
 from xstilts.data_folder import (
     is_missing,
     model_record,
@@ -37,13 +38,14 @@ from xstilts.data_folder import (
     table,
     write_contents,
 )
-from xstilts.errors import UserError, run_script, say
 from xstilts.fetched_models import fetch_model, folder_of, model_state
 from xstilts.fetching import estimate, fetch_all, megabytes, plan_of
 from xstilts.hub_errors import WAITS, patiently, reason_of
 from xstilts.hub_rows import HUB
 from xstilts.licences_page import write_licences
+from xstilts.options import one_of
 from xstilts.progress import calm_libraries
+from xstilts.runs import parse_args
 from xstilts.task import RetrievalTask, Task
 from xstilts.templates import ENGLISH
 from xstilts.wanted_rows import languages_of_tasks, wanted_rows
@@ -52,12 +54,34 @@ from xstilts.xtreme import BENCHMARKS, tasks_of
 CLAIM = "_running.json"
 
 
+@dataclass(kw_only=True)
+class PrepareArguments:
+    """The options of this script."""
+
+    output_dir: str = HfArg(help="The folder; --data_dir of the other scripts.")
+    tasks: list[str] = HfArg(default_factory=list, help="Files of tasks/, or as in --task: mnli+squad, all-ccg.")
+    benchmark: str | None = HfArg(
+        default=None, help="xtreme or xtreme-r: its languages and releases of data; without --tasks all of its tasks."
+    )
+    languages: str | None = HfArg(
+        default=None, help="Comma-separated codes: test rows in these and English only; default: all."
+    )
+    train_languages: str | None = HfArg(
+        default=None,
+        help="Training rows in these and English only, not in all that have some (XNLI's translated ones are large): en.",
+    )
+    models: list[str] = HfArg(default_factory=list, help="Models of the hub, put in DIR/_models/.")
+    check: bool = HfArg(default=False, help="Compare the folder with what was asked for; no network.")
+
+
 def main(argv=None):
     """Prepare or check the folder; `argv` is the command line without the program's name. Returns the exit code."""
     # 1. Arguments: what is asked for now, or with --check alone what the folder was asked for before.
-    args = parser().parse_args(words_given(argv))
-    folder = str(args.output_dir)
-    request = {name: getattr(args, name) for name in ("tasks", "benchmark", "languages", "train_languages", "models")}
+    (args,) = parse_args(PrepareArguments, argv=argv)
+    one_of(args, "benchmark", BENCHMARKS)
+    folder, request = args.output_dir, {"tasks": args.tasks, "benchmark": args.benchmark, "models": args.models}
+    for name in ("languages", "train_languages"):
+        request[name] = getattr(args, name).split(",") if getattr(args, name) else []
     requests = [request] if any(request.values()) else asked_before(folder, args.check)
     wanted, models = all_wanted(requests), all_models(requests, folder)
 
@@ -73,34 +97,11 @@ def main(argv=None):
 
     # 3. What is there and what is not.
     for line in table(states, records, advice, folder):
-        say(line)
+        print_main(line)
     missing = sum(map(is_missing, states)) + sum("reason" in record for record in records)
     asked = len(states) + len(records)
-    say(f"{missing} of {asked} are missing" if missing else f"everything is there: --data_dir {folder}")
+    print_main(f"{missing} of {asked} are missing" if missing else f"everything is there: --data_dir {folder}")
     return 1 if missing else 0
-
-
-def parser():
-    """The command line."""
-    found = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    found.add_argument("--output_dir", type=Path, required=True, metavar="DIR", help="the folder; --data_dir of others")
-    found.add_argument(
-        "--tasks", nargs="+", default=[], metavar="TASK", help="files of tasks/, or as in --task: mnli+squad, all-ccg"
-    )
-    found.add_argument(
-        "--benchmark", choices=BENCHMARKS, help="its languages and releases of data; without --tasks all of its tasks"
-    )
-    found.add_argument(
-        "--languages", type=lambda text: text.split(","), default=[], metavar="LIST",
-        help="comma-separated codes: test rows in these and English only",
-    )  # fmt: skip
-    found.add_argument(
-        "--train_languages", type=lambda text: text.split(","), default=[], metavar="LIST",
-        help="training rows in these and English only, not in all that have some (XNLI's translated ones are large): en",
-    )  # fmt: skip
-    found.add_argument("--models", nargs="+", default=[], metavar="ID", help="models of the hub, put in DIR/_models/")
-    found.add_argument("--check", action="store_true", help="compare the folder with what was asked for; no network")
-    return found
 
 
 # ---- what is asked for ----------------------------------------------------------------------------------------------
@@ -203,13 +204,15 @@ def say_size(plan, folder):
     unknown = len(absent) - len(plan.sizes)
     of_unknown = f", and {unknown} of a size that the hub does not say" if unknown and known else ""
     size = f": {megabytes(known)} MB{of_unknown}" if known else ""
-    say(f"{len(absent)} of {len(plan.pieces)} pieces are to be fetched, {there} are there{size}")
+    print_main(f"{len(absent)} of {len(plan.pieces)} pieces are to be fetched, {there} are there{size}")
     needs, cache = {disk_of(folder): [folder, known]}, datasets.config.HF_DATASETS_CACHE
     needs.setdefault(disk_of(cache), [cache, 0])[1] += 2 * known  # what is downloaded, and what the library makes of it
     for place, need in needs.values():
         free = room_at(place)
         if need > free:
-            say(f"warning: {place} has {megabytes(free)} MB left, about {megabytes(need)} MB are needed on that disk")
+            print_main(
+                f"warning: {place} has {megabytes(free)} MB left, about {megabytes(need)} MB are needed on that disk"
+            )
 
 
 def disk_of(place):
@@ -234,18 +237,18 @@ def fetch_models(names, folder):
     for number, name in enumerate(names, start=1):
         place, state = f"[model {number}/{len(names)}] {name}", model_state(name, folder)
         if state == "whole":
-            say(f"{place}: there already")
+            print_main(f"{place}: there already")
             continue
-        say(f"{place}: {'fetching' if state == 'absent' else f'{state}; it is fetched again'}")
+        print_main(f"{place}: {'fetching' if state == 'absent' else f'{state}; it is fetched again'}")
         try:
             record = patiently(lambda: fetch_model(name, folder, model_info, snapshot_download), name, waits)  # noqa: B023
         except Exception as error:  # whatever libraries make of a hub: the rest goes on
             kind, problems[name] = reason_of(error)
             waits = () if kind == "network" else WAITS
-            say(f"{place}: could not be had: {problems[name]}")
+            print_main(f"{place}: could not be had: {problems[name]}")
         else:
             waits = WAITS
-            say(f"{place}: {megabytes(sum(size for size, _ in record['files'].values()))} MB")
+            print_main(f"{place}: {megabytes(sum(size for size, _ in record['files'].values()))} MB")
     return problems
 
 

@@ -2,7 +2,6 @@
 
     python run_report.py runs --output_dir report
     python run_report.py runs other/groups/runs --questions distance,complexity
-    python run_report.py runs --commands > again.sh                   # what makes them again
     python run_report.py runs --model_cards                           # scores of all languages into the checkpoints' cards
     python run_report.py --study configs/studies/layers.yaml          # the runs of one study, what is missing named
 
@@ -13,24 +12,24 @@ Writes  report.html, one self-contained page; report.md; latex/; a CSV file for 
         scores.csv, from which all of them can be computed: a row per run and language.
 """
 
-import argparse
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 from transformers import TrainingArguments
+from transformers.hf_argparser import HfArg
 
 from studies.grid import jobs_of, labels_in_order
 from studies.study import read_study
 from tasks import INTERMEDIATE, RETRIEVAL, TARGET
 from xstilts.amounts import amounts, lineage_table
-from xstilts.commands import printed_commands, words_given
-from xstilts.errors import UserError, run_script, say
+from xstilts.base import UserError, print_main, run_script
 from xstilts.identity import defaults_of
 from xstilts.language_facts import DISTANCES, FACTS, OWN_DISTANCE, URIEL, read_distances, read_facts
 from xstilts.language_tables import answers_tables, languages_table
 from xstilts.layer_report import layer_blocks
-from xstilts.marks import csv_cell, of_data
 from xstilts.model_card import write_cards
+from xstilts.options import one_of
 from xstilts.page import Figure, Section, write_report
 from xstilts.paper_table import beside_paper
 from xstilts.published_results import published_for
@@ -53,6 +52,7 @@ from xstilts.report import (
 )
 from xstilts.report_guards import degenerate_table, partly_learned, seen_blocks
 from xstilts.report_tables import benchmark_table, chosen_table, frame_table, overview_blocks, slug
+from xstilts.runs import parse_args
 from xstilts.score_table import check_data, mixed_columns, score_table, without_degenerate
 from xstilts.wording import listed
 from xstilts.xtreme import XTREME
@@ -81,15 +81,39 @@ WITHOUT = (
 )
 
 
+@dataclass(kw_only=True)
+class ReportArguments:
+    """The options of this script; words before or behind them are folders with runs."""
+
+    positional: ClassVar = "runs"
+    runs: list[Path] = HfArg(
+        default_factory=list, help="Folders with runs, searched to any depth; --runs may be left out."
+    )
+    study: str | None = HfArg(default=None, help="A file of configs/studies: its runs, beside those in `runs`.")
+    output_dir: Path | None = HfArg(default=None, help="Default: the study's report_dir, or report.")
+    questions: str | None = HfArg(
+        default=None, help=f"Of {', '.join(QUESTIONS)}; default: the study's, or all that can be answered."
+    )
+    language_facts: Path | None = HfArg(default=None, help="Default: the study's, or configs/languages.csv.")
+    distance: str | None = HfArg(
+        default=None, help=f"Which distance the plots show, of {', '.join(DISTANCES)}; default: the one that is tested."
+    )
+    distance_file: Path | None = HfArg(
+        default=None, help="Test your own distance from English: CSV, columns language and distance."
+    )
+    model_cards: bool = HfArg(default=False, help="Write scores into checkpoints' README.md, and stop.")
+    mixed_data: bool = HfArg(default=False, help="Scores of different test sets in one column, marked.")
+
+
 def main(argv=None):
     """Write the report; `argv` is the command line without the program's name."""
     # 1. Arguments, and those of the study.
-    args = arguments(argv)
+    (args,) = parse_args(ReportArguments, argv=argv)
+    one_of(args, "distance", DISTANCES)
+    if not args.runs and not args.study:
+        raise UserError("give folders with runs, or --study")
     study = read_study(args.study) if args.study else None
     planned = jobs_of(study) if study else {}
-    if args.commands:
-        print("\n".join(printed_commands(read_runs([*args.runs, *map(Path, planned)]))))
-        return
     if args.model_cards:
         return write_cards(whole(read_runs([*args.runs, *map(Path, planned)])))
     output_dir = args.output_dir or Path(study.report_dir if study else "report")
@@ -129,37 +153,10 @@ def main(argv=None):
         sections.append(Section("Published results", published))
 
     # 4. Files.
-    table.map(csv_cell).to_csv(output_dir / f"{SCORES}.csv", index=False)
+    table.to_csv(output_dir / f"{SCORES}.csv", index=False)
     title = "Zero-shot cross-lingual transfer" + (f": {Path(args.study).stem}" if study else "")
     write_report(output_dir, title, sections)
-    say(f"{len(places)} evaluations and retrievals, {output_dir / 'report.html'}")
-
-
-def arguments(argv):
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="*", type=Path, help="folders with runs, searched to any depth")
-    parser.add_argument("--study", help="a file of configs/studies: its runs, beside those in `runs`")
-    parser.add_argument("--output_dir", type=Path, help="default: the study's report_dir, or report")
-    parser.add_argument(
-        "--questions", help=f"of {', '.join(QUESTIONS)}; default: the study's, or all that can be answered"
-    )
-    parser.add_argument("--language_facts", type=Path, help="default: the study's, or configs/languages.csv")
-    parser.add_argument(
-        "--distance", help=f"which distance the plots show, of {', '.join(DISTANCES)}; default: the one that is tested"
-    )
-    parser.add_argument(
-        "--distance_file", type=Path, help="test your own distance from English: CSV, columns language and distance"
-    )
-    parser.add_argument("--commands", action="store_true", help="print the commands that make the runs again, and stop")
-    parser.add_argument("--model_cards", action="store_true", help="write scores into checkpoints' README.md, and stop")
-    parser.add_argument("--mixed_data", action="store_true", help="scores of different test sets in one column, marked")
-    args = parser.parse_args(words_given(argv))
-    if not args.runs and not args.study:
-        parser.error("give folders with runs, or --study")
-    if args.distance not in (None, *DISTANCES):
-        parser.error(f"--distance {args.distance} is not one of {', '.join(DISTANCES)}")
-    return args
+    print_main(f"{len(places)} evaluations and retrievals, {output_dir / 'report.html'}")
 
 
 def language_facts(args, study):
@@ -168,7 +165,7 @@ def language_facts(args, study):
     facts = read_facts(path)
     if args.distance_file:
         facts[OWN_DISTANCE] = facts.index.map(read_distances(args.distance_file, facts))
-        return facts, f"The tested distance from English is that of {of_data(args.distance_file.name)}."
+        return facts, f"The tested distance from English is that of {args.distance_file.name}."
     return facts, URIEL if path.resolve() == FACTS else ""
 
 

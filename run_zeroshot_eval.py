@@ -25,12 +25,11 @@ from transformers import TrainingArguments
 from transformers.hf_argparser import HfArg
 
 from tasks import load_task
-from xstilts.arguments import check_training_arguments, parse
+from xstilts.base import UserError, on_main_process, print_main, run_script
 from xstilts.checkpoint import check_length, check_trained_for, load_model, load_tokenizer
 from xstilts.coverage import coverage, inputs_of
 from xstilts.degenerate import is_constant, of_evaluation
 from xstilts.dry_run import plan_evaluation
-from xstilts.errors import UserError, run_script, say
 from xstilts.examples import featurize, languages_apart, remarks_of
 from xstilts.heads import labels_at
 from xstilts.intervals import bootstrap, ratios
@@ -46,10 +45,11 @@ from xstilts.lineage import (
 )
 from xstilts.loading import trust
 from xstilts.metrics import averages, gaps_to_source, score
+from xstilts.options import BenchmarkOptions, DataOptions, LanguageOptions, RunOptions, TaskOptions, WindowOptions
 from xstilts.placeholders import Placeholders, check_labels, is_stripped_set
 from xstilts.precision import set_precision, trained_precision
-from xstilts.processes import by_main
 from xstilts.results import Run, save_examples
+from xstilts.runs import parse_args
 from xstilts.seen_rows import count_seen, load_seen, warn_of_seen
 from xstilts.sharding import check_sharding
 from xstilts.templates import pair_of
@@ -57,50 +57,22 @@ from xstilts.training import StiltsTrainer
 from xstilts.xtreme import benchmark_averages
 
 
-@dataclass
-class EvalArguments:
-    """Ours; of the Trainer's arguments the batch size, the precision and the device matter here."""
+@dataclass(kw_only=True)
+class EvalArguments(TaskOptions, DataOptions, WindowOptions, BenchmarkOptions, LanguageOptions, RunOptions):
+    """The options of this script; of the Trainer's the batch size, the precision and the device matter here."""
 
-    task: str = HfArg(help="The target task: a file of tasks/, without .py.")
     model_name_or_path: str = HfArg(help="A checkpoint of run_target.py, head included.")
-    data_dir: str | None = HfArg(
-        default=None,
-        help="Folder with official data files, or one of prepare_data.py; without it rows come from the hub.",
-    )
-    benchmark: str | None = HfArg(
-        default=None,
-        help="xtreme or xtreme-r: its languages, release of the data and words; default: both, and what else is there.",
-    )
-    languages: str | None = HfArg(
-        default=None, help="Comma-separated language codes, instead of all; for gaps, with the source language (en)."
-    )
     split: str = HfArg(default="test", help="test or validation.")
-    max_seq_length: int = HfArg(default=256, help="Longest input in tokens.")
-    doc_stride: int = HfArg(
-        default=128, help="Question answering: tokens that neighbouring windows of a context share."
-    )
-    max_eval_samples: int | None = HfArg(default=None, help="Use the first N examples of each language only.")
-    precision: str = HfArg(
-        default="auto", help="auto (that of the checkpoint's training, where this device has it), fp32, bf16 or fp16."
-    )
     save_examples: bool = HfArg(
         default=False, help="Keep input, gold label, prediction and confidence of every example."
     )
-    trust_remote_code: bool = HfArg(
-        default=False, help="Run the code that comes with --model_name_or_path, if it has any; read it first."
-    )
-    dry_run: bool = HfArg(default=False, help="Show arguments, data, model and what the run would take, and stop.")
-    overwrite_output_dir: bool = HfArg(default=False, help="Delete the run in --output_dir and start again.")
-    config: str | None = HfArg(default=None, help="Another file of default arguments than configs/eval.yaml.")
-    recipe: str | None = HfArg(default=None, help="A set of arguments below `recipes:` in that file.")
 
 
 def main(argv=None):
     """Run the phase; `argv` is the command line without the program's name."""
     # 1. Arguments. The seed is that of the checkpoint: evaluation draws nothing at random.
     started_at = time.time()
-    args, training_args = parse((EvalArguments, TrainingArguments), "eval", argv, check=task_of)
-    check_training_arguments(training_args)
+    args, training_args = parse_args((EvalArguments, TrainingArguments), "eval", argv, check=task_of)
     check_sharding(args, training_args, trains=False)
     trust(args.model_name_or_path, args.trust_remote_code)
     lineage = lineage_of(args.model_name_or_path)
@@ -120,7 +92,7 @@ def main(argv=None):
     # 3. Model: the checkpoint with the head it was trained with.
     model = load_model(args.model_name_or_path, task, keep_head=True)
     if lineage[-1].get("phase") != "target":
-        say(f"{args.model_name_or_path} did not go through run_target.py; its own head is evaluated as it is")
+        print_main(f"{args.model_name_or_path} did not go through run_target.py; its own head is evaluated as it is")
     check_length(model, tokenizer, args.max_seq_length)
     set_precision(training_args, args.precision, model.config.model_type, trained_precision(args.model_name_or_path))
 
@@ -140,7 +112,9 @@ def main(argv=None):
     outputs = trainer.outputs(features)
 
     # 6. Predictions -> files and scores -> run.json, by the process that has the outputs.
-    by_main(lambda: finish(run, trainer, tests, features, outputs, {"factors": factors, "missing_languages": missing}))
+    on_main_process(
+        lambda: finish(run, trainer, tests, features, outputs, {"factors": factors, "missing_languages": missing})
+    )
 
 
 def task_of(args, lineage=()):
@@ -169,7 +143,7 @@ def finish(run, trainer, tests, features, outputs, results):
             scores[language], added[language] = scored(task, language, examples, predictions)
         except Placeholders as error:
             unscored[language] = str(error)
-            say(f"{task.name} {language}: not scored, {error}")
+            print_main(f"{task.name} {language}: not scored, {error}")
             continue
         are_words = "tokens" in task.type.columns
         scores[language] |= coverage(inputs_of(task, examples), tokenizer, args.max_seq_length, are_words)
@@ -194,7 +168,7 @@ def scored(task, language, examples, predictions):
     scores = score(task.metric, predictions, gold, answers)
     added, remark = ratios(task.metric, predictions, gold, answers), task.metric.remark(gold)
     sure = None if added is None or remark else bootstrap(added)
-    say(
+    print_main(
         f"{task.name} {language}: {headline} {scores[headline]:.1f}"
         + (" ({:.1f} to {:.1f})".format(*sure) if sure else "")
     )

@@ -14,29 +14,40 @@ Writes  --output_file: scores per task, language and metric, the averages (avg_.
         (notes).
 """
 
-import argparse
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from xstilts.commands import words_given
-from xstilts.errors import UserError, run_script
-from xstilts.json_files import write_json
+from transformers.hf_argparser import HfArg
+
+from xstilts.base import UserError, run_script, write_json
+from xstilts.options import one_of
 from xstilts.placeholders import Placeholders, is_stripped_set
+from xstilts.runs import parse_args
 from xstilts.submission import FORMATS, file_of, format_by_type, languages_there, score_files
 from xstilts.xtreme import BENCHMARKS, averages, tasks_of
 
 LACKING = "* a mean over what is there: something is missing, so this is not the benchmark's score"
 
 
+@dataclass(kw_only=True)
+class ScoreArguments:
+    """The options of this script."""
+
+    predictions: list[Path] = HfArg(help="Folders of prediction files.")
+    labels: Path = HfArg(help="Folder of the gold labels, in the same layout.")
+    benchmark: str = HfArg(default="xtreme", help="xtreme or xtreme-r.")
+    output_file: Path = HfArg(default=Path("scores.json"), help="Where the scores are written.")
+
+    def check(self, training_args=None):
+        """Raise UserError for another benchmark."""
+        one_of(self, "benchmark", BENCHMARKS)
+
+
 def main(argv=None):
     """Score the folder; `argv` is the command line without the program's name."""
     # 1. Arguments.
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--predictions", nargs="+", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--labels", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--benchmark", choices=BENCHMARKS, default="xtreme")
-    parser.add_argument("--output_file", type=Path, default=Path("scores.json"))
-    args = parser.parse_args(words_given(argv))
+    (args,) = parse_args(ScoreArguments, argv=argv)
     for folder in (*args.predictions, args.labels):
         if not folder.is_dir():
             raise UserError(f"there is no folder {folder}")

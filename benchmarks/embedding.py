@@ -3,9 +3,9 @@
 Tatoeba sentences of all languages that there are official files of, both sides, with the same weights, mean pooling over all
 tokens, batches of 64 and 128 tokens at most, three ways:
 
-one       `embeddings.vectors_of` with the last layer: a whole forward pass, one layer pooled, written to disk
+one       `embeddings.vectors_of` with the last layer: a whole forward pass, one layer pooled
 all       the same with every layer, in one pass
-st        `SentenceTransformer.encode`, its vectors kept in memory; left out where the package is not installed
+st        `SentenceTransformer.encode`, left out where the package is not installed
 
 Tokenisation is in all of them. The encoder has XLM-R's shape and random weights, since the cost does not depend on what was
 learned. The vectors have to agree.
@@ -34,9 +34,9 @@ from benchmarks.measuring import (
     table,
 )
 from tasks import load_task
+from xstilts.base import UserError
 from xstilts.checkpoint import load_encoder, load_tokenizer, save_tokenizer
 from xstilts.embeddings import token_rows, vectors_of
-from xstilts.errors import UserError
 from xstilts.evaluation import batches_by_length
 from xstilts.languages import load_sentences
 from xstilts.task import RetrievalTask, Side
@@ -44,7 +44,6 @@ from xstilts.task import RetrievalTask, Side
 TITLE = "Sentences to vectors against sentence-transformers"
 LENGTH, BATCH, WEIGHED = 128, 64, 512  # tokens at most; sentences of a batch, and of the runs whose memory is measured
 SETTINGS = {
-    "checkpoint": "random",
     "pooling": "mean",
     "max_length": LENGTH,
     "prefix": "",
@@ -76,7 +75,7 @@ def save_encoder(folder, args):
 
 
 def way_of(name, folder, cuda):
-    """A function of texts that returns the (texts, width) vectors of the last layer, none of which lie on disk yet."""
+    """A function of texts that returns the (texts, width) vectors of the last layer."""
     device = "cuda" if cuda else "cpu"
     if name == "st":
         return partial(with_peer, peer(folder, device))
@@ -88,8 +87,7 @@ def way_of(name, folder, cuda):
 
 def ours(encoder, tokenizer, layers, folder, texts):
     """The vectors of the last of some layers."""
-    with tempfile.TemporaryDirectory(dir=folder) as place:
-        return np.array(vectors_of("side", Side(texts), encoder, tokenizer, layers, SETTINGS, place)[layers[-1]])
+    return vectors_of("side", Side(texts), encoder, tokenizer, layers, SETTINGS, folder)[layers[-1]]
 
 
 def peer(folder, device):
@@ -120,7 +118,7 @@ def measure(args):
         ways = {name: way_of(name, folder, args.cuda) for name in names}
         check_equal({name: way(texts[:256]) for name, way in ways.items()})
         rounds = 5 if args.long else 2
-        spent = in_turns({name: partial(way, texts) for name, way in ways.items()}, rounds, warm_up=False)
+        spent = in_turns({name: partial(way, texts) for name, way in ways.items()}, rounds)
         floors = floors_of(texts, load_encoder(folder).config, load_tokenizer(folder), args.cuda)
     return {
         "settings": {"encoder": args.encoder, "rounds": rounds},

@@ -159,7 +159,7 @@ def measure_task(task, args, dtype, peak, rounds):
         run({language: features[language].select(range(4)) for language in [*features][:2]})
     ways = {way: partial(run, features) for way, run in every.items()}
     ways["ours"] = lambda: outputs.update(every["ours"](features))
-    spent = in_turns(ways, rounds, warm_up=False)
+    spent = in_turns(ways, rounds)
     lengths = padded_lengths(features, LENGTHS[task.name])
     return {
         "pieces": len(tokenizer),

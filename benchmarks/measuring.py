@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from transformers import XLMRobertaConfig
 
-from xstilts.errors import UserError, say
+from xstilts.base import UserError, print_main
 
 PACKAGES = "torch transformers datasets accelerate numpy sentence-transformers faiss-cpu".split()
 KINDS = ("time", "processor_time")
@@ -106,15 +106,12 @@ def used():
     return np.array([time.perf_counter(), time.process_time()])
 
 
-def in_turns(ways, rounds, warm_up=True):
+def in_turns(ways, rounds):
     """Seconds and processor seconds of {way: function} in each round, as {way: (rounds, 2) array}.
 
-    All ways take their turn in a round, and who goes first rotates. Each is called once before, uncounted, unless `warm_up` is
-    False, where the caller has seen to it.
+    All ways take their turn in a round, and who goes first rotates. The caller has warmed them up.
     """
     names, spent = [*ways], {way: [] for way in ways}
-    for way in names * warm_up:
-        ways[way]()
     for number in range(rounds):
         for turn in range(len(names)):
             way = names[(number + turn) % len(names)]
@@ -122,7 +119,7 @@ def in_turns(ways, rounds, warm_up=True):
             ways[way]()
             spent[way].append(used() - before)
         latest = ", ".join(f"{way} {each[-1][0]:.2f} s" for way, each in spent.items())
-        say(f"  {number + 1} of {rounds} rounds: {latest}")
+        print_main(f"  {number + 1} of {rounds} rounds: {latest}")
     return {way: np.array(each) for way, each in spent.items()}
 
 

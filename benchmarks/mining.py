@@ -1,7 +1,7 @@
 """What one pass over all products saves in bitext mining, against faiss searched in both directions.
 
 Two sets of 20,000 vectors of width 1,024 (`--long`: 100,000, `--cuda`: 400,000), the 4 nearest of each in the other set, ratio
-margins of all of these, and the pairs that are each other's best, in processes of their own:
+margins of all of these, and the best pairs of both directions, in processes of their own:
 
 ours        `search.top_k_both`, then `mining.mined`
 faiss       `IndexFlatIP` filled with the one set and searched with the other, and the other way round, then `mining.mined`; not
@@ -33,13 +33,12 @@ from benchmarks.measuring import (
     used,
 )
 from xstilts import search
-from xstilts.errors import say
+from xstilts.base import print_main
 from xstilts.mining import mined
 
 TITLE = "Bitext mining against faiss"
 WIDTH, NEIGHBOURS, SIZES = 1024, 4, {"default": 20_000, "long": 100_000, "cuda": 400_000}
 SAME = 1e-6  # neighbours whose scores are no further apart are equal: float32 products round that much
-RETRIEVAL = "intersect"
 HEADER = "way | seconds | processor seconds | floor | floor over seconds | peak memory beyond the vectors, MB"
 
 
@@ -62,7 +61,7 @@ def make_vectors(size):
 def ours(x, y, device):
     """((cosines, positions) of the nearest ys of every x, those of every y), and the pairs."""
     nearest = search.top_k_both(x, y, NEIGHBOURS, device)
-    return nearest, mined(*nearest, RETRIEVAL)
+    return nearest, mined(*nearest)
 
 
 def with_faiss(x, y, device):
@@ -74,7 +73,7 @@ def with_faiss(x, y, device):
         index = faiss.IndexFlatIP(WIDTH)
         index.add(vectors.numpy())
         nearest.append(index.search(queries.numpy(), NEIGHBOURS))
-    return nearest, mined(*nearest, RETRIEVAL)
+    return nearest, mined(*nearest)
 
 
 def products(x, y, device):
@@ -127,7 +126,7 @@ def in_processes(ways, size, device, rounds):
                 spent, result = pipes[way].recv()
                 told[way].append(spent)
                 found[way].append(result)
-            say(f"  {number} of {rounds} rounds" if number else "  warm-up done")
+            print_main(f"  {number} of {rounds} rounds" if number else "  warm-up done")
     return {way: np.array(rows[1:]) for way, rows in told.items()}, found, loads[1:]
 
 

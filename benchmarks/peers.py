@@ -24,8 +24,8 @@ from transformers import (
 from benchmarks.measuring import encoder_config
 from tasks import load_task
 from xstilts import multiple_choice, qa, tagging
+from xstilts.base import UserError
 from xstilts.checkpoint import load_tokenizer
-from xstilts.errors import UserError
 from xstilts.micro_batches import cut, input_lengths, inputs_of
 from xstilts.order import EpochSampler, epoch_order
 from xstilts.training import StiltsTrainer, data_seed
@@ -41,8 +41,6 @@ class Work:
     encoder     layers x width; its weights are random, from one seed
     batch       rows of an optimizer step, of which ours and `stock, small batches` take `micro` at a time
     epochs      how often all rows are gone through
-    dropout     of the encoder, 0.1 is XLM-R's
-    attention   backend of the encoder, `sdpa` or `eager`
     """
 
     task: str
@@ -55,24 +53,19 @@ class Work:
     micro: int
     epochs: int
     cuda: bool = False
-    dropout: float = 0.1
-    attention: str = "sdpa"
-    optim: str = "adamw_torch_fused"
-    logging_steps: int = 50
 
     def model(self, task, tokenizer):
         """The encoder under a fresh head."""
         set_seed(0)
-        rates = {"hidden_dropout_prob": self.dropout, "attention_probs_dropout_prob": self.dropout}
-        config = encoder_config(self.encoder, len(tokenizer), num_labels=len(task.labels) or 2, **rates)
-        return task.type.auto_model.from_config(config, attn_implementation=self.attention)
+        config = encoder_config(self.encoder, len(tokenizer), num_labels=len(task.labels) or 2)
+        return task.type.auto_model.from_config(config)
 
     def arguments(self, micro, **others):
         """What the Trainer is told, with micro-batches of `micro` rows. All ways have transformers' own optimizer."""
         return TrainingArguments(
             self.folder, per_device_train_batch_size=micro, gradient_accumulation_steps=self.batch // micro,
-            num_train_epochs=self.epochs, learning_rate=2e-5, max_grad_norm=1.0, optim=self.optim, bf16=self.cuda,
-            use_cpu=not self.cuda, dataloader_pin_memory=self.cuda, logging_steps=self.logging_steps, save_strategy="no",
+            num_train_epochs=self.epochs, learning_rate=2e-5, max_grad_norm=1.0, bf16=self.cuda,
+            use_cpu=not self.cuda, dataloader_pin_memory=self.cuda, logging_steps=50, save_strategy="no",
             report_to="none", disable_tqdm=True, **others,
         )  # fmt: skip
 

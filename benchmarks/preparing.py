@@ -9,8 +9,8 @@ from argparse import Namespace
 from pathlib import Path
 
 from tasks import load_task
+from xstilts.base import UserError
 from xstilts.coverage import inputs_of
-from xstilts.errors import UserError
 from xstilts.languages import load_languages, load_training
 
 ROOT = Path(__file__).resolve().parents[1]

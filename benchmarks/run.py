@@ -1,6 +1,6 @@
 """What the code costs, against what users would take instead: the one command of the benchmark.
 
-    python benchmarks/run.py                                  # some 20 minutes on two cores, no GPU, no network
+    python benchmarks/run.py                                  # some 12 minutes on two cores, no GPU, no network
     python benchmarks/run.py --only training evaluation       # these parts again; the others stay as they were measured
     python benchmarks/run.py --only                           # none again: the same figures, written anew
     CUDA_VISIBLE_DEVICES=0 python benchmarks/run.py --cuda --long
@@ -32,13 +32,11 @@ from transformers.utils import logging as transformers_logging
 
 from benchmarks.measuring import copy_bandwidth, gemm_peak, machine, shape_of, table
 from benchmarks.preparing import prepared
-from xstilts.commands import words_given
-from xstilts.errors import UserError, run_script, say
-from xstilts.json_files import read_json, write_json
+from xstilts.base import UserError, print_main, read_json, run_script, words_given, write_json
 
 HERE = Path(__file__).resolve().parent
 # In the order of the report.
-PARTS = ("training", "large", "evaluation", "embedding", "mining", "data", "startup", "multitask", "freezing", "growth")
+PARTS = ("training", "evaluation", "embedding", "mining")
 LIMITS = "machine"  # not a part: what the machine is and can do
 VENDORS = r"\((r|tm)\)|\b(amd|intel|nvidia|apple|cpu|processor|gpu|\d+-core)\b|@.*"
 
@@ -116,7 +114,7 @@ def run_part(name, args):
         done = subprocess.run(command, check=False, env=ours)
         found = read_json(result) or {"error": f"its process ended with code {done.returncode}, without a word"}
     seconds = round(time.perf_counter() - started, 1)
-    say(f"{name}: {found['error'] or 'measured'} ({seconds:.0f} s)")
+    print_main(f"{name}: {found['error'] or 'measured'} ({seconds:.0f} s)")
     settings = {key: getattr(args, key) for key in ("cuda", "long", "encoder")}
     return {"measured": told, "seconds": seconds, "settings": settings, **found}
 

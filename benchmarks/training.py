@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from datasets import load_from_disk
 
-from benchmarks import equality
 from benchmarks.measuring import (
     KINDS,
     encoder_config,
@@ -39,8 +38,8 @@ from benchmarks.peers import (
 )
 from benchmarks.turns import run
 from tasks import load_task
+from xstilts.base import print_main
 from xstilts.checkpoint import load_tokenizer
-from xstilts.errors import say
 from xstilts.examples import featurize
 from xstilts.languages import load_training
 
@@ -91,20 +90,17 @@ def prepare(name, args, folder):
 
 
 def measure(args):
-    """All figures: of each task, of what the Trainer adds to the steps of a small encoder, and of equality."""
+    """All figures: of each task, and of what the Trainer adds to the steps of a small encoder."""
     peak = gemm_peak("cuda" if args.cuda else "cpu", torch.bfloat16 if args.cuda else torch.float32)
     figures = {"cuda": args.cuda, "encoder": args.encoder, "gemm_peak": peak, "tasks": {}, "overhead": {}}
-    works = []
     with tempfile.TemporaryDirectory() as folder:
         for name in PLAN:
             work, features = prepare(name, args, folder)
             ways = ways_of(work, len(load_from_disk(work.rows)) // work.batch, args.long)
-            say(f"{name}: {', '.join(ways)}")
+            print_main(f"{name}: {', '.join(ways)}")
             figures["tasks"][name] = about(work, features, run(work, ways), peak)
             if args.long or name in SHORT:
                 figures["overhead"][name] = overhead(work, features)
-            works += [] if name in NO_PEER else [work]
-        figures["equality"] = equality.measure(args, works)
     return figures
 
 
@@ -185,7 +181,7 @@ def targets(figures):
     what = f"the Trainer over a bare loop, {SMALL_ENCODER}, {' / '.join(figures['overhead'])}"
     measured = " / ".join(f"{cost:.1%}" for cost in costs)
     found.append((what, f"below {OVERHEAD:.0%} of a step", measured, max(costs) < OVERHEAD))
-    return [*found, *equality.targets(figures["equality"])]
+    return found
 
 
 def slashes(values):
@@ -209,7 +205,7 @@ def render(figures):
         f"{figures['encoder']}, a turn: {work}.", table(COLUMNS, rows),
         NOTE.format(peak=figures["gemm_peak"] / 1e9, by="" if figures["cuda"] else " by processor time"),
         f"What the Trainer costs, {SMALL_ENCODER}, {OURS} over a bare loop of the same micro-batches:",
-        table(["task", "ms per step", "time", "processor time"], cost), equality.render(figures["equality"]),
+        table(["task", "ms per step", "time", "processor time"], cost),
     ])  # fmt: skip
 
 

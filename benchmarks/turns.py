@@ -13,7 +13,7 @@ from transformers import TrainerCallback
 
 from benchmarks.measuring import anonymous_mb, peak_mb, process, used
 from benchmarks.peers import BARE, SMALL, WAYS
-from xstilts.errors import UserError
+from xstilts.base import UserError
 from xstilts.training import summed_loss
 
 ONCE = (SMALL,)  # these take the first turn only, which is enough for their memory

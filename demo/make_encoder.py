@@ -32,8 +32,7 @@ from transformers import (
     set_seed,
 )
 
-from xstilts.commands import words_given
-from xstilts.errors import UserError, run_script
+from xstilts.base import UserError, run_script, words_given
 
 FIRST_POSITION = 2  # XLM-R counts positions from padding_idx + 1
 

@@ -34,8 +34,7 @@ from demo.writers import (
     write_tatoeba,
     write_xnli,
 )  # fmt: skip
-from xstilts.commands import words_given
-from xstilts.errors import UserError, run_script
+from xstilts.base import UserError, run_script, words_given
 
 DOCUMENTS = {"en": 8000, "much": 6000, "little": 1500}  # lines of pretraining text; `PAIRS` beside it for translations
 PAIRS = {"en": 0, "much": 6000, "little": 1500}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from studies.study import BLOCKS, NONE, OURS, check_block
 from tasks import draw_subset, load_task, load_tasks
-from xstilts.errors import UserError
+from xstilts.base import UserError
 from xstilts.names import check_name
 from xstilts.task import RetrievalTask, Task
 

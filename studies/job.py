@@ -18,9 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from xstilts.errors import UserError
-from xstilts.json_files import read_json
-from xstilts.preemption import REQUEUE
+from xstilts.base import REQUEUE, UserError, read_json
 
 WAIT = 1.0  # seconds between looks for a free GPU
 OUT_OF_MEMORY = "; if nobody did it, memory ran out"

@@ -36,8 +36,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from xstilts.commands import words_given
-from xstilts.errors import UserError, run_script
+from xstilts.base import UserError, run_script, words_given
 from xstilts.language_facts import DISTANCES, FACTS, read_facts
 
 ENGLISH = "eng"

@@ -18,9 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from studies.grid import SCRIPTS, jobs_of
 from studies.study import read_study
 from tasks import load_task, load_tasks
-from xstilts.commands import words_given
-from xstilts.errors import UserError, run_script, say
-from xstilts.json_files import read_json
+from xstilts.base import UserError, print_main, read_json, run_script, words_given
 from xstilts.language_facts import read_facts
 
 SECONDS = Path(__file__).with_name("seconds.csv")
@@ -43,7 +41,7 @@ def main(argv=None):
     jobs = jobs_of(study)
     check_languages(study, jobs)
     check_options(study, jobs)
-    say(plan(study, jobs, read_table(SECONDS)))
+    print_main(plan(study, jobs, read_table(SECONDS)))
 
 
 def plan(study, jobs, table):
@@ -143,7 +141,7 @@ def write_table(rows, path):
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows([*kept, *rows])
-    say(f"{len(rows)} kinds of runs measured, {path}")
+    print_main(f"{len(rows)} kinds of runs measured, {path}")
 
 
 # ---- checks ---------------------------------------------------------------------------------------------------------
@@ -185,14 +183,14 @@ def parsed(job):
     import run_retrieval
     import run_target
     import run_zeroshot_eval
-    from xstilts.arguments import parse
+    from xstilts.runs import parse_args
 
     ours = {
         "intermediate": run_intermediate.IntermediateArguments, "target": run_target.TargetArguments,
         "eval": run_zeroshot_eval.EvalArguments, "retrieval": run_retrieval.RetrievalArguments,
     }  # fmt: skip
     line = [*job.command[2:], "--use_cpu", "true"]  # the plan is made where no GPU may be: bf16 would be refused
-    return parse(
+    return parse_args(
         (ours[job.phase], TrainingArguments), job.phase, line, fetch=False
     )  # runs to come have no checkpoints yet
 

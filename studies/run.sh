@@ -21,7 +21,7 @@ case " $* " in
     flock --nonblock 9 || { echo "another study is running in this folder; wait for it, or look with -n" >&2; exit 2; }
     ;;
 esac
-jobs=$(nvidia-smi -L 2> /dev/null | grep -c ^GPU) || jobs=$(nproc) # grep fails where there is none
+jobs=$(nvidia-smi -L 2> /dev/null | grep -c ^GPU) || jobs=$(nproc --all) # grep fails where there is none
 [ -z "${CUDA_VISIBLE_DEVICES:-}" ] || jobs=$(tr , '\n' <<< "$CUDA_VISIBLE_DEVICES" | wc -l)
 quoted=$(python -c 'import json, sys; print(json.dumps(sys.argv[1:]))' "$study") # Snakemake reads it as YAML
 # Snakemake holds the lock too, should this shell be killed alone. Its jobs do not inherit it: they may outlive a killed study.

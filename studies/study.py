@@ -24,16 +24,15 @@ file, is the study with the rows of that set alone, and a report in a folder bel
 studies/grid.py makes the list of its runs.
 """
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from xstilts.commands import at_home
-from xstilts.errors import UserError, say
-from xstilts.option_values import SEEDS
+from xstilts.base import UserError, print_main, read_yaml
 from xstilts.shapes import Each, Maybe, misfit
-from xstilts.yaml_files import read_yaml
 
 NONE = "none"
+SEEDS = 2**32  # numpy's limit
 BLOCKS = ("intermediate", "target", "evaluation", "retrieval")
 OURS = ("name", "after", "through")  # keys of a block that are no options of its script
 FORMS = dict.fromkeys(("seeds", *BLOCKS, "questions"), list) | dict.fromkeys(
@@ -98,7 +97,7 @@ def read_study(path):
     known = (Study.__dataclass_fields__.keys() | {"sets"}) - {"path"}
     if unknown := sorted(content.keys() - known, key=str):
         raise UserError(f"{path}: unknown key '{unknown[0]}'; a study has {', '.join(sorted(known))}")
-    content = {key: at_home(value) for key, value in content.items() if value is not None}
+    content = {key: _expanded(value) for key, value in content.items() if value is not None}
     if wrong := [key for key, form in FORMS.items() if not isinstance(content.get(key, form()), form)]:
         form = "a list: `[...]`, or lines that begin with `- `" if FORMS[wrong[0]] is list else "lines of `key: value`"
         raise UserError(f"{path}: `{wrong[0]}` must be {form}")
@@ -118,6 +117,13 @@ def read_study(path):
     ):
         raise UserError(f"{path}: seeds must be different whole numbers from 0 to {SEEDS - 1}, not {study.seeds}")
     return study
+
+
+def _expanded(value):
+    """A value, or a list of some, with `~` expanded."""
+    if isinstance(value, list):
+        return [_expanded(each) for each in value]
+    return os.path.expanduser(value) if isinstance(value, str) else value
 
 
 def _with_sets(path, content, chosen):
@@ -140,7 +146,7 @@ def _with_baseline(path, content):
         )
     if there or not content.get("baseline", True):
         return content
-    say(f"{path}: the row `{NONE}` is added, which gains are over; `baseline: false` leaves it out")
+    print_main(f"{path}: the row `{NONE}` is added, which gains are over; `baseline: false` leaves it out")
     return {**content, "intermediate": [NONE, *content["intermediate"]]}
 
 

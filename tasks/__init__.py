@@ -5,7 +5,7 @@ import random
 import re
 from pathlib import Path
 
-from xstilts.errors import UserError
+from xstilts.base import UserError
 from xstilts.task import Task
 
 # The order of the paper's tables. The tuples gate nothing: any file of this folder is a task.

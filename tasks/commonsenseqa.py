@@ -6,7 +6,7 @@ Hub: tau/commonsense_qa. Official files: train_rand_split.jsonl and dev_rand_spl
 from datasets import Features, Sequence, Value
 
 from xstilts import metrics, multiple_choice
-from xstilts.errors import UserError
+from xstilts.base import UserError
 from xstilts.readers import id_of, label_index, numbered_json_lines
 from xstilts.shapes import misfit
 from xstilts.sources import Source

@@ -14,20 +14,18 @@ import sys
 import torch
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.state import DistributedType, PartialState
-from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
+from accelerate.utils.launch import prepare_multi_gpu_env
 
 
 def environment_of(config, *options):
     """What `accelerate launch --config_file config` sets in the environment of its processes."""
     args = launch_command_parser().parse_args(["--config_file", str(config), *options, "script.py"])
-    args, defaults, _ = _validate_launch_command(args)
-    args.deepspeed_fields_from_accelerate_config = ",".join(defaults.deepspeed_config)
+    args, *_ = _validate_launch_command(args)
     before = dict(os.environ)
-    own = prepare_deepspeed_cmd_env(args)[1] if args.use_deepspeed else prepare_multi_gpu_env(args)
-    return {name: value for name, value in own.items() if before.get(name) != value}
+    return {name: value for name, value in prepare_multi_gpu_env(args).items() if before.get(name) != value}
 
 
-def pass_for_gpus(deepspeed):
+def pass_for_gpus():
     """From now on, for this process."""
     init = PartialState.__init__
 
@@ -37,10 +35,6 @@ def pass_for_gpus(deepspeed):
             self.distributed_type = DistributedType.MULTI_GPU
 
     PartialState.__init__ = patched
-    if deepspeed:  # has a backend for CPUs of its own, which accelerate does not ask for with --use_cpu
-        PartialState._prepare_backend = lambda *args, **kwargs: ("gloo", DistributedType.MULTI_GPU)
-        PartialState.set_device = lambda self: setattr(self, "device", torch.device("cpu"))
-        os.environ["DS_ACCELERATOR"] = "cpu"
 
 
 def watch_precision():
@@ -59,7 +53,7 @@ def main():
     """The script named on the command line."""
     config, script, *arguments = sys.argv[1:]
     os.environ.update(environment_of(config))
-    pass_for_gpus(deepspeed="ACCELERATE_USE_DEEPSPEED" in os.environ)
+    pass_for_gpus()
     sys.argv, seen = [f"{script}.py", *arguments], watch_precision()
     try:
         importlib.import_module(script).main()
@@ -69,6 +63,6 @@ def main():
 
 if __name__ == "__main__":
     sys.path.insert(0, os.getcwd())
-    from xstilts.errors import run_script
+    from xstilts.base import run_script
 
     run_script(main)

@@ -19,7 +19,7 @@ import torch
 
 import run_intermediate
 from xstilts import callbacks, multitask, training
-from xstilts.errors import leave_together
+from xstilts.base.processes import leave_together
 
 
 def capture(command):

@@ -23,9 +23,8 @@ WRONG_YAML = [
     "null", "true", "1", "-1", ".nan", "1.5", "9" * 5_000, "2024-01-01", "2024-13-45", "[]", "[a, a]", "[[a], {b: c}]", "{}",
     "{a: [1, 2]}", "{1: 2}", "{[a]: b}", "{a: 1, a: 2}", "&x [*x]", "*nothing", "!!timestamp x", "!!int ''", "!!binary x",
     "!!set {a}",
-    "!!python/object:os.system x", '"\\uD800"', '"\\0"', "'", "|", "[" * 3_000, "{a: " * 3_000, "0b_", "no", "../..", "mnli",
-    "all", "&a [x, x, x, x, x, x, x, x, x, &b [*c]]", "[&a [x,x,x,x,x,x], &b [*a,*a,*a,*a,*a,*a], &c [*b,*b,*b,*b,*b,*b], "
-    "&d [*c,*c,*c,*c,*c,*c], &e [*d,*d,*d,*d,*d,*d], &f [*e,*e,*e,*e,*e,*e], &g [*f,*f,*f,*f,*f,*f], [*g,*g,*g,*g,*g]]",
+    "!!python/object:os.system x", '"\\uD800"', '"\\0"', "'", "|", "0b_", "no", "../..", "mnli",
+    "all", "&a [x, x, x, x, x, x, x, x, x, &b [*c]]",
 ]  # fmt: skip
 HOLE = "a hole for another value"
 

@@ -101,7 +101,7 @@ def child(script, arguments, log, folder, fault, cache, environment):
     if fault:
         counter.begin()
     try:
-        importlib.import_module("xstilts.errors").run_script(importlib.import_module(script).main)
+        importlib.import_module("xstilts.base").run_script(importlib.import_module(script).main)
     finally:
         if fault and fault.kind == "count":
             print(f"\noperations: {counter.count}", flush=True)

@@ -12,7 +12,7 @@ from collections import Counter
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from xstilts.errors import UserError
+from xstilts.base import UserError
 
 ORDINARY = 6  # inputs of a part that does not say how many
 SECONDS = 20  # after which a reader is stuck

@@ -13,8 +13,8 @@ from transformers import AutoModel
 import run_target
 from tasks import load_task
 from xstilts.adapters import adapted, add_lora, add_shared_lora
+from xstilts.base import UserError
 from xstilts.checkpoint import load_model, load_tokenizer, save_checkpoint
-from xstilts.errors import UserError
 from xstilts.heads import load_mixture, load_trained, save_mixture
 from xstilts.layers import NOTHING, parse_layers
 
@@ -176,7 +176,7 @@ def test_one_spelling_of_module_names(world, encoder, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("--peft prefix", "--peft prefix is not offered; it can be lora"),
+        ("--peft prefix", "--peft prefix is not one of lora"),
         ("--lora_layers 1-1", "--lora_layers has an effect with --peft lora only"),
         ("--lora_r 8", "--lora_r has an effect with --peft lora only"),
         ("--lora_dropout 0", "--lora_dropout has an effect with --peft lora only"),

@@ -1,22 +1,19 @@
 """Retrieval among translations: scores of planted vectors, prediction files, and the script with all of its layers."""
 
 import argparse
+import os
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from conftest import SHARED
 
 import run_retrieval
 from tasks import load_task
 from xstilts import embeddings, precision
 from xstilts.aligned import nearest_by_margin, search, sorted_english, write
-from xstilts.errors import UserError
-from xstilts.json_files import read_json
-from xstilts.published import PROTOCOL, SHAPE, check_against, check_published, values_of
+from xstilts.base import UserError, read_json
 from xstilts.submission import FORMATS, score_files
 from xstilts.task import Collection, Side
 
@@ -132,14 +129,25 @@ def test_the_runs_layer_is_the_protocols_or_the_highest(encoder, world, tmp_path
     assert retrieve(encoder, world, tmp_path / "b", "--layers", "0,2")["layer"] == 2
 
 
-def test_kept_vectors_serve_another_run(encoder, world, tmp_path, monkeypatch):
-    options = ["--embeddings_dir", str(tmp_path / "vectors"), "--layers", "all"]
-    first = retrieve(encoder, world, tmp_path / "first", *options)
-    monkeypatch.setattr(embeddings, "pooled_states", None)
-    again = retrieve(encoder, world, tmp_path / "again", *options, "--neighborhood", "2")
-    assert again["by_layer"]["qna"]["accuracy"] == first["by_layer"]["qna"]["accuracy"]
-    moved = shutil.copytree(encoder, tmp_path / "moved")
-    retrieve(str(moved), world, tmp_path / "third", *options)
+def test_vectors_that_memory_cannot_hold_lie_in_a_folder_that_is_gone_afterwards(encoder, world, tmp_path, monkeypatch):
+    """After an interruption, too."""
+    plain, folder = retrieve(encoder, world, tmp_path / "plain", "--layers", "all"), tmp_path / "run" / ".embeddings"
+    monkeypatch.setattr(embeddings, "fits_memory", lambda size: False)
+    token_rows, files = embeddings.token_rows, []
+
+    def interrupted(*arguments):
+        files.append(len(os.listdir(folder)))
+        if len(files) == 2:
+            raise KeyboardInterrupt
+        return token_rows(*arguments)
+
+    monkeypatch.setattr(embeddings, "token_rows", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        retrieve(encoder, world, tmp_path / "run", "--layers", "all")
+    assert not folder.exists()
+    run = retrieve(encoder, world, tmp_path / "run", "--layers", "all")
+    assert (files, folder.exists()) == ([1, 2, 1, 2], False)
+    assert (run["scores"], run["by_layer"]) == (plain["scores"], plain["by_layer"])
 
 
 def test_pooling_and_prefixes_are_other_runs(encoder, world, tmp_path):
@@ -198,16 +206,13 @@ BAD = [
     ("--layers 3", r"has hidden_states\[0\] to \[2\], not \[3\]"),
     ("--pooling middle", "--pooling middle is not one of"),
     ("--pooling pooler", "has no pooler that was trained"),
-    ("--retrieval fwd", "--retrieval has no effect with --task tatoeba, which is aligned"),
-    ("--threshold 1.1", "--threshold has no effect with --task tatoeba"),
+    ("--threshold 1.1", "--threshold has no effect with --task tatoeba, which is aligned"),
     ("--bf16", "here --precision says in which numbers the encoder computes"),
     ("--precision fp16", "--precision fp16 needs a GPU"),
     ("--max_query_length 0", "--max_query_length 0 leaves no room for text"),
     ("--max_seq_length 600", "more than the 512 positions"),
     ("--max_query_length 600", "more than the 512 positions"),
     ("--task xnli", "--task xnli is a Task; it runs with run_intermediate.py or run_target.py"),
-    ("--check published", "about an untuned xlm-roberta-large"),
-    ("--check everything", "there is `published` only"),
     ("--neighborhood 0", "--neighborhood 0 must be 1 or more"),
 ]
 
@@ -218,62 +223,3 @@ def test_bad_options_are_one_clear_line(encoder, world, tmp_path, options, messa
         retrieve(encoder, world, tmp_path / "run", *options.format(encoder=encoder).split())
     assert "\n" not in str(error.value)
     assert not (tmp_path / "run").exists()
-
-
-# ---- --check published ----------------------------------------------------------------------------------------------
-
-
-def large(dtype=torch.float32, **changes):
-    """An encoder of XLM-R Large's shape, without weights."""
-    encoder = torch.nn.Module()
-    encoder.dtype = dtype
-    encoder.config = argparse.Namespace(**{**SHAPE, **changes})
-    return encoder
-
-
-def asked(**changes):
-    """Arguments of the authors' protocol."""
-    return argparse.Namespace(**{**PROTOCOL, "check": "published", "model_name_or_path": "large", **changes})
-
-
-def test_the_published_means_are_those_of_the_source():
-    assert np.mean([*values_of("tatoeba")[1].values()]) == pytest.approx(31.0, abs=0.05)
-    assert np.mean([*values_of("bucc2018")[1].values()]) == pytest.approx(71.5, abs=0.05)
-    assert len(values_of("tatoeba")[1]) == 36
-
-
-def test_every_language_passes_or_fails(capsys):
-    scores = {code: {"accuracy": value, "examples": 1000} for code, value in values_of("tatoeba")[1].items()}
-    check_against(asked(), TATOEBA, scores)
-    said = capsys.readouterr().out
-    assert said.count("PASS") == 36
-    scores["de"] = {"accuracy": 63.3, "examples": 1000}
-    scores["jv"] = {"accuracy": 10.9, "examples": 205}
-    del scores["sw"]
-    with pytest.raises(UserError, match="--check published: de FAIL; compare tokenizer"):
-        check_against(asked(), TATOEBA, scores)
-    said = capsys.readouterr().out
-    assert "de: FAIL, accuracy 63.3, published 63.9, may differ by 0.5" in said
-    assert "jv: PASS, accuracy 10.9, published 10.2, may differ by 0.7" in said
-    assert "sw: not there; 7.9 is published" in said
-    with pytest.raises(UserError, match="every language is missing"):
-        check_against(asked(), TATOEBA, {})
-
-
-@pytest.mark.parametrize(
-    ("args", "encoder", "layer", "lineage", "message"),
-    [
-        ({}, {"num_hidden_layers": 12}, 14, 1, "an untuned xlm-roberta-large"),
-        ({}, {}, 14, 2, "an untuned xlm-roberta-large"),
-        ({}, {}, 13, 1, "not those with layer 13"),
-        ({"max_seq_length": 16}, {}, 14, 1, "not those with --max_seq_length 16"),
-        ({}, {"dtype": torch.bfloat16}, 14, 1, "not those with an encoder in torch.bfloat16"),
-        ({"pooling": "cls", "neighborhood": 5}, {}, 14, 1, "not those with --pooling cls, --neighborhood 5"),
-    ],
-)
-def test_what_is_not_comparable_is_not_compared(args, encoder, layer, lineage, message):
-    check_published(asked(), TATOEBA, large(), [{}], 14)
-    with pytest.raises(UserError, match=message):
-        check_published(asked(**args), TATOEBA, large(**encoder), [{}] * lineage, layer)
-    with pytest.raises(UserError, match="not of pawsx"):
-        check_published(asked(), load_task("pawsx"), large(), [{}], 14)

@@ -13,6 +13,7 @@ import run_retrieval
 import run_target
 import run_zeroshot_eval
 from tasks import load_task
+from xstilts.base import UserError
 from xstilts.checkpoint import (
     check_head,
     check_length,
@@ -22,7 +23,6 @@ from xstilts.checkpoint import (
     model_fingerprint,
     save_checkpoint,
 )
-from xstilts.errors import UserError
 
 TASKS = ("mnli", "hellaswag", "udpos", "squad")
 

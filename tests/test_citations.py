@@ -6,10 +6,9 @@ import pytest
 from conftest import ROOT
 
 from xstilts import citations
-from xstilts.arguments import task_files
+from xstilts.base import UserError, read_yaml
 from xstilts.citations import FACTS, PATH, dataset_facts
-from xstilts.errors import UserError
-from xstilts.yaml_files import read_yaml
+from xstilts.runs import task_files
 
 OTHERS = {"paper", "xtreme", "xtreme-r"}
 ALL = read_yaml(PATH)

@@ -11,8 +11,8 @@ import time
 import pytest
 
 from xstilts import claims
+from xstilts.base import UserError
 from xstilts.claims import Claim, alone, claim, described
-from xstilts.errors import UserError
 
 
 @pytest.fixture(autouse=True)

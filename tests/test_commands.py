@@ -1,10 +1,8 @@
 """Commands from run.json: what is kept of a command line, and that the same commands give the same bits again."""
 
-import shlex
 import shutil
 
 import pytest
-from conftest import ROOT
 
 import prepare_data
 import run_report
@@ -12,11 +10,9 @@ import score_predictions
 from run_intermediate import ARGUMENTS
 from run_retrieval import RetrievalArguments
 from studies.study import read_study
-from xstilts.arguments import check_training_arguments, parse
-from xstilts.commands import command_of, printed_commands
-from xstilts.errors import UserError
-from xstilts.json_files import read_json, write_json
+from xstilts.base import UserError, read_json
 from xstilts.results import WRITTEN
+from xstilts.runs import command_of, parse_args
 from xstilts.sealed import contents
 
 TRAIN = """--max_train_samples 24 --max_eval_samples 12 --num_train_epochs 1 --per_device_train_batch_size 4 --max_seq_length 80
@@ -40,58 +36,7 @@ def test_a_command_is_complete_and_deletes_and_betrays_nothing(given, kept):
     assert command_of(given.split(), 3, "runs/x") == kept.split()
 
 
-def run(phase, command, **changes):
-    """What of a run.json its command is printed from."""
-    versions = {"python": "3.11.7", "torch": "2.13.0", "transformers": "5.23.0"}
-    content = {
-        "phase": phase,
-        "lineage": [{}],
-        "command": command,
-        "directory": "/home/me/my work",
-        "versions": versions,
-    }
-    return {**content, "git_commit": "abc+", "hardware": {"device": "cpu", "processes": 1, "threads": 1}, **changes}
-
-
-def test_lines_are_in_order_and_quoted():
-    two = {"device": "cpu", "processes": 2, "threads": 1}
-    runs = {
-        "a": run("eval", ["--data_dir", "my data; rm -r x"]),
-        "b": run("target", [], lineage=[{}, {}]),
-        "c": run("target", ["--first"], hardware=two),
-        "d": {"phase": "intermediate", "lineage": [{}]},
-    }
-    assert printed_commands(runs) == [
-        "# d does not say its command: it was made by an older version",
-        "# python 3.11.7, torch 2.13.0, transformers 5.23.0; commit abc+; on cpu",
-        "cd '/home/me/my work'",
-        f"OMP_NUM_THREADS=1 torchrun --nproc_per_node 2 {ROOT}/run_target.py --first",
-        f"OMP_NUM_THREADS=1 python {ROOT}/run_target.py",
-        f"OMP_NUM_THREADS=1 python {ROOT}/run_zeroshot_eval.py --data_dir 'my data; rm -r x'",
-    ]
-
-
-def test_a_stranger_s_run_json_puts_nothing_into_the_script(tmp_path, capsys):
-    """What is no number is refused; what stands in a comment stays in it."""
-    evil = run("target", ["--task", "x; touch evil"], git_commit="x\ntouch evil", seed=1)
-    evil |= {"task": "xnli", "lineage": [{"base_model": "b", "fingerprint": "f"}, {"task": "xnli", "factors": []}]}
-    evil |= {"versions": {"python": "3\ntouch evil\u2028touch evil"}, "directory": "/home/me; touch evil"}
-    write_json(tmp_path / "a" / "run.json", evil)
-    run_report.main([str(tmp_path), "--commands"])
-    first, *others = capsys.readouterr().out.splitlines()
-    assert first.startswith("# python 3 touch evil touch evil")
-    assert others == [
-        "cd '/home/me; touch evil'",
-        f"OMP_NUM_THREADS=1 python {ROOT}/run_target.py --task 'x; touch evil'",
-    ]
-    write_json(
-        tmp_path / "a" / "run.json", {**evil, "hardware": {"device": "cpu", "processes": 1, "threads": "1; touch x"}}
-    )
-    with pytest.raises(UserError, match=r"'hardware.threads' is text, not a whole number"):
-        run_report.main([str(tmp_path), "--commands"])
-
-
-def test_printed_commands_give_the_same_bits_again(server, encoder, world, capsys):
+def test_the_commands_of_run_json_give_the_same_bits_again(server, encoder, world):
     """An intermediate run of several tasks, a target run that takes over its seed, an evaluation and a retrieval; without the
     caches of the first time."""
     runs, common = server.folder / "commands", ["--data_dir", world]
@@ -107,15 +52,12 @@ def test_printed_commands_give_the_same_bits_again(server, encoder, world, capsy
         code, printed = server.run(script, [*line.split(), *common], cache="commands-first")
         assert code == 0, printed
     before = all_of(runs)
-    run_report.main([str(runs), "--commands"])
-    script = [line for line in capsys.readouterr().out.splitlines() if "run_" in line]
+    commands = [read_json(runs / name / "run.json")["command"] for name in ("first", "second", "eval", "tatoeba")]
     shutil.rmtree(runs)
-    for line in script:
-        words = shlex.split(line)
-        assert words[:2] == ["OMP_NUM_THREADS=1", "python"]
-        code, printed = server.run(words[2].rsplit("/", 1)[-1].removesuffix(".py"), words[3:], cache="commands-again")
+    for (script, _), command in zip(lines, commands, strict=True):
+        code, printed = server.run(script, command, cache="commands-again")
         assert code == 0, printed
-    assert "--seed 11" in script[1]
+    assert commands[1][commands[1].index("--seed") + 1] == "11"
     assert all_of(runs) == before
 
 
@@ -135,18 +77,18 @@ def test_the_home_folder_is_meant_wherever_a_path_may_stand(tmp_path, monkeypatc
     (tmp_path / "mine.yaml").write_text("defaults: {data_dir: ~/data, mlm_text_files: [~/a, /b], run_name: a~b}")
     (tmp_path / "model").mkdir()
     line = "--task mnli --config=~/mine.yaml --output_dir=~/out --model_name_or_path ~/model".split()
-    args, training_args = parse(ARGUMENTS, "intermediate", line)
+    args, training_args = parse_args(ARGUMENTS, "intermediate", line)
     assert (args.data_dir, args.mlm_text_files) == (f"{tmp_path}/data", [f"{tmp_path}/a", "/b"])
     assert (training_args.output_dir, args.model_name_or_path) == (f"{tmp_path}/out", f"{tmp_path}/model")
     assert training_args.run_name == "a~b"
-    line = ["--task", "tatoeba", "--query_prefix", "~", "--document-prefix=~/", "--embeddings_dir=~"]
-    args, _ = parse((RetrievalArguments, ARGUMENTS[1]), "retrieval", line)
-    assert (args.query_prefix, args.document_prefix, args.embeddings_dir) == ("~", "~/", str(tmp_path))
+    line = ["--task", "tatoeba", "--query_prefix", "~", "--document-prefix=~/", "--data_dir=~"]
+    args, _ = parse_args((RetrievalArguments, ARGUMENTS[1]), "retrieval", line)
+    assert (args.query_prefix, args.document_prefix, args.data_dir) == ("~", "~/", str(tmp_path))
 
 
 def test_scripts_without_a_config_know_the_home_folder_too(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    args = run_report.arguments(["~/runs", "--output_dir=~/report"])
+    (args,) = parse_args(run_report.ReportArguments, argv=["--output_dir=~/report", "--mixed_data", "~/runs"])
     assert (args.runs, args.output_dir) == ([tmp_path / "runs"], tmp_path / "report")
     for main, line in (
         (score_predictions.main, ["--predictions=~/none", "--labels", "~"]),
@@ -164,19 +106,19 @@ def test_scripts_without_a_config_know_the_home_folder_too(tmp_path, monkeypatch
 IMPOSSIBLE = """seed=4294967296 seed=-1 data_seed=4294967296 num_train_epochs=0 num_train_epochs=-1 num_train_epochs=nan
     num_train_epochs=inf max_steps=0 max_steps=-2 learning_rate=-1e-5 learning_rate=nan weight_decay=nan max_grad_norm=nan
     warmup_steps=nan warmup_steps=1.5 warmup_steps=-1 adam_beta1=1 adam_epsilon=-1 per_device_train_batch_size=0
-    per_device_eval_batch_size=0 gradient_accumulation_steps=0 early_stopping_patience=0 doc_stride=-1 logging_steps=-1
-    eval_steps=nan dataloader_num_workers=-1 label_smoothing_factor=0.1""".split()
+    per_device_eval_batch_size=0 gradient_accumulation_steps=0 early_stopping_patience=0 max_tokens_per_batch=0 lora_r=0
+    mlm_ratio=nan doc_stride=-1 logging_steps=-1 eval_steps=nan dataloader_num_workers=-1 label_smoothing_factor=0.1""".split()
 
 
 @pytest.mark.parametrize("option", IMPOSSIBLE)
 def test_a_value_that_cannot_be_is_one_clear_line(option):
     name = option.split("=")[0]
     with pytest.raises(UserError, match=rf"--{name} \S+ (must be|is not offered)|{name} = -1.0, Expected") as error:
-        check_training_arguments(parse(ARGUMENTS, "intermediate", ["--task=mnli", "--use_cpu", f"--{option}"])[1])
+        parse_args(ARGUMENTS, "intermediate", ["--task=mnli", "--use_cpu", f"--{option}"])
     assert "\n" not in str(error.value)
 
 
 def test_the_last_values_that_can_be():
     line = "--task mnli --use_cpu --seed 4294967295 --num_train_epochs 0.5 --learning_rate 0 --warmup_steps 20 --max_steps 1"
-    _, training_args = parse(ARGUMENTS, "intermediate", line.split())
+    _, training_args = parse_args(ARGUMENTS, "intermediate", line.split())
     assert (training_args.seed, training_args.warmup_steps) == (4294967295, 20)

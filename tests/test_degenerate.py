@@ -5,15 +5,15 @@ import math
 from math import inf, nan
 
 import pytest
+import test_report
 from test_multitask import intermediate
 from test_report import chain, evaluated, lay_out, report, rows_of, step, table_of, text_of, values
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 import run_intermediate
 from xstilts import callbacks, training
+from xstilts.base import UserError, read_json
 from xstilts.degenerate import has_failed, is_constant, of_evaluation, reasons, tasks_at_chance
-from xstilts.errors import UserError
-from xstilts.json_files import read_json
 from xstilts.metrics import Accuracy
 from xstilts.report_guards import partly_learned
 from xstilts.score_table import without_degenerate
@@ -195,6 +195,15 @@ def test_flags_of_older_runs_are_found_out_and_new_ones_read():
     told = {path: {**run, "degenerate": ["xnli is odd"]} if "dev_scores" in run else run for path, run in old.items()}
     assert table_of(told)["flag"].unique() == ["xnli is odd"]
     assert table_of(runs)["flag"].unique() == [""]
+
+
+def test_trainings_that_end_at_the_same_weights_are_two_trainings():
+    """XNLI without intermediate training is MNLI's training: same rows, seed and steps."""
+    before, alone = step("intermediate", "mnli", fingerprint="same"), step("target", "xnli", fingerprint="same")
+    runs = chain("xnli", values(50), before=[before])
+    runs |= {"mnli": test_report.trained([before], dev=33.3), "xnli": test_report.trained([alone], dev=60.0)}
+    found = table_of(runs)
+    assert set(found.loc[found["row"] == "mnli", "flag"]) == {"mnli at chance"}
 
 
 def test_some_tasks_at_chance_are_named_and_the_run_counts():

@@ -19,8 +19,8 @@ from transformers import HfArgumentParser, TrainingArguments
 
 import tasks
 from tasks import load_task
-from xstilts.arguments import parse
 from xstilts.lineage import default_output_dir, parts_read, training_factors
+from xstilts.runs import parse_args
 from xstilts.task import RetrievalTask, Task
 
 README, ADDING = ROOT / "README.md", ROOT / "docs" / "adding_a_task.md"
@@ -71,8 +71,12 @@ def test_the_readme_is_short_and_leads_to_every_page():
 
 def test_every_module_is_in_the_list():
     text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
-    listed = re.findall(r"^\| `(\w+\.py)` \|", text[text.index("## Modules") :], flags=re.MULTILINE)
-    assert sorted(listed) == sorted(f"{module.removeprefix('xstilts.')}.py" for module in LIBRARY)
+    listed = re.findall(r"^\| `(\w+(?:\.py|/))` \|", text[text.index("## Modules") :], flags=re.MULTILINE)
+    modules = {module.removeprefix("xstilts.") for module in LIBRARY}
+    rooms = {module.split(".")[0] for module in modules if "." in module}
+    assert sorted(listed) == sorted(
+        [*(f"{room}/" for room in rooms), *(f"{each}.py" for each in modules if each.split(".")[0] not in rooms)]
+    )
 
 
 def test_a_broken_link_is_noticed(tmp_path):
@@ -103,7 +107,7 @@ def test_default_directories_are_called_as_the_page_says(script, options, direct
     )
     phase = {"zeroshot_eval": "eval"}.get(script, script)
     line = ["--model_name_or_path", "FacebookAI/xlm-roberta-large", *options.split(), "--use_cpu"]
-    args, training_args = parse((ours, TrainingArguments), phase, line, fetch=False)
+    args, training_args = parse_args((ours, TrainingArguments), phase, line, fetch=False)
     lineage = [{"base_model": Path(args.model_name_or_path).name}]
     lineage += [{"phase": "target", "task": args.task}] if phase == "eval" else []
     trains = phase in ("intermediate", "target")
@@ -147,7 +151,8 @@ def options_of(script, monkeypatch):
     module = importlib.import_module(script)
     ours = [part for part in vars(module).values() if dataclasses.is_dataclass(part) and part.__module__ == script]
     if ours:
-        return set(HfArgumentParser([*ours, TrainingArguments])._option_string_actions)
+        trainers = [TrainingArguments] if hasattr(module, "set_precision") else []
+        return set(HfArgumentParser([*ours, *trainers])._option_string_actions)
     found = set()
 
     def stop(parser, *arguments):
@@ -160,9 +165,12 @@ def options_of(script, monkeypatch):
     return found
 
 
+GONE = re.compile(r"^## [^\n]*what went\n.*?(?=^## )", flags=re.MULTILINE | re.DOTALL)
+
+
 def named_options(page):
-    """Options in a page's `code`."""
-    spans = re.findall(r"`[^`\n]+`", prose(page))
+    """Options in a page's `code`, without what the list of changes says of options that are gone."""
+    spans = re.findall(r"`[^`\n]+`", GONE.sub("", prose(page)))
     return {option for span in spans for option in re.findall(r"(?<![\w-])--[a-z][\w-]*", span)}
 
 
@@ -174,7 +182,8 @@ def test_options_exist(page, monkeypatch):
 
 def test_an_option_is_found_in_code(tmp_path):
     page = tmp_path / "page.md"
-    page.write_text("`--seed 3`, `--lora_layers=-4--1`, `git log --all`, --not_code\n```\nx --in_a_block\n```\n")
+    gone = "## Unreleased: what went\n`--old`\n## Unreleased: put right\n"
+    page.write_text(f"{gone}`--seed 3`, `--lora_layers=-4--1`, `git log --all`, --not_code\n```\nx --in_a_block\n```\n")
     assert named_options(page) == {"--seed", "--lora_layers", "--all"}
 
 

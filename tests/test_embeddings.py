@@ -1,7 +1,6 @@
-"""Vectors of texts: right whatever the batch, kept on disk and found again, never those of something else."""
+"""Vectors of texts: right whatever the batch, in memory or in a file, from one process or several."""
 
 import random
-import re
 import subprocess
 import sys
 
@@ -12,17 +11,16 @@ from conftest import CHARACTERS, ROOT
 from transformers import AutoModel
 
 from xstilts import embeddings
+from xstilts.base import UserError
 from xstilts.checkpoint import load_encoder
 from xstilts.embeddings import check_memory, vectors_of
-from xstilts.errors import UserError
-from xstilts.json_files import read_json, write_json
 from xstilts.task import Side
 
 random_text = random.Random(3)
 SENTENCES = ["the man is on the inner stone", "", "a", "the " * 40] + [
     "".join(random_text.choices(CHARACTERS[:52] + "   ", k=random_text.randint(1, 60))) for _ in range(12)
 ]
-SETTINGS = {"checkpoint": "this", "pooling": "mean", "max_length": 64, "prefix": "", "precision": "torch.float32"}
+SETTINGS = {"pooling": "mean", "max_length": 64, "prefix": "", "precision": "torch.float32"}
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +31,11 @@ def model(encoder):
 
 @pytest.fixture
 def embedded(model, tokenizer, tmp_path):
-    """embedded(texts, layers, a folder's name, **settings) with the tiny encoder and tokenizer -> {layer: array}."""
+    """embedded(texts, layers, **settings) with the tiny encoder and tokenizer -> {layer: array}."""
 
-    def embedded(texts, layers=(1,), folder="vectors", **settings):
+    def embedded(texts, layers=(1,), **settings):
         settings = {**SETTINGS, "batch_size": 5, **settings}
-        return vectors_of("side", Side(texts), model, tokenizer, list(layers), settings, tmp_path / folder)
+        return vectors_of("side", Side(texts), model, tokenizer, list(layers), settings, tmp_path / "vectors")
 
     return embedded
 
@@ -49,9 +47,9 @@ def test_vectors_do_not_depend_on_the_batch(layer, chunk, embedded, monkeypatch)
     together = embedded(SENTENCES, [layer])[layer]
     assert together.shape == (len(SENTENCES), 16)
     assert together.dtype == np.float32
-    alone = [embedded([sentence], [layer], str(number))[layer][0] for number, sentence in enumerate(SENTENCES)]
+    alone = [embedded([sentence], [layer])[layer][0] for sentence in SENTENCES]
     np.testing.assert_allclose(together, alone, atol=1e-5)
-    again = embedded(SENTENCES[::-1], [layer], "reversed", batch_size=3)[layer]
+    again = embedded(SENTENCES[::-1], [layer], batch_size=3)[layer]
     np.testing.assert_allclose(together[::-1], again, atol=1e-5)
 
 
@@ -60,7 +58,7 @@ def test_batches_are_cut_by_tokens_and_by_texts(embedded, model, monkeypatch):
     hook = model.register_forward_pre_hook(
         lambda module, args, inputs: shapes.append(tuple(inputs["input_ids"].shape)), with_kwargs=True
     )
-    whole = embedded(SENTENCES, folder="whole", batch_size=16)[1]
+    whole = embedded(SENTENCES, batch_size=16)[1]
     assert [count for count, _ in shapes] == [16]
     shapes.clear()
     monkeypatch.setitem(embeddings.TOKENS, "cpu", budget)
@@ -93,7 +91,7 @@ def test_layers_together_are_each_layer_alone(embedded):
     together = embedded(SENTENCES, range(3))
     assert list(together) == [0, 1, 2]
     for layer, vectors in together.items():
-        assert np.array_equal(vectors, embedded(SENTENCES, [layer], f"alone{layer}")[layer])
+        assert np.array_equal(vectors, embedded(SENTENCES, [layer])[layer])
 
 
 def test_a_vector_is_the_mean_over_all_tokens_or_those_of_the_text(embedded, encoder, tokenizer):
@@ -115,90 +113,39 @@ def test_a_text_without_tokens_is_named(embedded):
         embedded(SENTENCES, pooling="mean_no_special")
 
 
-# ---- files ----------------------------------------------------------------------------------------------------------
+# ---- memory, and files where it does not suffice --------------------------------------------------------------------
 
 
-def test_vectors_are_found_again_and_only_missing_layers_computed(embedded, model, tmp_path, capsys):
-    ran = []
-    hook = model.register_forward_pre_hook(lambda *_: ran.append(1))
-    first = embedded(SENTENCES, [1])
-    batches = len(ran)
-    assert batches == 4
-    again = embedded(SENTENCES, [1])
-    assert len(ran) == batches
-    assert np.array_equal(first[1], again[1])
-    assert "vectors of layer 1 are those in" in capsys.readouterr().out
-    more = embedded(SENTENCES, [0, 1, 2])
-    assert len(ran) == 2 * batches
-    assert np.array_equal(first[1], more[1])
-    (place,) = (tmp_path / "vectors").iterdir()
-    assert sorted(path.name for path in place.iterdir()) == ["about.json", *(f"layer-{i}.npy" for i in range(3))]
-    assert read_json(place / "about.json")["layers"] == [0, 1, 2]
-    hook.remove()
+@pytest.fixture
+def available(monkeypatch):
+    """available(bytes): so much memory is."""
+
+    def available(size):
+        monkeypatch.setattr(embeddings.psutil, "virtual_memory", lambda: type("Memory", (), {"available": size}))
+
+    return available
 
 
-@pytest.mark.parametrize(
-    "change",
-    [{"checkpoint": "other"}, {"pooling": "max"}, {"max_length": 32}, {"prefix": "a"}, {"precision": "torch.bfloat16"}],
-)
-def test_vectors_of_something_else_are_kept_apart(embedded, tmp_path, change):
-    embedded(SENTENCES[:1])
-    embedded(SENTENCES[:1], **change)
-    embedded(SENTENCES[4:5], **change)
-    assert len([*(tmp_path / "vectors").iterdir()]) == 3
+def test_vectors_are_in_memory_where_twice_their_size_is_available(embedded, available, tmp_path):
+    size = 3 * len(SENTENCES) * 16 * 4
+    available(2 * size)
+    inside = embedded(SENTENCES, range(3))
+    assert not (tmp_path / "vectors").exists()
+    available(2 * size - 1)
+    outside = embedded(SENTENCES, range(3))
+    (path,) = (tmp_path / "vectors").iterdir()
+    assert path.stat().st_size == size
+    assert [*inside] == [*outside] == [0, 1, 2]
+    for layer, vectors in outside.items():
+        assert isinstance(vectors, np.memmap)
+        assert np.array_equal(vectors, inside[layer])
+        torch.from_numpy(np.asarray(vectors)).add_(1)  # torch wants arrays that it may write to
 
 
-def test_a_file_is_no_folder(embedded, tmp_path):
-    (tmp_path / "vectors").touch()
-    with pytest.raises(UserError, match=r"--embeddings_dir .*vectors is not a folder"):
-        embedded(SENTENCES)
-
-
-def test_a_directory_that_says_it_is_of_something_else_is_an_error(embedded, tmp_path):
-    embedded(SENTENCES)
-    (place,) = (tmp_path / "vectors").iterdir()
-    about = read_json(place / "about.json")
-    write_json(place / "about.json", {**about, "checkpoint": "another"})
-    with pytest.raises(UserError, match=r"holds vectors of another checkpoint \(another, not this\); delete it"):
-        embedded(SENTENCES)
-
-
-@pytest.mark.parametrize("damage", ["cut", "gone", "smaller", "text", "a bit", "about"])
-def test_damaged_vectors_are_named_and_made_anew(embedded, tmp_path, capsys, damage):
-    before = embedded(SENTENCES)[1].copy()
-    (file,) = (tmp_path / "vectors").glob("*/layer-1.npy")
-    content = file.read_bytes()
-    if damage == "cut":
-        file.write_bytes(content[:-4])
-    elif damage == "gone":
-        file.unlink()
-    elif damage == "text":
-        file.write_text("nothing")
-    elif damage == "a bit":
-        file.write_bytes(content[:-3] + bytes([content[-3] ^ 1]) + content[-2:])
-    elif damage == "about":
-        file = file.with_name("about.json")
-        file.write_bytes(file.read_bytes()[:-20])
-    else:
-        np.save(file, np.zeros((3, 16), np.float32))
-    capsys.readouterr()
-    assert np.array_equal(embedded(SENTENCES)[1], before)
-    said = capsys.readouterr().out
-    assert damage == "gone" or re.search(rf"{file} is (damaged; it|not valid JSON.*) is made anew", said)
-    (file,) = (tmp_path / "vectors").glob("*/layer-1.npy")
-    assert file.read_bytes() == content
-
-
-def test_what_breaks_leaves_nothing(embedded, tmp_path):
-    with pytest.raises(UserError):
-        embedded(SENTENCES, pooling="mean_no_special")
-    (place,) = (tmp_path / "vectors").iterdir()
-    assert not [*place.iterdir()]
-
-
-def test_a_full_disk_is_told_beforehand(embedded, monkeypatch, tmp_path):
+def test_a_full_disk_is_told_beforehand(embedded, available, monkeypatch, tmp_path):
     usage = type("Usage", (), {"free": 16 * 4 * len(SENTENCES) * 3 - 1})
     monkeypatch.setattr(embeddings.shutil, "disk_usage", lambda folder: usage)
+    available(0)
     with pytest.raises(
         UserError, match=r"the vectors take 0\.0 GiB and the disk has 0\.0 GiB left; ask for fewer --lay"
     ):
@@ -207,13 +154,11 @@ def test_a_full_disk_is_told_beforehand(embedded, monkeypatch, tmp_path):
     embedded(SENTENCES, range(2))
 
 
-def test_too_little_memory_is_told(write):
-    meminfo = write("MemTotal:  9 kB\nMemAvailable:       3 kB\n")
-    check_memory(3072, meminfo)
+def test_too_little_memory_is_told(available):
+    available(3072)
+    check_memory(3072)
     with pytest.raises(UserError, match=r"searched at once take 0\.0 GiB of memory, and 0\.0 GiB are available"):
-        check_memory(3073, meminfo)
-    check_memory(2**60, f"{meminfo}/nowhere")
-    check_memory(2**60, write("MemTotal: 9 kB\n", "other"))
+        check_memory(3073)
 
 
 SCRIPT = f"""
@@ -222,7 +167,7 @@ sys.path.insert(0, {str(ROOT)!r})
 from accelerate import PartialState
 from xstilts import embeddings
 from xstilts.checkpoint import load_encoder, load_tokenizer
-from xstilts.errors import UserError
+from xstilts.base import UserError
 from xstilts.task import Side
 import numpy as np
 state, read = PartialState(cpu=True), []
@@ -234,6 +179,7 @@ encoder, tokenizer = load_encoder(sys.argv[1]), load_tokenizer(sys.argv[1])
 texts = {SENTENCES!r}
 found = embeddings.vectors_of("side", Side(texts), encoder, tokenizer, [0, 1, 2], settings, sys.argv[2])
 assert read == texts[state.process_index :: 2], read
+assert all(isinstance(each, np.memmap) for each in found.values())
 found = np.stack([*found.values()])
 np.save(f"{{sys.argv[3]}}-{{state.process_index}}.npy", found)
 try:
@@ -247,7 +193,7 @@ state.destroy_process_group()
 
 
 def test_two_processes_find_what_one_finds(embedded, encoder, tmp_path):
-    """Each reads its own share of the texts; an error in one is that of both."""
+    """Each reads its own share of the texts, and both have all vectors, from one file; an error in one is that of both."""
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     launcher = [sys.executable, *"-m torch.distributed.run --nproc_per_node 2".split(), script]
@@ -255,4 +201,3 @@ def test_two_processes_find_what_one_finds(embedded, encoder, tmp_path):
     alone = np.stack([*embedded(SENTENCES, range(3)).values()])
     for process in range(2):
         np.testing.assert_allclose(np.load(tmp_path / f"found-{process}.npy"), alone, atol=1e-6)
-    assert not [*(tmp_path / "two").glob("*/.*")]

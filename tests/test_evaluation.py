@@ -17,7 +17,7 @@ from transformers import TrainingArguments
 import run_zeroshot_eval
 from tasks import load_task
 from xstilts import metrics, qa, scoring
-from xstilts.errors import UserError
+from xstilts.base import UserError
 from xstilts.examples import Examples, featurize
 from xstilts.intervals import bootstrap, ratios
 from xstilts.metrics import gaps_to_source, score

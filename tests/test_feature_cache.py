@@ -18,7 +18,7 @@ from transformers import AutoTokenizer
 
 from tasks import load_task
 from xstilts import arrow_files, feature_cache, tagging
-from xstilts.errors import UserError
+from xstilts.base import UserError
 from xstilts.examples import Examples, featurize, fingerprint, joined, load_examples, record_of
 from xstilts.readers import numbered_lines
 
@@ -250,7 +250,7 @@ def test_the_name_depends_on_the_code_and_on_what_it_imports(file, package):
     feature_cache.code_of.cache_clear()
     assert digest(tiny_tokenizer(), features) != before
     files = [os.path.basename(path) for path, *_ in feature_cache.code_of("mine.kind")]
-    assert {"kind.py", "sizes.py", "offsets.py", "errors.py"} <= {*files}
+    assert {"kind.py", "sizes.py", "offsets.py", "messages.py"} <= {*files}
     assert "feature_cache.py" not in files
 
 

@@ -5,8 +5,7 @@ from safetensors.torch import load_file
 from test_multitask import SMALL, intermediate, run
 
 import run_target
-from xstilts.errors import UserError
-from xstilts.json_files import read_json
+from xstilts.base import UserError, read_json
 
 
 def encoder_of(folder):
@@ -74,13 +73,11 @@ def test_an_encoder_that_was_frozen_whole_is_none_that_was_trained(before, world
         ("--freeze_layers 3", "--freeze_layers 3 is more layers than the encoder has, which are 2"),
         ("--freeze_layers 0-1,1-1", "overlaps"),
         ("--freeze_layers lower", "is none of embeddings"),
-        ("--frozen_dropout", "--frozen_dropout has an effect with --freeze_layers or"),
         ("--freeze_layers 1 --unfreeze_schedule 0:none", "exclude each other"),
         ("--unfreeze_schedule=", "'' is not a step and layers"),
         ("--unfreeze_schedule 0:1 --ddp_find_unused_parameters false", "needs --ddp_find_unused_parameters true"),
         ("--eval_only --freeze_layers 1", "--freeze_layers has no effect with --eval_only, which trains nothing"),
         ("--eval_only --peft lora --lora_r 2", "--peft has no effect with --eval_only"),
-        ("--eval_only --cache_frozen_prefix kept", "--cache_frozen_prefix has no effect with --eval_only"),
         ("--layerwise_lr_decay 0", "must be above 0 and at most 1"),
         ("--layerwise_lr_decay 1.1", "must be above 0 and at most 1"),
         (

@@ -9,7 +9,7 @@ import pytest
 from damage import damaged
 from small_files import FORMS, TASKS, answer_of
 
-from xstilts.errors import UserError
+from xstilts.base import UserError
 from xstilts.examples import load_examples
 from xstilts.raw_rows import MissingData
 from xstilts.sources import load_raw
@@ -173,8 +173,6 @@ OPTIONS = {
     "languages": None,
     "max_eval_samples": None,
     "threshold": 1.0,
-    "retrieval": "max",
-    "duplicates": "share",
     "neighborhood": 4,
 }
 

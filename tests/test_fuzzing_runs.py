@@ -10,18 +10,16 @@ from small_files import questions
 
 from studies.grid import jobs_of
 from studies.study import read_study
-from xstilts.arguments import config_options, inherited_seed, read_config, words_of
-from xstilts.errors import UserError
-from xstilts.json_files import write_json
+from xstilts.base import UserError, read_yaml, write_json
 from xstilts.language_facts import read_facts
 from xstilts.lineage import lineage_of, lineage_text
 from xstilts.precision import trained_precision
 from xstilts.published_results import read_published
 from xstilts.report import collect, remarks, scored, scores_by_layer, vectors_moved, weights_moved
 from xstilts.run_files import read_run
+from xstilts.runs.config_files import config_options, read_config, words_of
 from xstilts.score_table import score_table
 from xstilts.submission import FORMATS, score_files
-from xstilts.yaml_files import read_yaml
 
 # ---- configs and studies --------------------------------------------------------------------------------------------
 
@@ -43,12 +41,12 @@ def options_of(path):
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_a_damaged_config_is_command_line_arguments_or_refused(config, fuzz, tmp_path):
-    (parser, recipe), path = options_of(config), tmp_path / "config.yaml"
+    recipe, path = "jiant" if config.stem == "intermediate" else None, tmp_path / "config.yaml"
     chosen = [task for task in ("xquad", "squad", "copa") if task in read_config(config)]
 
     def attempt(content):
         path.write_bytes(content)
-        line = words_of(config_options(path, chosen, recipe, parser))
+        line = words_of(config_options(path, chosen, recipe))
         "\0".join(line).encode()
         assert sum(map(len, line)) < 1_000_000
 
@@ -71,15 +69,11 @@ def test_a_damaged_study_is_a_grid_or_refused(study, fuzz, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: 2024-13-45x\nb: {a: 1, a: 2}", "the key 'a' stands there twice"),
-        ("a: &x [*x]", "an alias of something that it is a part of"),
-        ("".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9) if n else 'x'}]\n" for n in range(30)), "more than 100,000"),
-        ("[" * 100_000, "nested too deeply"),
-        ("no: 1", "the key False is no text; put it in quotes"),
+        ("a: 2024-13-45x\nb: {a: 1, a: 2}", "the key a is there twice"),
+        ("[" * 100_000, "is not valid YAML"),
+        ("no: 1", "the key no is not text; quote it"),
         ("a: !!timestamp x", "is not valid YAML"),
         ("a: " + "9" * 5_000, "is not valid YAML"),
-        ('a: "\\uD800"', "is no text that a command line can hold"),
-        ("a: !!set {b}", "is neither text, a number, true or false"),
     ],
 )  # fmt: skip
 def test_what_yaml_can_hold_and_a_config_cannot(text, message, write):
@@ -120,7 +114,7 @@ def all_that_is_read(folder):
     remarks(found.values())
     score_table(found, runs)
     lineage = lineage_of(str(folder))
-    return runs, found, lineage_text(lineage), inherited_seed(folder), trained_precision(folder)
+    return runs, found, lineage_text(lineage), trained_precision(folder)
 
 
 @pytest.mark.parametrize("phase", RUNS)
@@ -147,12 +141,6 @@ def test_a_run_json_of_others_is_one_or_refused(phase, fuzz, tmp_path):
 
     attempt(whole)
     fuzz(with_another_value(whole), attempt, [path])
-
-
-def test_half_a_surrogate_pair_in_a_run_json_of_others_is_named(tmp_path):
-    (tmp_path / "run.json").write_text(json.dumps({**RUN, "task": "\ud800"}))
-    with pytest.raises(UserError, match=r"run\.json is not the run\.json of a run \(half of a surrogate pair"):
-        collect([tmp_path])
 
 
 # ---- tables ---------------------------------------------------------------------------------------------------------

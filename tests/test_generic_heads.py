@@ -30,11 +30,10 @@ from transformers import (
 import run_target
 import run_zeroshot_eval
 from tasks import load_task
+from xstilts.base import UserError, read_json
 from xstilts.checkpoint import check_head, has_task_head, load_model, load_tokenizer, save_checkpoint
-from xstilts.errors import UserError
 from xstilts.generic_heads import ensure_class
 from xstilts.heads import load_trained
-from xstilts.json_files import read_json
 
 SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 SIZES |= {"vocab_size": len(tiny_tokenizer()), "max_position_embeddings": 256, "pad_token_id": 1}

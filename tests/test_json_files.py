@@ -5,8 +5,7 @@ import json
 
 import pytest
 
-from xstilts.errors import UserError
-from xstilts.json_files import read_json, write_json
+from xstilts.base import UserError, read_json, write_json
 
 CONTENT = {"score": 71.5, "names": {"sw": "Kiswahili", 3: None}, "file": "half a pair: \udc80", "nan": float("nan")}
 

@@ -23,17 +23,16 @@ import run_intermediate
 import run_retrieval
 import run_target
 import run_zeroshot_eval
-from xstilts import cost, progress
-from xstilts.arguments import REFUSED
-from xstilts.cost import Kept, times_of
-from xstilts.errors import UserError
+from xstilts import progress
+from xstilts.base import UserError
 from xstilts.resuming import fit
+from xstilts.runs.command_line import REFUSED
 
 SCRIPTS = (run_intermediate, run_target, run_zeroshot_eval, run_retrieval)
 SMALL = (
     "--max_train_samples 40 --max_eval_samples 12 --num_train_epochs 3 --max_seq_length 64 --use_cpu --seed 5".split()
 )
-TITLES = ("options of", "of the Trainer, those that matter", "of the Trainer, all others")
+TITLES = ("options:", "options of the Trainer:")
 
 # ---- --help ---------------------------------------------------------------------------------------------------------
 
@@ -64,13 +63,12 @@ def test_help_has_our_options_first_and_nothing_that_is_refused(script, capsys):
     )
     found = groups(text)
     assert list(found) == list(TITLES)
-    assert found["options of"] == [field.name for field in fields(own)]
-    assert found["of the Trainer, those that matter"][0] == "output_dir"
-    assert len(found["of the Trainer, all others"]) > 50
+    assert sorted(found["options:"]) == sorted(field.name for field in fields(own))
+    assert {"output_dir", "max_steps", "per_device_eval_batch_size"} <= {*found["options of the Trainer:"]}
     assert {option for options in found.values() for option in options}.isdisjoint(REFUSED)
-    assert text.count("\n") < 350
+    assert text.count("\n") < 160
+    assert "main_classes/trainer#transformers.TrainingArguments" in text
     assert "  --no_" not in text
-    assert re.search(r"--skip_memory_metrics .*?\(default: True\)", text, flags=re.DOTALL)
     assert script.__doc__.split("\n")[0] in text
 
 
@@ -136,12 +134,6 @@ def test_a_dry_run_says_what_the_run_then_does_and_writes_nothing(encoder, world
     total, trained = (sum(column) for column in zip(*run["parameters"].values(), strict=True))
     assert f"{total:,}" in text
     assert f"{trained:,}" in text
-    weights = 4 * total / 1e6
-    assert f"weights {weights:.1f} MB, gradients {4 * trained / 1e6:.1f} MB" in text
-    assert re.search(r"time    about \d+ s on cpu: \d+ steps took", text)
-    assert re.search(rf"disk    {weights:.1f} MB in the end; on the way up to", text)
-    saved = (folder / "model.safetensors").stat().st_size / 1e6
-    assert saved == pytest.approx(weights, rel=0.1)
 
 
 def test_a_dry_run_says_what_is_there(target, encoder, world, capsys):
@@ -150,7 +142,7 @@ def test_a_dry_run_says_what_is_there(target, encoder, world, capsys):
     assert "checkpoint-" not in " ".join(os.listdir(target))
     run_target.main([*command("udpos", encoder, world, target, "--learning_rate", "1e-3"), "--dry_run"])
     said = capsys.readouterr().out
-    assert "the same command would be refused" in said
+    assert "without --dry_run this would be refused" in said
     assert "learning_rate: 1e-05 -> 0.001" in said
 
 
@@ -174,72 +166,11 @@ def test_a_dry_run_of_an_evaluation_and_of_a_retrieval(target, world, tmp_path, 
     run_zeroshot_eval.main(evaluation("udpos", target, world, tmp_path / "eval"))
     text = capsys.readouterr().out
     assert number(text, "udpos +test +qna") == 12
-    assert re.search(r"time    about \d+ s for [\d,]+ tokens on cpu", text)
     run_retrieval.main(evaluation("tatoeba", target, world, tmp_path / "retrieval"))
     text = capsys.readouterr().out
     assert "texts   48 to embed" in text
     assert re.search(r"\nall +[\d,]+ +0\b", text), "nothing of it is trained"
-    assert "time    about" in text
     assert [*tmp_path.iterdir()] == []
-
-
-def test_what_is_kept_for_the_way_back_is_counted_once_and_without_weights():
-    layer = torch.nn.Linear(8, 4)
-    kept = Kept(layer)
-    with kept.watching(enabled=True):
-        hidden = layer(torch.ones(16, 8))  # keeps its input: 16 x 8 floats
-        torch.tanh(hidden).sum().backward()  # keeps its output: 16 x 4
-    assert kept.most == 4 * 16 * (8 + 4)
-
-
-def test_what_the_way_back_has_let_go_of_no_longer_counts():
-    layer = torch.nn.Linear(8, 4)
-    kept = Kept(layer)
-    with kept.watching(enabled=True):
-        for rows in (16, 2, 8):  # micro-batches of a step, one after another
-            torch.tanh(layer(torch.ones(rows, 8))).sum().backward()
-    assert kept.most == 4 * 16 * (8 + 4)
-    assert kept.now == 0
-
-
-def test_micro_batches_of_a_step_take_less_memory(encoder, world, tmp_path, capsys):
-    kept = []
-    for more in ((), ("--max_tokens_per_batch", "100")):
-        run_target.main([*command("xnli", encoder, world, tmp_path / "out", *more), "--dry_run"])
-        kept.append(float(re.search(r"activations ([\d.]+) MB", capsys.readouterr().out)[1]))
-    assert kept[1] < kept[0] / 2
-
-
-@pytest.mark.parametrize(
-    ("strategy", "every", "times"),
-    [("no", None, 0), ("epoch", None, 3), ("steps", 500, 1), ("steps", 10, 3), ("steps", 7, 4), ("steps", 0.4, 3)],
-)
-def test_the_last_step_is_evaluated_and_saved_too(strategy, every, times):
-    assert times_of(strategy, every, steps=25, epoch=10) == times
-
-
-@pytest.mark.parametrize(("adapters", "most"), [(False, 4 + 3 * (4 + 2)), (True, 4 + 3 * (1 + 2))])
-def test_checkpoints_with_adapters_are_small(adapters, most):
-    model = torch.nn.ParameterList([torch.zeros(750_000), torch.zeros(250_000)])  # 4 MB
-    model[0].requires_grad = False
-    if adapters:
-        model.merge_and_unload = None
-    args = SimpleNamespace(save_total_limit=2, load_best_model_at_end=True)
-    assert f"up to {most:.1f} MB, with 3 checkpoints" in cost.training_disk(model, args, 10)
-
-
-def test_all_processes_of_a_dry_run_do_what_the_first_one_does(encoder, world, tmp_path, capsys, monkeypatch):
-    decided = []
-    monkeypatch.setattr(cost, "by_main", lambda function: decided.append(function()) or len(decided) < 3)
-    run_target.main([*command("xnli", encoder, world, tmp_path / "out", "--max_train_samples", "400"), "--dry_run"])
-    assert "1 steps took" in capsys.readouterr().out  # and the first one, which does not count
-    assert decided == [True, True, True]
-
-
-def test_processes_of_a_dry_run_embed_into_the_same_files(encoder, world, tmp_path, server):
-    code, printed = server.run("run_retrieval", evaluation("tatoeba", encoder, world, tmp_path / "retrieval"), ranks=2)
-    assert code == 0, printed
-    assert "texts   48 to embed" in printed
 
 
 # ---- progress -------------------------------------------------------------------------------------------------------

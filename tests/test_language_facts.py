@@ -16,7 +16,7 @@ from demo.languages import make_languages
 from demo.writers import treebank
 from studies import make_languages as recomputed
 from tasks import tatoeba, udpos
-from xstilts.errors import UserError
+from xstilts.base import UserError
 from xstilts.language_facts import (
     AMOUNTS,
     COLUMNS,

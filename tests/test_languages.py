@@ -10,7 +10,7 @@ from datasets import Dataset
 
 from tasks import load_task, load_tasks
 from xstilts import hub_rows
-from xstilts.errors import UserError
+from xstilts.base import UserError
 from xstilts.examples import load_examples, unseen_labels, with_labels
 from xstilts.languages import (
     asked_languages,

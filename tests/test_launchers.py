@@ -3,7 +3,6 @@
 Models are sharded on two processes of the CPU that pass for GPUs (tests/as_gpus.py). Tolerances: float32 sums in another order.
 """
 
-import importlib.util
 import os
 import re
 import subprocess
@@ -27,13 +26,12 @@ import run_intermediate
 import run_retrieval
 import run_target
 import run_zeroshot_eval
-from xstilts.errors import UserError
-from xstilts.json_files import read_json
+from xstilts.base import UserError, read_json
 from xstilts.sharding import check_sharding, sharding_of
 
 CONFIGS = ROOT / "configs" / "accelerate"
 FILES = sorted(path.name for path in CONFIGS.glob("*.yaml"))
-FSDP, ZERO_3 = CONFIGS / "fsdp.yaml", CONFIGS / "deepspeed_zero3.yaml"
+FSDP = CONFIGS / "fsdp.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -132,20 +130,6 @@ def test_fsdp_with_frozen_layers_and_rates_by_layer_in_bf16(train, large):
             assert not torch.equal(found[1][name], weight), name
 
 
-# ---- DeepSpeed ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.skipif(not importlib.util.find_spec("deepspeed"), reason="DeepSpeed is not installed")
-@pytest.mark.parametrize("stage", [2, 3])
-def test_deepspeed_trains_a_large_encoder_as_one_process_does(train, stage):
-    options = ["run_target", "xnli", "--precision", "fp32"]
-    config = CONFIGS / f"deepspeed_zero{stage}.yaml"
-    code, printed, _ = train("two", *options, config=config, fault=Fault("told", 2))
-    assert code == 75, printed
-    found = train("two", *options, config=config)
-    check_same(found, train("one", *options))
-
-
 # ---- the files ------------------------------------------------------------------------------------------------------
 
 
@@ -154,9 +138,8 @@ def test_accelerate_knows_every_key_of_a_config(name):
     """accelerate refuses an unknown key at the top, and takes any below."""
     config = load_config_from_file(str(CONFIGS / name))
     options = vars(launch_command_parser().parse_args(["script.py"]))
-    for part in ("fsdp_config", "deepspeed_config"):
-        for key in getattr(config, part):
-            assert key in options, key
+    for key in config.fsdp_config:
+        assert key in options, key
     lines = (CONFIGS / name).read_text("utf-8").splitlines()
     comments = [line for line in lines if line.startswith("#")]
     assert 2 <= len(comments) <= 5
@@ -164,18 +147,13 @@ def test_accelerate_knows_every_key_of_a_config(name):
     assert "main_process_ip" in yaml.safe_load("\n".join(lines)) if name == "several_nodes.yaml" else True
 
 
-@pytest.mark.parametrize("name", ["fsdp.yaml", "deepspeed_zero2.yaml", "deepspeed_zero3.yaml"])
-def test_configs_reach_the_processes(name, monkeypatch):
-    found = environment_of(CONFIGS / name, "--main_process_port", "0")
+def test_the_config_reaches_the_processes(monkeypatch):
+    found = environment_of(FSDP, "--main_process_port", "0")
     for key, value in found.items():
         monkeypatch.setenv(key, value)
-    kind = "FSDP" if name == "fsdp.yaml" else "DeepSpeed"
-    assert sharding_of(SimpleNamespace(fsdp=None, deepspeed=None)) == kind
-    if kind == "FSDP":
-        assert (found["FSDP_VERSION"], found["FSDP_STATE_DICT_TYPE"]) == ("2", "SHARDED_STATE_DICT")
-        assert found["FSDP_TRANSFORMER_CLS_TO_WRAP"] == "XLMRobertaXLLayer"
-    else:
-        assert found["ACCELERATE_DEEPSPEED_ZERO_STAGE"] == name[14]
+    assert sharding_of(SimpleNamespace(fsdp=None)) == "FSDP"
+    assert (found["FSDP_VERSION"], found["FSDP_STATE_DICT_TYPE"]) == ("2", "SHARDED_STATE_DICT")
+    assert found["FSDP_TRANSFORMER_CLS_TO_WRAP"] == "XLMRobertaXLLayer"
 
 
 def test_accelerate_launch_trains_with_several_processes(world, tmp_path):
@@ -196,7 +174,7 @@ def test_accelerate_launch_trains_with_several_processes(world, tmp_path):
 def launched(kind=None, gpus=True, **settings):
     """The Trainer's arguments as far as they are looked at."""
     devices = DistributedType.MULTI_GPU if gpus else DistributedType.MULTI_CPU
-    known = {"fsdp": kind == "FSDP", "deepspeed": kind == "DeepSpeed", "mixed_precision": "no"}
+    known = {"fsdp": kind == "FSDP", "deepspeed": None}
     known["fsdp_plugin_args"] = {"fsdp_version": 2} if kind == "FSDP" else None
     return SimpleNamespace(distributed_state=SimpleNamespace(distributed_type=devices), **{**known, **settings})
 
@@ -205,10 +183,8 @@ def launched(kind=None, gpus=True, **settings):
     ("options", "message"),
     [
         ({"max_tokens_per_batch": 512}, "--max_tokens_per_batch is not offered with FSDP: processes would have"),
-        ({"cache_frozen_prefix": "x"}, "--cache_frozen_prefix is not offered with FSDP"),
         ({"unfreeze_schedule": "0:1;5:none"}, "--freeze_layers works"),
         ({"peft": "lora"}, "--peft is not offered with FSDP"),
-        ({"selection": "average_last_k"}, "--selection average_last_k is not offered with FSDP"),
     ],
 )
 def test_what_a_sharded_model_cannot_do_is_refused(options, message):
@@ -217,7 +193,7 @@ def test_what_a_sharded_model_cannot_do_is_refused(options, message):
     check_sharding(run_target.TargetArguments(task="xnli", **options), launched())
 
 
-def test_what_else_is_refused_with_a_sharded_model(monkeypatch):
+def test_what_else_is_refused_with_a_sharded_model():
     args = run_target.TargetArguments(task="xnli")
     check_sharding(args, launched("FSDP"))
     check_sharding(run_target.TargetArguments(task="xnli", freeze_layers="2", selection="last"), launched("FSDP"))
@@ -233,13 +209,17 @@ def test_what_else_is_refused_with_a_sharded_model(monkeypatch):
         check_sharding(args, launched("FSDP"), trains=False)
     with pytest.raises(UserError, match="--eval_only is not offered"):
         check_sharding(run_intermediate.IntermediateArguments(task="mnli", eval_only=True), launched("FSDP"))
-    monkeypatch.setattr("xstilts.sharding.find_spec", lambda name: None)
-    with pytest.raises(UserError, match="DeepSpeed is not installed"):
-        check_sharding(args, launched("DeepSpeed"))
-    monkeypatch.setattr("xstilts.sharding.find_spec", lambda name: name)
-    with pytest.raises(UserError, match="--precision fp32"):
-        check_sharding(args, launched("DeepSpeed"))
-    check_sharding(run_target.TargetArguments(task="xnli", precision="fp32"), launched("DeepSpeed"))
+
+
+@pytest.mark.parametrize("trains", [True, False])
+def test_deepspeed_is_refused_however_it_is_asked_for(trains, monkeypatch):
+    """The Trainer has an option for it, and `accelerate config` writes files with it."""
+    args, refused = run_target.TargetArguments(task="xnli"), "DeepSpeed is not offered; .*fsdp.yaml"
+    with pytest.raises(UserError, match=refused):
+        check_sharding(args, launched(deepspeed="zero3.json"), trains=trains)
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    with pytest.raises(UserError, match=refused):
+        check_sharding(args, launched(), trains=trains)
 
 
 def test_sharding_that_accelerate_would_leave_out_is_refused_before_data_are_read(encoder, monkeypatch):

@@ -10,8 +10,8 @@ from transformers import DebertaV2Config, DistilBertConfig, TrainingArguments, X
 
 from tasks import load_task
 from xstilts import evaluation, gpu_memory
+from xstilts.base import UserError
 from xstilts.checkpoint import load_model
-from xstilts.errors import UserError
 from xstilts.evaluation import batches_of
 from xstilts.gpu_memory import LEAST, TOKENS, default_tokens, fitted
 from xstilts.heads import load_mixture
@@ -62,7 +62,7 @@ def mixed(encoder, tokenizer, folder, **options):
         )
         for n in names
     ]  # fmt: skip
-    model = load_mixture(encoder, [part.task for part in parts], SimpleNamespace(share_heads=False, mlm_head="fresh"))
+    model = load_mixture(encoder, [part.task for part in parts], SimpleNamespace(mlm_head="fresh"))
     mixture = Mixture(names=names, sizes=(4, 4, 4), step_inputs=(2, 2, 2), mlm_ratio=1.0, seed=0)
     return MultitaskTrainer(parts, mixture, model, arguments(folder, **options), tokenizer)
 
@@ -177,7 +177,7 @@ def test_as_many_tokens_as_fit():
 
 def default(device=GPU, task="mnli", argv=(), encoder=None, **options):
     args = SimpleNamespace(model_name_or_path=encoder, max_seq_length=64)
-    training_args = SimpleNamespace(device=device, world_size=1, fsdp=None, deepspeed=None, **options)
+    training_args = SimpleNamespace(device=device, world_size=1, fsdp=None, **options)
     return default_tokens(args, training_args, [load_task(task)], [*argv])
 
 

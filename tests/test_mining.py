@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from tasks import bucc2018, bucc2018_pairs, load_task
 from xstilts import aligned, hub_rows, mining
+from xstilts.base import UserError
 from xstilts.bucc_files import corpora
-from xstilts.errors import UserError
 from xstilts.mining import best_threshold, load, margin_scores, mined, of_lines, search, unified, write
 from xstilts.sources import load_rows
 from xstilts.submission import FORMATS, score_files
@@ -52,8 +52,6 @@ def options(data_dir=None, **changed):
         "languages": None,
         "max_eval_samples": None,
         "threshold": None,
-        "retrieval": "max",
-        "duplicates": "share",
     }
     return SimpleNamespace(**{"task": "bucc2018", "data_dir": data_dir, "neighborhood": 4, **default, **changed})
 
@@ -114,7 +112,6 @@ def test_every_layout_gives_the_same_collection(layout, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "bucc2018 dev 'de' has 2 gold pairs here; 1,038 are published" in said
     assert "bucc2018 test 'de': --neighborhood 4, but one side has 3 sentences; all of them count" in said
-    assert "--duplicates" not in said
 
 
 def test_other_languages_in_the_folder_are_mined_too(tmp_path):
@@ -340,9 +337,6 @@ def test_the_hub_has_the_gold_pairs(hub):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"retrieval": "best"}, "--retrieval best is not one of max, intersect, fwd, bwd"),
-        ({"duplicates": "keep"}, "--duplicates keep is not one of share, drop"),
-        ({"threshold": float("nan")}, "--threshold nan is not a number to compare scores with"),
         ({"max_eval_samples": 5}, "--max_eval_samples: the first sentences of bucc2018's two corpora have hardly"),
         ({"languages": "de,es"}, "--languages: bucc2018 has no 'es'; it has de"),
     ],
@@ -352,7 +346,7 @@ def test_options_that_cannot_be(changed, message, tmp_path):
         load(TASK, options(lay_out(tmp_path), **changed))
 
 
-# ---- scores and ways of retrieval, by hand --------------------------------------------------------------------------
+# ---- scores and pairs, by hand --------------------------------------------------------------------------------------
 
 
 def test_margins_by_hand():
@@ -379,33 +373,22 @@ def of_pairs(found):
     return [*zip(found[0].tolist(), found[1].tolist(), strict=True)]
 
 
-@pytest.mark.parametrize(
-    ("retrieval", "expected"),
-    [
-        ("fwd", [(0, 0), (1, 0), (2, 2)]),
-        ("bwd", [(0, 0), (0, 1), (2, 2), (2, 3)]),
-        ("intersect", [(0, 0), (2, 2)]),
-        ("max", [(2, 2), (0, 0)]),  # the best score first
-    ],
-)
-def test_each_way_of_retrieval_by_hand(retrieval, expected):
-    found = mined(FORWARD, BACKWARD, retrieval)
-    assert of_pairs(found) == expected
-    assert [*found[2]][of_pairs(found).index((0, 0))] == pytest.approx(0.9 / ((0.85 + 0.8) / 2))
+def test_pairs_by_hand():
+    found = mined(FORWARD, BACKWARD)
+    assert of_pairs(found) == [(2, 2), (0, 0)], "the best score first"
+    assert found[2][1] == pytest.approx(0.9 / ((0.85 + 0.8) / 2))
 
 
-def test_max_finds_what_intersect_does_not():
+def test_pairs_that_only_one_direction_finds_count_too():
     """x1's best is y0, whose best is x0, whose best is y1: nothing but (x0, y1) is agreed on, then x1 gets y0."""
     forward = np.array([[0.95, 0.9], [0.5, 0.3]]), np.array([[1, 0], [0, 1]])
     backward = np.array([[0.9, 0.5], [0.95, 0.3]]), np.array([[0, 1], [0, 1]])
-    assert of_pairs(mined(forward, backward, "intersect")) == [(0, 1)]
-    assert of_pairs(mined(forward, backward, "max")) == [(0, 1), (1, 0)]
+    assert of_pairs(mined(forward, backward)) == [(0, 1), (1, 0)]
 
 
 def test_of_equal_scores_the_lower_position_goes_first():
     everything = np.full((3, 3), 0.5), np.array([[2, 1, 0]] * 3)
-    assert of_pairs(mined(everything, everything, "fwd")) == [(0, 0), (1, 0), (2, 0)]
-    assert of_pairs(mined(everything, everything, "max")) == [(0, 0)]
+    assert of_pairs(mined(everything, everything)) == [(0, 0)]
     sources, targets, scores = (np.array(each) for each in ([2, 1, 1, 0], [0, 0, 1, 2], [0.5, 0.5, 0.5, 0.5]))
     assert of_pairs(mining.used_once(sources, targets, scores)) == [(0, 2), (1, 0)]
 
@@ -414,18 +397,9 @@ def test_repeated_sentences():
     unique, lines = unified(["a", "b", "a", "c"])
     assert (unique, lines) == (["a", "b", "c"], [[0, 2], [1], [3]])
     found = np.array([0, 1, 2]), np.array([1, 0, 2]), np.array([1.2, 1.1, 1.0])
-    pairs, scores = of_lines(*found, (lines, [[0], [1, 2], [3]]), "share")
+    pairs, scores = of_lines(*found, (lines, [[0], [1, 2], [3]]))
     assert pairs == [(0, 1), (0, 2), (2, 1), (2, 2), (1, 0), (3, 3)]
     assert scores.tolist() == [1.2] * 4 + [1.1, 1.0]
-    pairs, scores = of_lines(*found, (lines, [[0], [1, 2], [3]]), "drop")
-    assert (pairs, scores.tolist()) == ([(1, 0), (3, 3)], [1.1, 1.0])
-
-
-def test_gold_pairs_that_drop_never_finds_are_counted(tmp_path, capsys):
-    load(TASK, options(lay_out(tmp_path), duplicates="drop"))
-    said = capsys.readouterr().out
-    assert "bucc2018 dev 'de': 1 gold pairs are of repeated sentences; --duplicates drop never finds those" in said
-    assert "bucc2018 test 'de': 0 gold pairs are of repeated" in said
 
 
 # ---- threshold ------------------------------------------------------------------------------------------------------
@@ -544,15 +518,14 @@ def literal_mining(x, y, k=4):
     return found
 
 
-def literal_pairs(split, found, duplicates):
+def literal_pairs(split, found):
     """{(foreign id, English id): score}."""
     scored = {}
     for score, i, j in found:
         lines = split.lines[0][i], split.lines[1][j]
-        if duplicates == "share" or len(lines[0]) == len(lines[1]) == 1:
-            for one in lines[0]:
-                for other in lines[1]:
-                    scored[split.ids[0][one], split.ids[1][other]] = score
+        for one in lines[0]:
+            for other in lines[1]:
+                scored[split.ids[0][one], split.ids[1][other]] = score
     return scored
 
 
@@ -578,12 +551,16 @@ def gold_ids(split):
 
 @pytest.fixture(scope="module")
 def literal(corpus):
-    """literal(split, duplicates) -> {pair of ids: score}; the neighbours of a split are looked for once."""
+    """literal(split) -> {pair of ids: score}; the neighbours of a split are looked for once."""
     collection, vectors = corpus
-    mined_once = functools.cache(
-        lambda split: literal_mining(*(vectors[f"{split} {code}"].numpy() for code in ("de", "en")))
-    )
-    return lambda split, duplicates: literal_pairs(collection.gold[split], mined_once(split), duplicates)
+
+    @functools.cache
+    def literal(split):
+        return literal_pairs(
+            collection.gold[split], literal_mining(*(vectors[f"{split} {code}"].numpy() for code in ("de", "en")))
+        )
+
+    return literal
 
 
 def test_a_planted_corpus_is_mined_as_by_literal_loops(corpus, literal, monkeypatch):
@@ -592,13 +569,13 @@ def test_a_planted_corpus_is_mined_as_by_literal_loops(corpus, literal, monkeypa
     monkeypatch.setattr(mining, "of_lines", lambda *found: mined_splits.append(of_lines(*found)) or mined_splits[-1])
     scores, predictions = search(TASK, collection, vectors, options(), "cpu")["de"]
     for split, (found, margins) in zip(("dev", "test"), mined_splits, strict=True):
-        ids, scored = collection.gold[split].ids, literal(split, "share")
+        ids, scored = collection.gold[split].ids, literal(split)
         by_ids = {(ids[0][i], ids[1][j]): margin for (i, j), margin in zip(found, margins.tolist(), strict=True)}
         assert len(by_ids.keys() ^ scored.keys()) <= 4, "two scores may be equal but for rounding"
         both = by_ids.keys() & scored.keys()
         assert len(both) > 1000
         assert {pair: by_ids[pair] for pair in both} == pytest.approx({pair: scored[pair] for pair in both}, abs=1e-6)
-    threshold, dev_f1 = literal_threshold(literal("dev", "share"), gold_ids(collection.gold["dev"]))
+    threshold, dev_f1 = literal_threshold(literal("dev"), gold_ids(collection.gold["dev"]))
     assert scores["threshold"] == pytest.approx(threshold, abs=1e-6)
     assert scores["dev_f1"] == pytest.approx(dev_f1)
     expected = {pair for pair, score in scored.items() if score >= threshold}
@@ -620,18 +597,6 @@ def small(corpus):
     gold = {"dev": collection.gold["dev"], "test": collection.gold["dev"]}
     sides = {f"{split} {code}": vectors[f"dev {code}"] for split in ("dev", "test") for code in ("de", "en")}
     return Collection({}, ("de",), gold, ()), sides
-
-
-def test_repeated_sentences_are_dropped_as_by_literal_loops(small, literal):
-    collection, vectors = small
-    scores, predictions = search(TASK, collection, vectors, options(duplicates="drop"), "cpu")["de"]
-    scored = literal("dev", "drop")
-    threshold, dev_f1 = literal_threshold(scored, gold_ids(collection.gold["dev"]))
-    assert scores["threshold"] == pytest.approx(threshold, abs=1e-6)
-    assert scores["dev_f1"] == pytest.approx(dev_f1)
-    assert {tuple(pair.split("\t")) for pair in predictions} == {
-        pair for pair, score in scored.items() if score >= threshold
-    }
 
 
 def test_on_dev_itself_the_scores_are_dev_s(small):
@@ -684,10 +649,9 @@ def test_where_nothing_on_dev_is_right_all_pairs_are_taken(small, capsys):
     )
 
 
-@pytest.mark.parametrize("retrieval", mining.RETRIEVALS)
-def test_predictions_score_the_same_as_a_file(retrieval, small, tmp_path):
+def test_predictions_score_the_same_as_a_file(small, tmp_path):
     collection, vectors = small
-    scores, predictions = search(TASK, collection, vectors, options(retrieval=retrieval), "cpu")["de"]
+    scores, predictions = search(TASK, collection, vectors, options(), "cpu")["de"]
     write(tmp_path, "de", predictions, collection)
     labels = tmp_path / "labels.tsv"
     labels.write_text("".join(f"{one}\t{other}\n" for one, other in sorted(gold_ids(collection.gold["test"]))))

@@ -1,7 +1,6 @@
 """Mixing of tasks and languages: declared proportions, the same sequence everywhere, every row in its turn."""
 
 from itertools import chain
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,10 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from tasks import INTERMEDIATE, draw_subset, load_tasks
-from xstilts.errors import UserError
 from xstilts.examples import Examples
-from xstilts.mixing import Mixture, StepBatches, check_mixing, step_inputs
+from xstilts.mixing import Mixture, StepBatches
 from xstilts.order import RowStream, epoch_order, groups_of
 
 SIZES = (392_702, 87_599, 39_905)  # MNLI, SQuAD v1.1, HellaSwag
@@ -220,47 +217,3 @@ def test_every_group_goes_through_its_rows(sizes, seed):
         counts = np.bincount([row - first for row in drawn if first <= row < first + size], minlength=size)
         assert counts.sum() == 5 * quota
         assert counts.max() - counts.min() <= 1
-
-
-# ---- bad input ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [("mixing", "equal"), ("language_mixing", "some"), ("mlm_head", "old"),
-     ("mixing_limit", 0), ("mixing_limit", -5), ("mixing_temperature", 0.0),
-     ("mixing_temperature", -1.0), ("mlm_ratio", -0.5)],
-)  # fmt: skip
-def test_what_declares_no_mixture_is_refused(option, value):
-    good = {"mixing": "uniform", "mixing_limit": None, "mixing_temperature": 1.0, "mlm_ratio": 1.0, "mlm_head": "fresh"}
-    good |= {
-        "language_mixing": "equal",
-        "max_steps_per_task": None,
-        "mlm_text_files": ["text.txt"],
-        "mlm_dataset_name": None,
-    }
-    good |= {"mlm_probability": 0.15, "task_subset_seed": 0, "task_subset_size": None}
-    trained = SimpleNamespace(max_steps=-1)
-    check_mixing(SimpleNamespace(**good), trained)
-    with pytest.raises(UserError, match=f"--{option} {value}"):
-        check_mixing(SimpleNamespace(**{**good, option: value}), trained)
-
-
-def test_more_micro_batches_than_rows_are_refused():
-    options = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 2, "world_size": 2}
-    assert step_inputs(SimpleNamespace(**options), 2) == 4
-    with pytest.raises(UserError, match="cannot be divided into --gradient_accumulation_steps 4"):
-        step_inputs(SimpleNamespace(**options), 4)
-
-
-def test_a_subset_of_the_tasks_is_drawn_by_its_seed():
-    nine = load_tasks("all")
-    drawn = {seed: tuple(task.name for task in draw_subset(nine, 3, seed)) for seed in range(40)}
-    assert drawn[0] == tuple(task.name for task in draw_subset(nine, 3, 0))
-    assert len(set(drawn.values())) > 20
-    assert {name for names in drawn.values() for name in names} == set(INTERMEDIATE)
-    assert all(list(names) == sorted(names, key=INTERMEDIATE.index) for names in drawn.values())
-    assert draw_subset(nine, None, 0) == nine
-    for size in (0, 10):
-        with pytest.raises(UserError, match=f"--task_subset_size {size} is not between 1 and 9"):
-            draw_subset(nine, size, 0)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from transformers import AutoModelForMaskedLM
 
 from xstilts import hub_rows, metrics, mlm
-from xstilts.errors import UserError
+from xstilts.base import UserError
 from xstilts.examples import featurize
 from xstilts.metrics import score
 from xstilts.mlm import forward, load_text, mask, text_task

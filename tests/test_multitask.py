@@ -14,9 +14,8 @@ import run_intermediate
 import run_target
 import run_zeroshot_eval
 from tasks import load_task, task_names
-from xstilts.errors import UserError
+from xstilts.base import UserError, read_json
 from xstilts.examples import load_examples
-from xstilts.json_files import read_json
 from xstilts.lineage import default_output_dir, lineage_of, zero_shot_languages
 from xstilts.task import RetrievalTask, Task
 
@@ -293,7 +292,7 @@ BAD = [
     ("--task mnli+mnli", "mnli.*twice"),
     ("--task mnli+nothing", "nothing"),
     ("--task all-mnlli", "mnlli"),
-    ("--task mnli+copa --mixing_limit 0", "--mixing_limit 0 must be above 0"),
+    ("--task mnli+copa --mixing_limit 0", "--mixing_limit 0 must be 1 or more"),
     ("--task mnli+copa --mixing temperature --mixing_temperature 0", r"--mixing_temperature 0.0 must be above 0"),
     ("--task mnli+copa --mixing equal", "--mixing equal is not one of"),
     ("--task mnli --languages qna,qna", "--languages names 'qna' twice"),
@@ -305,9 +304,9 @@ BAD = [
     ("--task mnli+copa --task_subset_size 3", "--task_subset_size 3 is not between 1 and 2"),
     ("--task mnli --max_steps 3 --max_steps_per_task 3", "--max_steps and --max_steps_per_task"),
     ("--task mnli --max_steps_per_task -3", "--max_steps_per_task -3 must be 1 or more"),
-    ("--task mnli+copa --mixing temperature --mixing_temperature nan", "--mixing_temperature nan is no number"),
+    ("--task mnli+copa --mixing temperature --mixing_temperature nan", "--mixing_temperature nan must be above 0"),
     ("--task mnli+copa --mixing_temperature 5", "has an effect with --mixing temperature only"),
-    ("--task mnli --mlm_text_files {text} --mlm_ratio inf", "--mlm_ratio inf is no number"),
+    ("--task mnli --mlm_text_files {text} --mlm_ratio inf", "--mlm_ratio inf must be 0 or more and finite"),
     ("--task mnli --mlm_text_files {text} --mlm_dataset_name a/b", "are both given"),
     ("--task mnli --max_train_samples 0", "--max_train_samples 0 must be 1 or more"),
     ("--task anli_plus --max_eval_samples -5", "--max_eval_samples -5 must be 1 or more"),

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure as Plot
 
-from xstilts.errors import UserError
+from xstilts.base import UserError
 from xstilts.marks import first_sentence, html, latex, markdown, plain
 from xstilts.page import (
     MISSING,

@@ -15,7 +15,7 @@ from transformers import (
     XLMRobertaXLConfig,
 )
 
-from xstilts.errors import UserError
+from xstilts.base import UserError
 from xstilts.layers import layers_of
 from xstilts.pooling import POOL, POOLINGS, check_pooling, default_layer, hidden_states, parse_states, pooled_states
 

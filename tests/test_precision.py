@@ -8,8 +8,7 @@ import pytest
 import torch
 from conftest import ROOT
 
-from xstilts.errors import UserError
-from xstilts.json_files import read_json
+from xstilts.base import UserError, read_json
 from xstilts.precision import set_precision
 
 

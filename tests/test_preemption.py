@@ -13,8 +13,8 @@ from conftest import ROOT
 from transformers import TrainerControl, TrainerState, TrainingArguments, get_linear_schedule_with_warmup
 
 from xstilts import callbacks
+from xstilts.base import Preempted
 from xstilts.callbacks import StopWhenTold, WarnOfFewSteps
-from xstilts.preemption import Preempted
 
 ARGS = SimpleNamespace(world_size=1)
 
@@ -22,7 +22,7 @@ ARGS = SimpleNamespace(world_size=1)
 @pytest.fixture
 def told(monkeypatch):
     """A StopWhenTold that was told."""
-    monkeypatch.setattr(callbacks, "heard", lambda: "SIGTERM")
+    monkeypatch.setattr(callbacks, "received_signal", lambda: "SIGTERM")
     return StopWhenTold(SimpleNamespace(interrupting=False))
 
 
@@ -73,7 +73,7 @@ def test_outside_of_training_a_script_leaves_at_once(number, code_of_exit):
     code = f"""
 import os, sys
 sys.path.insert(0, {str(ROOT)!r})
-from xstilts.errors import run_script
+from xstilts.base import run_script
 def main():
     try:
         os.kill(os.getpid(), {int(number)})
@@ -90,12 +90,12 @@ def test_a_second_ctrl_c_does_not_wait_for_the_end_of_the_step():
     code = f"""
 import os, signal, sys
 sys.path.insert(0, {str(ROOT)!r})
-from xstilts.errors import run_script
-from xstilts.preemption import between_steps, heard
+from xstilts.base import run_script
+from xstilts.base import between_steps, received_signal
 def main():
     with between_steps():
         os.kill(os.getpid(), signal.SIGINT)
-        print(heard(), flush=True)
+        print(received_signal(), flush=True)
         os.kill(os.getpid(), signal.SIGINT)
         print("waits on", flush=True)
 run_script(main)
@@ -110,7 +110,7 @@ def test_a_copy_of_the_process_leaves_signals_to_it():
     code = f"""
 import os, signal, sys, time
 sys.path.insert(0, {str(ROOT)!r})
-from xstilts.preemption import SIGNALS, listen
+from xstilts.base.signals import SIGNALS, listen
 listen()
 if (child := os.fork()) == 0:
     time.sleep(60)
@@ -202,8 +202,8 @@ print(next(sys.held))
 @pytest.mark.parametrize(
     ("steps", "warmup", "said"),
     [
-        (2, 1, "warning: 1 of 2 steps have more than half of --learning_rate 1e-05 (warm-up takes 1)"),
-        (15, 2, "warning: 7 of 15 steps"),
+        (2, 1, "warning: 2 optimizer steps, 1 of them at more than half of --learning_rate 1e-05"),
+        (15, 2, "warning: 15 optimizer steps, 7 of them"),
         (40, 4, ""),
     ],
 )

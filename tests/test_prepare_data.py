@@ -29,12 +29,11 @@ import run_target
 import run_zeroshot_eval
 from tasks import load_task, load_tasks
 from xstilts import fetching, hub_errors, hub_rows
+from xstilts.base import UserError, read_json, write_json
 from xstilts.by_hand import advice
 from xstilts.checkpoint import model_fingerprint
-from xstilts.errors import UserError
 from xstilts.fetched_models import model_files
 from xstilts.hub_rows import Piece
-from xstilts.json_files import read_json, write_json
 from xstilts.languages import load_training
 from xstilts.lineage import default_output_dir, lineage_of
 from xstilts.mining import load as load_mining
@@ -242,9 +241,8 @@ def test_mining_reads_the_hub_s_corpora_and_names_the_missing_dev_set(hub, tmp_p
     assert "bucc2018 test has other numbers of rows than are published: 'de' 1 of 9,580" in shown
     no_network()
     options = SimpleNamespace(
-        data_dir=str(tmp_path), languages="de", threshold=1.0, neighborhood=4, retrieval="max", duplicates="share",
-        max_eval_samples=None,
-    )  # fmt: skip
+        data_dir=str(tmp_path), languages="de", threshold=1.0, neighborhood=4, max_eval_samples=None
+    )
     (collection,), _ = load_mining(task, options)
     assert collection.records[0]["hub"]["id"] == "mteb/BUCC"
     options.threshold = None

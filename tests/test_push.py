@@ -14,18 +14,17 @@ from huggingface_hub.utils import filter_repo_objects, validate_repo_id
 from transformers import TrainingArguments
 
 import run_intermediate
-import run_report
 import run_retrieval
 import run_zeroshot_eval
 from xstilts import hub
-from xstilts.arguments import parse
+from xstilts.base import UserError, read_json, write_json
 from xstilts.checkpoint import load_encoder
-from xstilts.errors import UserError
 from xstilts.hub import LEFT, OUTDATED, local_copy, push_command
 from xstilts.identity import NOT_IDENTITY
-from xstilts.json_files import read_json, write_json
 from xstilts.report import read_runs
-from xstilts.tracking import LOGS, as_one_word, name_of
+from xstilts.runs import parse_args
+from xstilts.runs.command_line import as_one_word
+from xstilts.tracking import LOGS, name_of
 
 TRAIN = "--task hellaswag --max_train_samples 16 --max_eval_samples 8 --num_train_epochs 1 --max_seq_length 64 --use_cpu".split()
 
@@ -149,7 +148,6 @@ def test_a_shared_run_json_says_nothing_of_the_machine_it_is_from(encoder, few_r
     (tmp_path / "theirs").mkdir()
     write_json(tmp_path / "theirs" / "run.json", shared)
     assert read_runs([tmp_path / "theirs"]), "a report reads it"
-    run_report.main([str(tmp_path / "theirs"), "--commands"])
 
 
 def test_a_push_that_fails_loses_no_run(encoder, few_rows, tmp_path, api, capsys):
@@ -252,7 +250,7 @@ def test_a_shared_checkpoint_is_found_however_it_is_named_and_with_the_token(rep
     download, tokens = hub.hf_hub_download, []
     monkeypatch.setattr(hub, "hf_hub_download", lambda *of: tokens.append(os.environ["HF_TOKEN"]) or download(*of))
     line = f"--task tatoeba {given.format(config=tmp_path / 'own.yaml')} --hub_token secret --use_cpu"
-    args, training_args = parse((run_retrieval.RetrievalArguments, TrainingArguments), "retrieval", line.split())
+    args, training_args = parse_args((run_retrieval.RetrievalArguments, TrainingArguments), "retrieval", line.split())
     assert args.model_name_or_path == str(repository.place)
     assert training_args.seed == 7
     assert tokens == ["secret"]
@@ -374,7 +372,7 @@ def test_a_run_is_called_after_its_directory(output_dir, name):
     ],
 )
 def test_unknown_trackers_are_one_line_before_data_are_read(names, message, encoder, tmp_path, monkeypatch):
-    monkeypatch.setattr("xstilts.tracking.get_available_reporting_integrations", lambda: ["tensorboard"])
+    monkeypatch.setattr("transformers.integrations.get_available_reporting_integrations", lambda: ["tensorboard"])
     with pytest.raises(UserError, match=message):
         train(encoder, str(tmp_path / "nowhere"), tmp_path / "run", "--report_to", *names.split())
 

@@ -11,8 +11,8 @@ import pytest
 from scipy import stats
 from test_report import chain, check_plain, lay_out, report, rows_of, table_of, taught, text_of, values
 
+from xstilts.base import UserError
 from xstilts.correlations import Correlation, partial_spearman
-from xstilts.errors import UserError
 from xstilts.language_facts import DISTANCES, low_resource, read_facts
 from xstilts.question_complexity import complexity
 from xstilts.question_distance import distance

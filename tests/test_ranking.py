@@ -16,8 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import run_retrieval
 from xstilts import dual_encoder, metrics, ranking
-from xstilts.errors import UserError
-from xstilts.json_files import read_json
+from xstilts.base import UserError, read_json
 from xstilts.ranking import by_language, load, mean_average_precision, pairs_of, ranks_of_right, search, write
 from xstilts.readers import json_lines
 from xstilts.sources import Source
@@ -273,9 +272,9 @@ def test_bitext_is_mined_by_the_script(encoder, world, tmp_path):
     assert {"precision", "recall", "threshold", "dev_f1", "hubness", "anisotropy"} <= scores.keys()
     lines = (tmp_path / "run" / "predictions" / "bucc2018" / "test-qna.tsv").read_text().splitlines()
     assert len(lines) == scores["pairs"]
-    given = ["--threshold", str(scores["threshold"]), "--retrieval", "fwd", "--languages", "qna"]
+    given = ["--threshold", str(scores["threshold"]), "--neighborhood", "3", "--languages", "qna"]
     other = retrieve("bucc2018", encoder, world, tmp_path / "other", *given)
-    assert other["factors"] == ["fwd-retrieval", f"threshold{scores['threshold']}"]
+    assert other["factors"] == ["neighborhood3", f"threshold{scores['threshold']}"]
     assert "dev_f1" not in other["scores"]["qna"]
 
 

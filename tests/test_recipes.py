@@ -9,9 +9,9 @@ from conftest import ROOT
 
 import run_intermediate
 import run_target
-from xstilts.arguments import parse
-from xstilts.errors import UserError
+from xstilts.base import UserError
 from xstilts.mixing import other_ratio
+from xstilts.runs import parse_args
 
 OURS = {"intermediate": run_intermediate.IntermediateArguments, "target": run_target.TargetArguments}
 SEVERAL = "anli_plus+qqp+hellaswag+ccg+cosmosqa+commonsenseqa"
@@ -38,7 +38,7 @@ def arguments(encoder):
 
     def parsed(phase, options, sections=()):
         given = [*options.split(), "--model_name_or_path", encoder, "--use_cpu"]
-        ours, trainer = parse((OURS[phase], run_target.TrainingArguments), phase, given, list(sections))
+        ours, trainer = parse_args((OURS[phase], run_target.TrainingArguments), phase, given, list(sections))
         found = vars(trainer) | vars(ours)
         return found | {"step": ours.total_train_batch_size}
 
@@ -152,5 +152,5 @@ def test_sections_apply_in_their_order_and_with_text_beside(options, found, writ
         "{defaults: {rate: 1}, defaults+mlm: {rate: 2}, mnli+mlm: {first: 1}, "
         "recipes: {mine: {mnli: {rate: 3}, mnli+mlm: {rate: 4}}, text: {defaults: {mlm_text_files: [a], first: 7}}}}"
     )
-    (args,) = parse((Other,), "other", ["--task", "mnli", "--config", config, *options.split()])
+    (args,) = parse_args((Other,), "other", ["--task", "mnli", "--config", config, *options.split()])
     assert (args.rate, args.first) == found

@@ -8,8 +8,7 @@ from itertools import pairwise
 import pytest
 
 import run_report
-from xstilts.errors import UserError
-from xstilts.json_files import write_json
+from xstilts.base import UserError, write_json
 from xstilts.layer_plots import plot_cka, plot_weight_changes
 from xstilts.report import collect, scored, scores_by_layer, vectors_moved, weights_moved
 

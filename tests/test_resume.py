@@ -8,9 +8,8 @@ import pytest
 from faults import STEPS, training
 from transformers import TrainingArguments
 
-from xstilts.errors import UserError
+from xstilts.base import UserError, read_json, write_json
 from xstilts.identity import NOT_IDENTITY, defaults_of, is_default, plain
-from xstilts.json_files import read_json, write_json
 from xstilts.results import Run
 from xstilts.step_checkpoints import checkpoints
 

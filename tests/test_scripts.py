@@ -20,9 +20,10 @@ import run_retrieval
 import run_target
 import run_zeroshot_eval
 from tasks import load_task
-from xstilts.arguments import REFUSED, check_training_arguments, inherited_seed
-from xstilts.errors import UserError
+from xstilts.base import UserError
 from xstilts.lineage import default_output_dir, parts_read
+from xstilts.runs import parse_args
+from xstilts.runs.command_line import _check_trainer
 
 SMALL = "--max_train_samples 24 --max_eval_samples 12 --num_train_epochs 1 --max_seq_length 96 --doc_stride 16".split()
 SMALL += ["--use_cpu", "--seed", "5"]
@@ -173,7 +174,7 @@ def test_overwriting_leaves_the_job_its_log_and_lock(encoder, world, tmp_path):
     "line", ["--help", "--lerning_rate 1", "--learning_rate high", "--recipe no", "--eval_strategy never"]
 )
 def test_a_wrong_command_line_fetches_no_checkpoint(line, monkeypatch):
-    monkeypatch.setattr("xstilts.arguments.local_copy", lambda path: pytest.fail(f"{path} was fetched"))
+    monkeypatch.setattr("xstilts.hub.local_copy", lambda path: pytest.fail(f"{path} was fetched"))
     with pytest.raises((UserError, SystemExit)):
         run_target.main(["--task", "xnli", "--model_name_or_path", "me/model", *line.split()])
 
@@ -192,7 +193,7 @@ def test_a_wrong_command_line_fetches_no_checkpoint(line, monkeypatch):
     ],
 )
 def test_a_wrong_task_fetches_no_checkpoint(main, line, message, monkeypatch):
-    monkeypatch.setattr("xstilts.arguments.local_copy", lambda path: pytest.fail(f"{path} was fetched"))
+    monkeypatch.setattr("xstilts.hub.local_copy", lambda path: pytest.fail(f"{path} was fetched"))
     with pytest.raises(UserError, match=message):
         main([*line.split(), "--model_name_or_path", "me/model"])
 
@@ -212,7 +213,7 @@ BAD = [
         "batch_rebalance is not offered",
     ),
     (TARGET, "--task xnli --dataloader_drop_last true --model_name_or_path {encoder}", "drop_last True is not offered"),
-    (TARGET, "--task xnli --resume_from_checkpoint x --model_name_or_path {encoder}", "same command goes on"),
+    (TARGET, "--task xnli --resume_from_checkpoint x --model_name_or_path {encoder}", "same command resumes the run"),
     (TARGET, "--task xnli --model_name_or_path {nowords} --data_dir {world}", "holds no tokenizer"),
     (
         TARGET,
@@ -224,7 +225,7 @@ BAD = [
         "--task mnli --model_name_or_path {encoder} --data_dir {world} --max_seq_length 4 --use_cpu {small}",
         "no room",
     ),
-    (TARGET, "--task mnli --model_name_or_path {encoder} --config {misspelt}", "section 'default' is neither"),
+    (TARGET, "--task mnli --model_name_or_path {encoder} --config {misspelt}", "section 'default' is not"),
     (
         TARGET,
         "--task mnli --model_name_or_path {encoder} --config {unknown}",
@@ -249,7 +250,7 @@ BAD = [
     (
         TARGET,
         "--task mnli --model_name_or_path {encoder} --data_dir {world} --peft prefix --use_cpu {small}",
-        "can be lora",
+        "--peft prefix is not one of lora",
     ),
     (EVAL, "--task xnli --model_name_or_path {xnli} --data_dir {world} --languages en,xx", "no 'xx'; it has en, qfa"),
     (EVAL, "--task xnli --model_name_or_path {xnli} --data_dir {world} --languages sw", "test-sw.tsv"),
@@ -321,8 +322,6 @@ def test_a_run_is_not_written_over_the_model_it_starts_from(encoder, world, tmp_
 
 def test_one_seed_serves_a_chain(chain):
     """Without --seed a phase takes that of the checkpoint it starts from."""
-    assert inherited_seed(str(chain / "hellaswag")) == 5
-    assert inherited_seed("FacebookAI/xlm-roberta-large") is None
     assert read_run(chain / "hellaswag" / "tatoeba")["seed"] == 5  # given to the intermediate run only
 
 
@@ -347,10 +346,11 @@ def test_the_shell_sees_one_line_and_exit_code_2():
 
 def test_processes_that_do_not_know_of_each_other_are_refused(monkeypatch):
     """What `accelerate launch --multi_gpu` starts on a machine without GPUs: two models trained into one folder."""
+    arguments = (run_target.TargetArguments, run_target.TrainingArguments)
+    _, training_args = parse_args(arguments, "target", ["--task", "xnli", "--use_cpu"])
     monkeypatch.setenv("WORLD_SIZE", "2")
-    others = {"world_size": 1, "seed": 1, "data_seed": None, "train_sampling_strategy": "random"}
     with pytest.raises(UserError, match="2 processes were launched but each trains for itself"):
-        check_training_arguments(SimpleNamespace(**{name: only for name, (only, _) in REFUSED.items()}, **others))
+        _check_trainer(training_args)
 
 
 @pytest.mark.parametrize("script", ["run_zeroshot_eval", "run_retrieval"])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from xstilts import search
-from xstilts.errors import UserError
+from xstilts.base import UserError
 from xstilts.search import mean_cosine, normalized, occurrences, ranks, skewness, top_k, top_k_both
 
 

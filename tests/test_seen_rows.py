@@ -22,9 +22,9 @@ import run_retrieval
 import run_target
 import run_zeroshot_eval
 from tasks import load_task
+from xstilts.base import read_json
 from xstilts.checkpoint import model_fingerprint
 from xstilts.examples import Examples
-from xstilts.json_files import read_json
 from xstilts.language_codes import language_of
 from xstilts.lineage import TRAINING_ROWS, zero_shot_languages
 from xstilts.mlm import text_task

@@ -13,10 +13,9 @@ import run_report
 import run_target
 import run_zeroshot_eval
 from tasks import load_task
-from xstilts.errors import UserError
-from xstilts.json_files import read_json
+from xstilts.base import UserError, read_json
 from xstilts.lineage import source_language, task_of_benchmark
-from xstilts.selection import average_last
+from xstilts.results import Run
 from xstilts.task import of_benchmark
 
 
@@ -61,31 +60,22 @@ def test_a_language_without_training_rows_is_said(world, encoder, tmp_path):
 # ---- selection ------------------------------------------------------------------------------------------------------
 
 
-def test_the_last_step_and_the_mean_of_the_last_ones(world, encoder, tmp_path, monkeypatch):
-    line = "--task mnli --num_train_epochs 3 --learning_rate 1e-2 --seed 3"
-    last = target(tmp_path / "last", world, encoder, f"{line} --selection last")
+def test_the_last_step_is_kept(world, encoder, tmp_path, monkeypatch):
+    """Its weights, although earlier ones may be better on dev; and no language has chosen it."""
+    kept, close = {}, Run.close
+
+    def watched(run, *args):
+        kept.update(load_file(run.output_dir / "checkpoint-6" / "model.safetensors"))
+        return close(run, *args)
+
+    monkeypatch.setattr(Run, "close", watched)
+    line = "--task mnli --num_train_epochs 3 --learning_rate 1e-2 --seed 3 --selection last"
+    last = target(tmp_path / "last", world, encoder, line)
     assert last["selected_step"] == last["steps"] == 6
-    assert last["lineage"][-1]["factors"] == ["selection-last"]
-    kept = tmp_path / "kept"
-
-    def keep(folder):
-        kept.mkdir()
-        for checkpoint in Path(folder).glob("checkpoint-*"):
-            shutil.copytree(checkpoint, kept / checkpoint.name)
-
-    def watched(trainer, count):
-        keep(trainer.args.output_dir)
-        average_last(trainer, count)
-
-    monkeypatch.setattr(run_target, "average_last", watched)
-    mean = target(tmp_path / "mean", world, encoder, f"{line} --selection average_last_k --average_last_k 2")
-    assert sorted(path.name for path in kept.iterdir()) == ["checkpoint-4", "checkpoint-6"]
-    weights = [load_file(path / "model.safetensors") for path in sorted(kept.iterdir())]
-    saved = load_file(tmp_path / "mean" / "model.safetensors")
-    for name, tensor in saved.items():
-        torch.testing.assert_close(tensor, (weights[0][name] + weights[1][name]) / 2, rtol=1e-6, atol=1e-7)
-    assert mean["lineage"][-1]["factors"] == ["selection-average-last-2"]
-    torch.testing.assert_close(weights[1], load_file(tmp_path / "last" / "model.safetensors"), rtol=0, atol=0)
+    assert (last["lineage"][-1]["factors"], last["lineage"][-1]["selected_in"]) == (["selection-last"], [])
+    saved = load_file(tmp_path / "last" / "model.safetensors")
+    assert kept.keys() == saved.keys()
+    assert all(torch.equal(tensor, kept[name]) for name, tensor in saved.items())
 
 
 def test_selection_on_what_is_reported_is_marked(world, encoder, tmp_path):
@@ -111,9 +101,6 @@ def test_an_oracle_looks_at_every_language(world, encoder, tmp_path):
     [
         ("--selection best", "--selection best is not one of english_dev, last,"),
         ("--selection last --early_stopping_patience 2", "exclude each other"),
-        ("--selection average_last_k --average_last_k 1", "must be 2 or more"),
-        ("--selection average_last_k --save_strategy no --eval_strategy no", "--save_strategy no keeps none"),
-        ("--selection average_last_k --peft lora", "exclude each other"),
         ("--benchmark xtreme2", "'xtreme2' is not one of xtreme, xtreme-r"),
     ],
 )
@@ -121,11 +108,6 @@ def test_what_cannot_be_selected_is_said(line, message, world, encoder, tmp_path
     with pytest.raises(UserError, match=message):
         target(tmp_path / "run", world, encoder, f"--task udpos {line}")
     assert not (tmp_path / "run").exists()
-
-
-def test_too_few_checkpoints_to_average(world, encoder, tmp_path):
-    with pytest.raises(UserError, match="--average_last_k 5: the run has 1 checkpoints"):
-        target(tmp_path / "run", world, encoder, "--task udpos --selection average_last_k --average_last_k 5")
 
 
 # ---- benchmarks -----------------------------------------------------------------------------------------------------

@@ -21,10 +21,9 @@ from transformers import (
 
 import run_retrieval
 from xstilts import retrieval, similarity
+from xstilts.base import UserError, read_json
 from xstilts.checkpoint import stored_encoder
 from xstilts.embeddings import vectors_of
-from xstilts.errors import UserError
-from xstilts.json_files import read_json
 from xstilts.layers import layers_of
 from xstilts.similarity import encoder_changes, linear_cka, weight_changes
 

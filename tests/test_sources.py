@@ -36,7 +36,7 @@ from tasks import (
     xquad,
 )
 from xstilts import hub_rows
-from xstilts.errors import UserError
+from xstilts.base import UserError
 from xstilts.examples import load_examples
 from xstilts.official_files import files_there
 from xstilts.raw_rows import MissingData

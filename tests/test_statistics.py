@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from xstilts.base import UserError
 from xstilts.correlations import _below, partial_spearman, pearson, smallest_significant, spearman, spearman_rho
-from xstilts.errors import UserError
 from xstilts.language_facts import read_facts
 from xstilts.regressions import line, slope
 from xstilts.statistics import (

@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from xstilts.json_files import write_json
+from xstilts.base import write_json
 from xstilts.sealed import contents, flush
 from xstilts.step_checkpoints import checkpoints, damage_of, last_checkpoint, planned, remove_all, rotate
 

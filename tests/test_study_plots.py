@@ -12,7 +12,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 
-from xstilts.errors import UserError
+from xstilts.base import UserError
 from xstilts.gain_plots import plot_gains
 from xstilts.label_places import place_labels
 from xstilts.layer_plots import SETTINGS

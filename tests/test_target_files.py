@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks import load_task, mlqa, panx, pawsx, squad, tydiqa, xquad
-from xstilts.errors import UserError
+from xstilts.base import UserError
 from xstilts.examples import load_examples
 from xstilts.official_files import patterns
 from xstilts.raw_rows import MissingData
@@ -253,7 +253,7 @@ def test_ids_of_other_json_files_may_be_numbers_too(write):
     """XQuAD-R's, Mewsli-X's and those of the tasks in JSON lines."""
     rows = {
         "lareqa": {"context": "It is old.", "sentence_breaks": [[0, 10]],
-            "qas": [{"id": 7, "question": "?", "answers": [{"answer_start": 6}]}]},
+            "qas": [{"id": 7, "question": "?", "answers": [{"answer_start": 6, "text": "old"}]}]},
         "mewslix": {"entity_id": 7, "description": "A city.", "sentence_spans": [{"start": 0, "end": 7}]},
         "anli": {"uid": 7, "context": "a", "hypothesis": "b", "label": "e"},
         "commonsenseqa": {"id": 7, "answerKey": "A", "question": {"stem": "?", "question_concept": "x",

@@ -22,7 +22,7 @@ from datasets import Dataset
 import tasks
 from tasks import anli, anli_plus, load_task, load_tasks, mlqa, mnli, snli, task_names, tatoeba, udpos
 from xstilts import qa
-from xstilts.errors import UserError
+from xstilts.base import UserError
 from xstilts.examples import load_examples
 from xstilts.languages import load_languages, load_sentences
 from xstilts.metrics import score

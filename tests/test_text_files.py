@@ -6,7 +6,7 @@ import pytest
 from datasets import ClassLabel, Features, Sequence, Value
 
 from tasks import copa, hellaswag, panx, udpos
-from xstilts.errors import UserError
+from xstilts.base import UserError
 from xstilts.examples import load_examples
 from xstilts.offsets import MISPLACED, in_place
 from xstilts.readers import label_index, whole_number
@@ -56,7 +56,7 @@ def test_what_is_unusual_json_is_read():
         (1, str, "the content is 1, not text"),
         (True, int, "the content is True, not a whole number"),
         (None, str, "the content is null, not text"),
-        (10**100, range(-5, 5), "the content is a number of more than 64 bits, not a whole number from -5 to 4"),
+        (9, range(-5, 5), "the content is 9, not a whole number from -5 to 4"),
         ({"a": [{"b": []}, {"b": {}}]}, {"a": [{"b": [str]}]}, "'a[1].b' is an object, not a list"),
         ({"a": [{}]}, {"a": [{"b": str}]}, "'a[0]' has no 'b'"),
         ({}, {"b": str}, "no 'b'"),

@@ -14,8 +14,7 @@ from transformers import AutoModel
 
 import run_retrieval
 import run_target
-from xstilts.errors import UserError
-from xstilts.json_files import read_json, write_json
+from xstilts.base import UserError, read_json, write_json
 from xstilts.layers import parse_layers
 from xstilts.transfer import bring_layers, load_for_retrieval
 
@@ -107,25 +106,27 @@ def test_retrieval_transfers_too(base, trained, world, tmp_path):
 
 
 def test_the_base_model_is_found_through_the_lineage(base, trained, world, tmp_path):
-    """Through two phases; and not where it has moved or changed since."""
+    """Not behind two trainings, and not where it has moved or changed since."""
+    done = target(tmp_path / "found", world, trained, "--transfer_layers 0-1")
+    assert done["lineage"][-1]["base_fingerprint"] == done["lineage"][0]["fingerprint"]
     second = tmp_path / "second"
     intermediate(second, world, trained, "--task mnli")
-    done = target(tmp_path / "found", world, second, "--transfer_layers 0-1")
-    assert done["lineage"][-1]["base_fingerprint"] == done["lineage"][0]["fingerprint"]
+    with pytest.raises(
+        UserError, match=rf"second began from {trained}, where tiny is not, or no longer the same; say where"
+    ):
+        target(tmp_path / "none", world, second, "--transfer_layers 0-1")
     record = read_json(trained / "run.json")
     moved = tmp_path / "moved"
     shutil.copytree(trained, moved)
     record["arguments"]["model_name_or_path"] = str(tmp_path / "deep" / "gone" / "tiny")
     write_json(moved / "run.json", record)
-    with pytest.raises(
-        UserError, match=r"goes back to .*tiny, which is not there; say where .*--base_model_name_or_path"
-    ):
+    with pytest.raises(UserError, match=r"began from .*gone/tiny, where tiny is not, .*--base_model_name_or_path"):
         target(tmp_path / "gone", world, moved, "--transfer_layers 0-1")
     changed = tmp_path / "deep" / "gone" / "tiny"
     shutil.copytree(base, changed)
     weights = load_file(changed / "model.safetensors")
     save_file({name: tensor + 1 for name, tensor in weights.items()}, changed / "model.safetensors", {"format": "pt"})
-    with pytest.raises(UserError, match="no longer the same model"):
+    with pytest.raises(UserError, match=r"began from .*gone/tiny, where tiny is not, or no longer the same"):
         target(tmp_path / "gone", world, moved, "--transfer_layers 0-1")
     given = target(tmp_path / "given", world, moved, f"--transfer_layers 0-1 --base_model_name_or_path {base}")
     assert given["lineage"][-1]["base_fingerprint"] == done["lineage"][-1]["base_fingerprint"]
@@ -140,7 +141,7 @@ def test_a_base_model_that_lies_elsewhere_is_said(world, tmp_path, monkeypatch):
     intermediate(tmp_path / "trained", world, "tiny", "--task mnli")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    with pytest.raises(UserError, match="trained goes back to tiny, which is not there; say where"):
+    with pytest.raises(UserError, match="trained began from tiny, where tiny is not, or no longer the same; say where"):
         target(tmp_path / "run", world, tmp_path / "trained", "--transfer_layers 0-1")
 
 

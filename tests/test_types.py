@@ -16,8 +16,8 @@ from tokenizers import Regex, normalizers
 from tasks import squad
 from xstilts import classification, dual_encoder, multiple_choice, qa, tagging
 from xstilts.answer_tokens import token_span
+from xstilts.base import UserError
 from xstilts.coverage import coverage
-from xstilts.errors import UserError
 
 PADDING = -100  # what the Trainer fills shorter batches of logits with
 

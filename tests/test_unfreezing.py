@@ -18,11 +18,10 @@ from transformers import TrainerCallback, TrainingArguments
 
 from tasks import load_task
 from xstilts.adapters import add_lora
+from xstilts.base import UserError, read_json
 from xstilts.checkpoint import load_model, load_tokenizer
-from xstilts.errors import UserError
 from xstilts.examples import featurize, load_examples
 from xstilts.freezing import check_frozen, freeze, thaw
-from xstilts.json_files import read_json
 from xstilts.layers import NOTHING, Selection, parse_layers
 from xstilts.training import StiltsTrainer
 from xstilts.unfreezing import GradualUnfreezing, always_frozen, parse_schedule, spell

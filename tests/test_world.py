@@ -21,7 +21,7 @@ from demo.languages import NAMES, inflect, make_languages
 from demo.lexicon import DAYS, TOPICS
 from demo.make_world import scaled
 from demo.world import draw_sentence
-from xstilts.errors import UserError
+from xstilts.base import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 SCALE = 0.04

@@ -3,7 +3,7 @@
 from peft import LoraConfig, get_peft_model
 from torch.nn import Linear
 
-from xstilts.errors import UserError
+from xstilts.base import UserError
 from xstilts.layers import Selection, encoder_of, layers_of, modules_of, parse_layers
 
 

@@ -17,8 +17,8 @@ import pyarrow
 import xxhash
 from datasets import Dataset
 
+from xstilts.base import first_line, print_main
 from xstilts.claims import alone
-from xstilts.errors import first_line, say
 from xstilts.sealed import remove_left
 
 BATCH = 1_000  # rows that are in memory at a time
@@ -91,7 +91,7 @@ def _or_in_memory(attempt, compute):
         return compute(None)
 
 
-_say_once = cache(say)
+_say_once = cache(print_main)
 
 
 def whole(path):
@@ -105,7 +105,7 @@ def whole(path):
     except FileNotFoundError:  # somebody else removed it
         return None
     except (OSError, ValueError, pyarrow.ArrowException) as error:
-        say(f"{path} cannot be read ({first_line(error)}); it is made anew")
+        print_main(f"{path} cannot be read ({first_line(error)}); it is made anew")
     with contextlib.suppress(FileNotFoundError):
         os.remove(path)
     return None

@@ -14,10 +14,10 @@ import os
 import tarfile
 from typing import NamedTuple
 
-from xstilts.errors import UserError, shown
+from xstilts.base import UserError, check_pointer, quoted
 from xstilts.raw_rows import MissingData
 from xstilts.templates import ENGLISH
-from xstilts.text_files import MARK, check_pointer, decoded
+from xstilts.text_files import MARK, decoded
 
 
 class Corpora(NamedTuple):
@@ -130,7 +130,7 @@ def _sentences(where, content):
         if not sentence:
             raise UserError(f"{where}, line {number}: the sentence is empty")
         if id in ids:
-            raise UserError(f"{where}, line {number}: the id {shown(id)} is there twice")
+            raise UserError(f"{where}, line {number}: the id {quoted(id)} is there twice")
         ids[id] = None
         sentences.append(sentence)
     return [*ids], sentences
@@ -143,10 +143,10 @@ def _gold(where, content, ids, files):
     for number, *pair in _fields(where, content):
         for id, known, file in zip(pair, places, files, strict=True):
             if id not in known:
-                raise UserError(f"{where}, line {number}: {shown(id)} is the id of no sentence in {file}")
+                raise UserError(f"{where}, line {number}: {quoted(id)} is the id of no sentence in {file}")
         positions = tuple(known[id] for id, known in zip(pair, places, strict=True))
         if positions in gold:
-            raise UserError(f"{where}, line {number}: the pair {shown(' '.join(pair))} is there twice")
+            raise UserError(f"{where}, line {number}: the pair {quoted(' '.join(pair))} is there twice")
         gold[positions] = None
     return [*gold]
 
@@ -159,5 +159,5 @@ def _fields(where, content):
     for number, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
         first, tab, second = line.removesuffix("\r").partition("\t")
         if not tab or not first:
-            raise UserError(f"{where}, line {number}: no id and tab at its beginning: {shown(line)}")
+            raise UserError(f"{where}, line {number}: no id and tab at its beginning: {quoted(line)}")
         yield number, first, second

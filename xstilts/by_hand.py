@@ -1,6 +1,6 @@
 """Where to get by hand what the hub does not have: configs/by_hand.yaml, and the pages of configs/datasets.yaml."""
 
-from xstilts.arguments import CONFIGS
+from xstilts.base import CONFIGS
 from xstilts.citations import dataset_facts, read_entries
 from xstilts.shapes import IfThere
 

@@ -6,8 +6,7 @@ import math
 import torch
 from transformers import EarlyStoppingCallback, TrainerCallback
 
-from xstilts.errors import UserError, say
-from xstilts.preemption import Preempted, heard
+from xstilts.base import Preempted, UserError, print_main, received_signal
 from xstilts.step_checkpoints import PREFIX
 
 
@@ -58,9 +57,9 @@ class WarnOfFewSteps(TrainerCallback):
             return
         high = itertools.islice((step for step in range(state.max_steps) if share(step) > 0.5), self.FEWEST)
         if (count := len([*high])) < self.FEWEST:
-            say(
-                f"warning: {count} of {state.max_steps} steps have more than half of --learning_rate {args.learning_rate:g} "
-                f"(warm-up takes {args.get_warmup_steps(state.max_steps)}): give more --num_train_epochs, or --warmup_steps 0"
+            print_main(
+                f"warning: {state.max_steps} optimizer steps, {count} of them at more than half of --learning_rate "
+                f"{args.learning_rate:g}, may be too few to learn from: give more --num_train_epochs or a higher --learning_rate"
             )
 
 
@@ -113,7 +112,7 @@ class StopWhenTold(TrainerCallback):
 
     def _heard(self, args):
         """Whether any process was told; they are asked together, as a step of one is a step of all."""
-        name = heard()
+        name = received_signal()
         if args.world_size == 1:
             return name
         told = torch.tensor([float(name is not None)], device=args.device)

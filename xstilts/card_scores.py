@@ -10,7 +10,6 @@ from xstilts.xtreme import BENCHMARKS, benchmark_averages
 SELECTIONS = {
     "english_dev": "the best checkpoint on the selection set of the language that it was trained in",
     "last": "the last step; nothing was selected",
-    "average_last_k": "the mean of the weights of the last checkpoints; nothing was selected",
     "benchmark": "**the best checkpoint on rows that the benchmark reports**, as its own scripts do",
     "oracle": "**the best checkpoint on the target languages' own dev sets**: an upper bound, no zero-shot result",
 }

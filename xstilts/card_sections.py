@@ -7,11 +7,14 @@ import transformers
 
 from xstilts.card_scores import score_blocks, table, without_folders
 from xstilts.citations import dataset_facts
-from xstilts.commands import SCRIPTS
 from xstilts.marks import markdown
 from xstilts.wording import listed
 from xstilts.xtreme import BENCHMARKS
 
+SCRIPTS = {
+    "intermediate": "run_intermediate.py", "target": "run_target.py", "dev": "run_intermediate.py",
+    "eval": "run_zeroshot_eval.py", "retrieval": "run_retrieval.py",
+}  # fmt: skip
 HEADS = {  # how the name of a model's class ends: what the hub calls its task, and the Auto class that reads it
     "ForSequenceClassification": ("text-classification", "AutoModelForSequenceClassification"),
     "ForTokenClassification": ("token-classification", "AutoModelForTokenClassification"),
@@ -33,7 +36,7 @@ USE = (
 def body_of(run, evaluations, architecture, licence):
     """The card below its front matter.
 
-    run, evaluations   run.json of the checkpoint, and of what was made of it later; without marks of ours (`of_data`)
+    run, evaluations   run.json of the checkpoint, and of what was made of it later
     architecture       name of the model's class
     licence            what the front matter says, None where it says nothing
     """
@@ -170,8 +173,7 @@ def _training(run):
 
 def _command(run):
     words = [without_place(str(word)) for word in run["command"]]
-    line = shlex.join(["python", SCRIPTS[run["phase"]], *words])
-    return "".join(sign if sign.isprintable() else " " for sign in line)
+    return shlex.join(["python", SCRIPTS[run["phase"]], *words])
 
 
 def without_place(word):

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoModelForMultipleChoice, AutoTokenizer
 
-from xstilts.errors import UserError, say
+from xstilts.base import UserError, print_main
 from xstilts.fetched_models import fetched_commit
 from xstilts.loading import from_config, head_name, loaded, trust_copy
 from xstilts.sealed import writing
@@ -54,7 +54,7 @@ def save_tokenizer(tokenizer, output_dir):
     tokenizer.save_pretrained(output_dir)
 
 
-def load_model(path, task, keep_head=False, report=say):
+def load_model(path, task, keep_head=False, report=print_main):
     """A model for a task: the encoder of `path`, float32, under a fresh head (or its own, with `keep_head`).
 
     `report` gets a line on what was carried over. Float32 whatever the checkpoint's dtype: transformers 5 would otherwise train a

@@ -2,10 +2,8 @@
 
 from functools import cache
 
-from xstilts.arguments import CONFIGS
-from xstilts.errors import UserError
+from xstilts.base import CONFIGS, UserError, read_yaml
 from xstilts.shapes import Each, check_shape
-from xstilts.yaml_files import read_yaml
 
 PATH = CONFIGS / "datasets.yaml"
 FACTS = {"title": str, "licence": str, "url": str, "citation": str}

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from xstilts.errors import UserError, say
+from xstilts.base import UserError, print_main
 
 FIELDS = {"process", "host", "user", "began", "place", "thread", "token"}
 STEP = 60.0  # seconds that the clock of a machine may be set by while a process runs
@@ -74,12 +74,12 @@ def claim(path):
             _remove(path, other)
         elif seen is None or other != seen[0]:
             if other and seen is None:
-                say(
+                print_main(
                     f"{path}: {described(other)}, which cannot be asked; waiting up to {PATIENCE:.0f} s for a sign of it"
                 )
             seen = other, time.monotonic()
         elif time.monotonic() - seen[1] > PATIENCE:
-            say(f"{path}: {described(other)} has not been heard of for {PATIENCE:.0f} s; its claim is void")
+            print_main(f"{path}: {described(other)} has not been heard of for {PATIENCE:.0f} s; its claim is void")
             _remove(path, other)
         time.sleep(LOOK if alive is None else 0)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from xstilts.errors import UserError
+from xstilts.base import UserError
 from xstilts.statistics import LEVEL, SEED
 
 RESAMPLES = 2000

@@ -8,12 +8,11 @@ import os
 from itertools import groupby
 from pathlib import Path
 
-from xstilts.errors import UserError
+from xstilts.base import UserError, read_json, write_json
 from xstilts.fetched_models import fetched_model, folder_of
 from xstilts.fetching import megabytes
 from xstilts.hub_errors import REASONS
 from xstilts.hub_rows import HUB, holds_several, kept_record, piece_of
-from xstilts.json_files import read_json, write_json
 from xstilts.official_files import files_there, patterns
 from xstilts.raw_rows import MissingData
 from xstilts.shapes import Maybe, check_shape

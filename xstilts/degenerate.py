@@ -39,7 +39,9 @@ def reasons(run):
 
 
 def advice(reason):
-    """What to try, for one of `reasons` of a training."""
+    """What to try, for one of `reasons` of a training or an evaluation."""
+    if reason.startswith("constant predictions"):
+        return "reports mark it; what the training of this checkpoint printed says what may help"
     if reason.endswith(("at chance", "flat")):
         return "reports mark it; more rows or steps, or another --learning_rate or --seed may help"
     return "reports mark it; a lower --learning_rate or a longer warm-up may help"

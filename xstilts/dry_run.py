@@ -1,35 +1,23 @@
-"""`--dry_run`: everything of a run but the run: its arguments, its data, its model, and what it would take.
+"""`--dry_run`: what a run would be, without the run: its arguments, its data, and what of its model is trained.
 
-The data are read, checked and tokenized (features are kept for the run itself), the model is loaded, a few steps are taken and
-thrown away. Nothing is written to `--output_dir`.
+The data are read, checked and tokenized (features are kept for the run itself), and the model is loaded. Nothing is written to
+`--output_dir`.
 """
 
 import math
-import os
 import re
-import shutil
-import tempfile
-import time
-from dataclasses import MISSING, fields, replace
+from dataclasses import MISSING, fields
 from itertools import chain
 
-from accelerate import PartialState
 from transformers import TrainerState
 
-from xstilts.commands import options_given
-from xstilts.cost import bytes_of, in_gb, memory, times_of, training_disk, training_time, try_steps
-from xstilts.errors import say
-from xstilts.evaluation import kept_outputs
+from xstilts.base import options_given, print_main
 from xstilts.freezing import render, table
 from xstilts.identity import plain
 from xstilts.lineage import lineage_text
 from xstilts.micro_batches import input_lengths
-from xstilts.processes import by_main
-from xstilts.progress import duration, inputs_of_step
-from xstilts.sharding import sharding_of
+from xstilts.progress import inputs_of_step
 from xstilts.unfreezing import GradualUnfreezing
-
-SAMPLE = 64  # inputs that are tried, of an evaluation or a retrieval
 
 # Arguments that follow from others, or that the library fills in.
 DERIVED = (
@@ -39,95 +27,56 @@ DERIVED = (
 
 
 def plan_training(run, trainer, sets, argv=None):
-    """Say what a training would do. Every process has to call it.
+    """Say what a training would be.
 
-    trainer   with all that it needs to train; it has taken a few steps afterwards
+    trainer   with all that it needs to train
     sets      {what it is: features} of the training and selection rows
     """
-    args, model = trainer.args, trainer.model
+    args = trainer.args
     _say_beginning(run, sets, argv)
-    say(f"\nmodel ({type(model).__name__})\n{render(table(model))}")
+    _say_model(trainer.model)
     loader = trainer.get_train_dataloader()
     epoch = max(1, math.ceil(len(loader) / args.gradient_accumulation_steps))
     steps = args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * epoch)
     for callback in trainer.callback_handler.callbacks:
         if isinstance(callback, GradualUnfreezing):  # whether all of its stages are reached
             callback.on_train_begin(args, TrainerState(max_steps=steps), trainer.control)
-    activations, seconds, tried = (None, None, 0) if sharding_of(args) else try_steps(trainer, loader)
-    evaluations, saves = (
-        times_of(strategy, every, steps, epoch)
-        for strategy, every in ((args.eval_strategy, args.eval_steps), (args.save_strategy, args.save_steps))
-    )
-    if args.load_best_model_at_end:  # each may be the best so far, which is saved
-        saves = max(saves, evaluations)
-    say(f"\nsteps   {steps:,} of {inputs_of_step(args, loader)} inputs, {epoch:,} an epoch")
-    say(f"memory  {memory(model, activations, args)}")
-    say(f"time    {training_time(sets, seconds, tried, steps, epoch, evaluations, args)}")
-    say(f"disk    {training_disk(model, args, saves)}")
-    _say_end(run.output_dir)
+    print_main(f"\nsteps   {steps:,} of {inputs_of_step(args, loader)} inputs, {epoch:,} an epoch")
 
 
 def plan_evaluation(run, trainer, sets, argv=None):
-    """Say what an evaluation of the feature `sets` ({language: features}) would do."""
+    """Say what an evaluation of the feature `sets` ({language: features}) would be."""
     _say_beginning(run, sets, argv)
-    say(f"\nmodel ({type(trainer.model).__name__})\n{render(table(trainer.model))}")
-    tokens = {name: int(input_lengths(features).sum()) for name, features in sets.items()}
-    largest = max(sets, key=tokens.get)
-    step = max(1, len(sets[largest]) // SAMPLE)
-    sample = sets[largest].select(range(0, len(sets[largest]), step))
-    model = trainer.accelerator.prepare_model(trainer.model, evaluation_mode=True).eval()
-    began = time.perf_counter()
-    kept_outputs(trainer, model, sample)
-    seconds = (time.perf_counter() - began) * sum(tokens.values()) / max(1, int(input_lengths(sample).sum()))
-    say(
-        f"\nmemory  {in_gb(bytes_of(model))} of weights a process, and what a batch of --per_device_eval_batch_size takes"
-    )
-    say(
-        f"time    about {duration(seconds)} for {sum(tokens.values()):,} tokens on {trainer.args.device.type}, and decoding"
-    )
-    _say_end(run.output_dir)
+    _say_model(trainer.model)
 
 
-def plan_retrieval(run, encoder, collections, layers, embed, argv=None):
-    """Say what a retrieval would do; `embed` is the `retrieval.Embedder` of the run."""
-    sides = [(name, side) for collection in collections for name, side in collection.sides.items()]
-    vectors = sum(embed.size(name, side, layers, run.args.embeddings_dir) for name, side in sides)
+def plan_retrieval(run, encoder, collections, layers, argv=None):
+    """Say what a retrieval would be."""
     _say_beginning(run, {}, argv)
     encoder.requires_grad_(False)  # the table says what is trained
-    say(f"\nencoder ({type(encoder).__name__})\n{render(table(encoder))}")
-    texts = sum(len(side.texts) for _, side in sides)
-    say(f"\ntexts   {texts:,} to embed, {len(layers)} of their layers; {len(collections)} searches")
-    say(f"memory  {in_gb(bytes_of(encoder))} of weights a process")
-    seconds = sum(_embedding_seconds(embed, side, layers) for _, side in sides)
-    say(f"time    about {duration(seconds)} to embed them on {run.training_args.device.type}, and the searches")
-    say(f"disk    {in_gb(vectors)} of vectors to be made; without --embeddings_dir those of one search at a time")
-    _say_end(run.output_dir)
+    _say_model(encoder)
+    texts = sum(len(side.texts) for collection in collections for side in collection.sides.values())
+    print_main(f"\ntexts   {texts:,} to embed, {len(layers)} of their layers; {len(collections)} searches")
 
 
-def _embedding_seconds(embed, side, layers):
-    """How long all texts of a `task.Side` would take, by some of them."""
-    some = replace(side, texts=[*side.texts[:: max(1, len(side.texts) // SAMPLE)]])
-    with tempfile.TemporaryDirectory() as own:
-        folder = by_main(lambda: own)  # the processes write into the same files
-        began = time.perf_counter()
-        embed("sample", some, layers, folder)
-        seconds = time.perf_counter() - began
-        PartialState().wait_for_everyone()
-    return seconds * len(side.texts) / len(some.texts)
+def _say_model(model):
+    print_main(f"\nmodel ({type(model).__name__})\n{render(table(model))}")
 
 
 def _say_beginning(run, sets, argv):
-    say(f"dry run: {run.phase} {run.task} from {lineage_text(run.lineage)}, in {run.output_dir} ({run.state()})\n")
-    say(_columns([("argument", "value", "from"), *_arguments(run, options_given(argv))]))
+    print_main(
+        f"dry run: {run.phase} {run.task} from {lineage_text(run.lineage)}, in {run.output_dir} ({run.state()})\n"
+    )
+    print_main(_columns([("argument", "value", "from"), *_arguments(run, options_given(argv))]))
     rows = [("rows of", "split", "language", "rows", "published")]
     rows += [(r["task"], r["split"], r["language"], _number(r["rows"]), _number(r["published_rows"])) for r in run.data]
-    say(f"\n{_columns(rows)}")
+    print_main(f"\n{_columns(rows)}")
     if sets:
         lines = [("inputs of", "inputs", "tokens, mean", "longest")]
         for name, features in sets.items():
             lengths = input_lengths(features)
             lines.append((name, _number(len(features)), f"{lengths.mean():.0f}", _number(int(lengths.max()))))
-        say(f"\n{_columns(lines)}")
+        print_main(f"\n{_columns(lines)}")
 
 
 def _arguments(run, given):
@@ -149,14 +98,6 @@ def _is_set(value, field):
 def _value(value):
     text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _say_end(output_dir):
-    """What is free where the run would be written."""
-    path = os.path.abspath(output_dir)
-    while not os.path.exists(path):
-        path = os.path.dirname(path)
-    say(f"        {in_gb(shutil.disk_usage(path).free)} are free there")
 
 
 def _number(value):

@@ -21,7 +21,7 @@ from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForTokenClass
 from transformers.models.auto.auto_factory import _BaseAutoModelClass
 
 from xstilts import classification
-from xstilts.errors import UserError
+from xstilts.base import UserError
 from xstilts.examples import hash_of
 from xstilts.generic_heads import bare_encoder
 from xstilts.scoring import CUTOFF
@@ -35,10 +35,9 @@ ARCHITECTURE = "ForDualEncoding"
 BLOCK = 1024  # queries that are compared with all documents at a time
 
 
-def check_dual_encoder(task, inputs, args, meant=None):
+def check_dual_encoder(task, inputs, meant=None):
     """Raise UserError for a task with a dual encoder whose micro-batches of `inputs` leave it without negatives, or with others
-    than the `meant` ones of its own section of the config, or whose frozen layers would be read from a cache that knows one input
-    at a time."""
+    than the `meant` ones of its own section of the config."""
     if task.type.name != NAME:
         return
     if inputs < 2:
@@ -50,10 +49,6 @@ def check_dual_encoder(task, inputs, args, meant=None):
         raise UserError(
             f"{task.name} would have {inputs - 1} negatives in this mixture instead of {meant - 1}: "
             "--gradient_accumulation_steps is that of the whole run; give it and --per_device_train_batch_size"
-        )
-    if args.cache_frozen_prefix is not None:
-        raise UserError(
-            f"--cache_frozen_prefix is not offered for {task.name}, whose encoder reads two inputs of a row"
         )
 
 

@@ -1,153 +1,69 @@
-"""Texts -> vectors of any layers of an encoder, in memory-mapped files that another run can use again.
+"""Texts -> vectors of any layers of an encoder: in memory, or in a file where they do not fit or several processes share them."""
 
-Below a folder there is one directory per side of a task, named by a key of everything its vectors depend on: checkpoint, texts,
-pooling, length, prefix, precision. It holds `layer-<index>.npy`, (texts, width) float32, and `about.json`, which is written last.
-"""
-
-import contextlib
-import hashlib
-import json
 import os
 import shutil
-import time
-import uuid
+import tempfile
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
 
-from xstilts.claims import LOOK, claim
+from xstilts.base import UserError, on_all_processes, on_main_process
 from xstilts.classification import padded
-from xstilts.errors import UserError, is_main_process, say
 from xstilts.evaluation import batches_by_length
-from xstilts.examples import fingerprint
-from xstilts.json_files import read_json, write_json
 from xstilts.pooling import pooled_states
-from xstilts.processes import by_main, together
 from xstilts.progress import Progress
-from xstilts.sealed import file_digest, flush, remove_left
 
 CHUNK = 2**15  # texts that a process tokenises and sorts by length at a time
 TOKENS = {"cpu": 2**10, "cuda": 2**14}  # of a batch at most, padding included: what keeps a CPU, a GPU busy
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}  # precisions of autocast; others are those of the weights
-ABOUT = "about.json"
 
 
 def vectors_of(name, side, encoder, tokenizer, layers, settings, folder):
-    """{layer: (texts, width) float32 numpy.memmap, in the order of the texts} of one Side of a task.
+    """{layer: (texts, width) float32 array, in the order of the texts} of one Side of a task.
 
-    Every text goes through the encoder once for all `layers` that the folder does not hold yet, with others of its length, in
-    batches of at most "batch_size" texts and `TOKENS`. Several processes share the texts and each gets all vectors; the folder
-    must be one that all of them see.
+    Every text goes through the encoder once for all `layers`, with others of its length, in batches of at most "batch_size" texts
+    and `TOKENS`. Several processes share the texts and each gets all vectors, from one file.
 
-    settings    {"checkpoint", "pooling", "max_length", "prefix", "precision", "batch_size"}; `checkpoint` identifies the weights,
-                "precision" bf16 and fp16 are autocast's
-    Raises UserError for a folder of other vectors or damaged ones, for too little room on the disk, and for a text without any
-    token to pool over.
+    settings    {"pooling", "max_length", "prefix", "precision", "batch_size"}; "precision" bf16 and fp16 are autocast's
+    folder      for that file, and for vectors too large for the memory; made where it is needed, and removed by the caller
+    Raises UserError for too little room on the disk, and for a text without any token to pool over.
     """
-    what, place = _place(name, side, settings, folder)
-    shape = (len(side.texts), encoder.config.hidden_size)
-    with contextlib.ExitStack() as claims:
-        begin = partial(_begin, claims, place, what, layers, 4 * shape[0] * shape[1])
-        while (missing := by_main(begin)) is None:
-            time.sleep(LOOK)  # here, not in `begin`: processes that wait for the first one give up after a while
-        if missing:
-            with _new_files(place, missing, shape) as files:
-                together(partial(_fill, files, side.texts, encoder, tokenizer, settings, name))
-            if is_main_process():
-                _describe(place, {**what, "rows": shape[0]}, missing)
-            PartialState().wait_for_everyone()
-    if found := [layer for layer in layers if layer not in missing]:
-        say(f"{name}: vectors of {_listed(found)} are those in {place}")
-    return {layer: _mapped(_file(place, layer), shape) for layer in layers}
+    files = _arrays(layers, (len(side.texts), encoder.config.hidden_size), folder)
+    on_all_processes(partial(_fill, files, side.texts, encoder, tokenizer, settings, name))
+    return files
 
 
-def _begin(claims, place, what, layers, size):
-    """Layers, of `size` bytes each, that are still to be computed, by this process alone until `claims` is closed; None while
-    another one is at work there."""
-    listed = _layers_there(place, what)
-    if listed.issuperset(layers) and not _damaged(place, layers):
-        return []
-    check_room(place, size * len({*layers} - listed))
-    try:
-        mine = claim(place.with_name(f"{place.name}.claim"))
-    except OSError:  # no claim can be made there; nothing depends on it
-        mine = None
-    if isinstance(mine, dict):
-        return None
-    if mine:
-        claims.callback(mine.release)
-    there = [layer for layer in layers if layer in _layers_there(place, what)]
-    damaged = _damaged(place, there)
-    for layer in damaged:
-        say(f"{_file(place, layer)} is damaged; it is made anew")
-    return [layer for layer in layers if layer not in there or layer in damaged]
+def _arrays(layers, shape, folder):
+    """{layer: array of a shape}, to be filled by all processes together."""
+    state, size = PartialState(), 4 * len(layers) * shape[0] * shape[1]
+    if state.num_processes == 1 and fits_memory(size):
+        return {layer: np.empty(shape, np.float32) for layer in layers}
+    if os.environ.get("LOCAL_WORLD_SIZE", str(state.num_processes)) != str(state.num_processes):
+        raise UserError("processes on several machines cannot write into one file of vectors; use one machine")
+    path = on_main_process(partial(_new_file, folder, size))
+    return dict(zip(layers, np.memmap(path, np.float32, "r+", shape=(len(layers), *shape)), strict=True))
 
 
-def _damaged(place, layers):
-    """Those of some layers whose files are not what was written."""
-    digests = _digests(_about(place))
-    return [layer for layer in layers if file_digest(_file(place, layer)) != digests[layer]]
+def _new_file(folder, size):
+    """Path of a new file of `size` bytes. Its room on the disk is taken at once: writing to a page of a sparse file that has none
+    would kill the process."""
+    check_room(folder, size)
+    os.makedirs(folder, exist_ok=True)
+    descriptor, path = tempfile.mkstemp(dir=folder)
+    with open(descriptor, "wb") as file:
+        file.truncate(size)
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+    return path
 
 
-def _describe(place, about, new):
-    """Say in about.json what is there now, and what its files hold."""
-    digests = {**_digests(_about(place)), **{layer: file_digest(_file(place, layer)) for layer in new}}
-    flush(place, [_file(place, layer).name for layer in new])
-    write_json(place / ABOUT, {**about, "layers": sorted(digests), "digests": digests})
-
-
-def _about(place):
-    """What a directory says of its vectors; None where it says nothing, or nothing that can be read, and all is made anew."""
-    try:
-        return read_json(place / ABOUT)
-    except UserError as error:
-        say(f"{error}; here it is made anew")
-        return None
-
-
-def _digests(about):
-    """{layer: digest of its file} that an about.json names."""
-    return {int(layer): digest for layer, digest in (about or {}).get("digests", {}).items()}
-
-
-def _file(place, layer):
-    return place / f"layer-{layer}.npy"
-
-
-def layers_there(name, side, settings, folder):
-    """Layers whose vectors a folder says it holds. Raises UserError as `vectors_of` does."""
-    what, place = _place(name, side, settings, folder)
-    return _layers_there(place, what)
-
-
-def _place(name, side, settings, folder):
-    """(what the vectors depend on, their directory)."""
-    what = {key: value for key, value in settings.items() if key != "batch_size"} | {"texts": fingerprint(side.texts)}
-    return what, Path(folder) / f"{name.replace(' ', '-')}-{_key(what)}"
-
-
-def _key(what):
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _listed(layers):
-    return f"layer {layers[0]}" if len(layers) == 1 else f"{len(layers)} layers"
-
-
-def _layers_there(place, what):
-    """Layers that a directory says it holds and has files of. Raises UserError if it says that they are of something else."""
-    if place.parent.exists() and not place.parent.is_dir():
-        raise UserError(f"--embeddings_dir {place.parent} is not a folder")
-    about = _about(place)
-    if about and (other := [key for key, value in what.items() if about.get(key) != value]):
-        raise UserError(
-            f"{place} holds vectors of another {other[0]} ({about.get(other[0])}, not {what[other[0]]}); delete it"
-        )
-    return {layer for layer in _digests(about) if _file(place, layer).exists()}
+def fits_memory(size):
+    """Whether `size` bytes are at most half of the memory that is available: searching takes some, too."""
+    return 2 * size <= psutil.virtual_memory().available
 
 
 def check_room(folder, size):
@@ -157,59 +73,18 @@ def check_room(folder, size):
     if size > free:
         raise UserError(
             f"{folder}: the vectors take {size / 2**30:,.1f} GiB and the disk has {free / 2**30:,.1f} GiB left; ask for fewer "
-            "--layers or --languages, or give --embeddings_dir on another disk"
+            "--layers or --languages, or give --output_dir on another disk"
         )
 
 
-def check_memory(size, meminfo="/proc/meminfo"):
-    """Raise UserError if fewer than `size` bytes of memory are available, where the system says how many are."""
-    if not os.path.exists(meminfo):
-        return
-    with open(meminfo, encoding="ascii") as file:
-        free = next((int(line.split()[1]) * 2**10 for line in file if line.startswith("MemAvailable")), size)
+def check_memory(size):
+    """Raise UserError if fewer than `size` bytes of memory are available."""
+    free = psutil.virtual_memory().available
     if size > free:
         raise UserError(
             f"the vectors that are searched at once take {size / 2**30:,.1f} GiB of memory, and {free / 2**30:,.1f} GiB are "
             "available; a smaller encoder or a machine with more memory is needed"
         )
-
-
-@contextlib.contextmanager
-def _new_files(place, layers, shape):
-    """{layer: memory-mapped array}, under names of their own until all is written; the first process makes them."""
-    state = PartialState()
-    if os.environ.get("LOCAL_WORLD_SIZE", str(state.num_processes)) != str(state.num_processes):
-        raise UserError("processes on several machines cannot write into one file of vectors; use one machine")
-    name = uuid.uuid4().hex
-    name = broadcast_object_list([name])[0] if state.num_processes > 1 else name
-    parts = {layer: place / f".layer-{layer}.{name}.partial" for layer in layers}
-    try:
-        if state.is_main_process:
-            place.mkdir(parents=True, exist_ok=True)
-            remove_left(place, ".layer-*.partial")
-            for path in parts.values():
-                np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-                _reserve(path)
-        state.wait_for_everyone()
-        files = {layer: np.load(path, mmap_mode="r+") for layer, path in parts.items()}
-        yield files
-        for file in files.values():
-            file.flush()
-        state.wait_for_everyone()
-        if state.is_main_process:
-            for layer, path in parts.items():
-                os.replace(path, _file(place, layer))
-    finally:
-        if state.is_main_process:
-            for path in parts.values():
-                path.unlink(missing_ok=True)
-
-
-def _reserve(path):
-    """Take the room on the disk that a sparse file will need: writing to a mapped page that has none would kill the process."""
-    with open(path, "r+b") as file:
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, os.path.getsize(path))
 
 
 def _fill(files, texts, encoder, tokenizer, settings, name):
@@ -269,13 +144,3 @@ def _check_rows(rows, numbers, texts, pooling):
             raise UserError(
                 f"text {number + 1} has no token to pool over: {texts[number]!r}; --pooling mean counts specials too"
             )
-
-
-def _mapped(path, shape):
-    try:
-        vectors = np.load(path, mmap_mode="c")  # copy on write: torch wants arrays that it may write to
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); delete {path.parent}") from error
-    if vectors.shape != shape or vectors.dtype != np.float32:
-        raise UserError(f"{path} holds {vectors.dtype} {vectors.shape} instead of {shape}; delete {path.parent}")
-    return vectors

@@ -4,9 +4,9 @@ import torch
 from accelerate.utils import gather_object
 from torch.utils.data import DataLoader
 
+from xstilts.base import gather_on_main
 from xstilts.loaders import loader_options, read_columns
 from xstilts.micro_batches import input_lengths, inputs_of, rounded_up
-from xstilts.processes import gather_by_main
 from xstilts.progress import watched
 
 
@@ -31,7 +31,7 @@ def kept_outputs(trainer, model, rows):
             loss, count = loss + counts * total, count + counts * labels
     loss, count = float(loss), int(count)  # tensors would arrive on the GPU that they were sent from
     if args.world_size > 1:
-        kept = gather_by_main(kept)
+        kept = gather_on_main(kept)
         loss, count = (sum(part) for part in zip(*gather_object([(loss, count)]), strict=True))
     return kept and [kept[index] for index in range(len(rows))], loss / max(1, count)
 

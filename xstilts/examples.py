@@ -13,7 +13,7 @@ import pyarrow
 from datasets import Dataset, concatenate_datasets
 
 from xstilts.arrow_files import BATCH, batches_of, passing, rows_of, write
-from xstilts.errors import UserError, say
+from xstilts.base import UserError, print_main
 from xstilts.feature_cache import kept_features
 from xstilts.offsets import MISPLACED, RENUMBERED, check_misplaced, in_place
 from xstilts.progress import Progress
@@ -99,7 +99,7 @@ def _raw_rows(task, split, language, data_dir):
 
 def _check_size(task, split, language, rows, published):
     if published not in (None, rows):
-        say(f"note: {task.name} {split} '{language}' has {rows:,} rows here; {published:,} are published")
+        print_main(f"note: {task.name} {split} '{language}' has {rows:,} rows here; {published:,} are published")
 
 
 def _shares(total, sizes):
@@ -192,7 +192,7 @@ def _reported(irregular, name, split, language):
     found = {reason: count for reason, count in irregular.items() if reason and count}
     if found:
         reasons = "; ".join(f"{count:,} {reason}" for reason, count in found.items())
-        say(f"{name} {split} '{language}': {reasons}")
+        print_main(f"{name} {split} '{language}': {reasons}")
     return found
 
 
@@ -331,7 +331,7 @@ def untaught(task, examples, features):
     found = task.type.untaught(features, examples.rows) if task.type.untaught else {}
     if found:
         reasons = "; ".join(f"{count:,} {why}" for why, count in found.items())
-        say(f"warning: {task.name} is trained as if these had no answer: {reasons}")
+        print_main(f"warning: {task.name} is trained as if these had no answer: {reasons}")
     return found
 
 

@@ -19,7 +19,7 @@ import pyarrow
 from datasets.fingerprint import Hasher
 
 from xstilts.arrow_files import BATCH, kept, write
-from xstilts.errors import UserError, say
+from xstilts.base import UserError, print_main
 from xstilts.progress import Progress
 
 STARTED = time.time()
@@ -42,7 +42,7 @@ def kept_features(rows, content, name, function, options):
         return found
 
     if changed := changed_code(module_of(function)):
-        say(f"{changed} was changed while it ran: features are not kept")
+        print_main(f"{changed} was changed while it ran: features are not kept")
         return compute(None)
     return kept(f"{name}-{digest}", compute)
 

@@ -9,8 +9,7 @@ import re
 import shutil
 from pathlib import Path
 
-from xstilts.errors import UserError, say
-from xstilts.json_files import read_json, write_json
+from xstilts.base import UserError, print_main, read_json, write_json
 from xstilts.names import check_name
 from xstilts.sealed import contents, damage
 from xstilts.shapes import Each, Maybe, check_shape
@@ -107,7 +106,7 @@ def _remove_damaged(folder):
     for name, each in (record or {"files": {}})["files"].items():
         if damage(folder, {name: each}):
             Path(folder, name).unlink(missing_ok=True)
-            say(f"{Path(folder, name)} is not what was fetched; it is fetched again")
+            print_main(f"{Path(folder, name)} is not what was fetched; it is fetched again")
     Path(folder, ABOUT).unlink(missing_ok=True)
 
 

@@ -10,11 +10,10 @@ from datasets import ClassLabel
 from huggingface_hub import HfApi
 
 from xstilts.arrow_files import rows_of
-from xstilts.errors import UserError, say
+from xstilts.base import UserError, print_main, write_json
 from xstilts.examples import fingerprint
 from xstilts.hub_errors import WAITS, kind_of, patiently, reason_of
 from xstilts.hub_rows import commit_of, damage_of, declared_columns, fetch, kept_record, piece_of, record_path
-from xstilts.json_files import write_json
 from xstilts.official_files import files_there
 from xstilts.progress import duration
 from xstilts.sealed import file_digest, flush, writing
@@ -71,10 +70,10 @@ def fetch_all(plan, data_dir):
     for number, (piece, sources) in enumerate(plan.pieces.items(), start=1):
         place, state = f"[{number}/{len(plan.pieces)}] {piece}", plan.states[piece]
         if state == "whole":
-            say(f"{place}: there already")
+            print_main(f"{place}: there already")
             continue
         if state != "absent":
-            say(f"{place}: {state}; it is fetched again")
+            print_main(f"{place}: {state}; it is fetched again")
         try:
             rows, revision = patiently(lambda: _checked(piece, sources), str(piece), waits)  # noqa: B023, called here
         except UserError as error:
@@ -89,9 +88,9 @@ def fetch_all(plan, data_dir):
             plan.states[piece], gone = "whole", time.monotonic() - began
             left = gone / fetched * (len(plan.absent))
             about = f"{record['rows']:,} rows, {megabytes(record['bytes'])} MB"
-            say(f"{place}: {about}; {duration(gone)} gone, about {duration(left)} left")
+            print_main(f"{place}: {about}; {duration(gone)} gone, about {duration(left)} left")
             continue
-        say(f"{place}: could not be had: {problems[piece][1]}")
+        print_main(f"{place}: could not be had: {problems[piece][1]}")
     return problems
 
 

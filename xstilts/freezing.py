@@ -6,12 +6,12 @@ A tied decoder is embeddings: freezing these freezes both, and of an LM head its
 from functools import partial
 from itertools import groupby
 
-from xstilts.errors import UserError
+from xstilts.base import UserError
 from xstilts.layers import encoder_of, modules_of, parts_of
 
 
-def freeze(model, selection, dropout=False):
-    """Take the selected parts of a model's encoder out of training; without `dropout` they also stay in evaluation mode, whatever
+def freeze(model, selection):
+    """Take the selected parts of a model's encoder out of training; they also stay in evaluation mode, without dropout, whatever
     `model.train()` says. Before the optimizer is made.
 
     Frozen embeddings also take no part in gradient checkpointing: the library would make their output require gradients
@@ -24,9 +24,8 @@ def freeze(model, selection, dropout=False):
         raise UserError(f"freezing {selection} leaves nothing to train: {type(model).__name__} has no head")
     for module in modules:
         module.requires_grad_(False)
-        if not dropout:
-            module.eval()
-            module.train = partial(_unchanged, module)  # on the instance: copied and pickled, in no state dict
+        module.eval()
+        module.train = partial(_unchanged, module)  # on the instance: copied and pickled, in no state dict
     if selection.embeddings:
         for owner in (model, encoder_of(model)):
             owner.enable_input_require_grads = partial(_unchanged, owner)

@@ -3,7 +3,7 @@
 import torch
 from transformers import AutoConfig, AutoModel
 
-from xstilts.commands import options_given
+from xstilts.base import options_given
 from xstilts.loading import loaded
 from xstilts.mixing import has_text
 from xstilts.sharding import sharding_of

@@ -9,6 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from xstilts import mlm
+from xstilts.base import UserError, check_pointer, print_main
 from xstilts.checkpoint import (
     check_head,
     load_mlm,
@@ -18,10 +19,8 @@ from xstilts.checkpoint import (
     task_config,
     write_model,
 )
-from xstilts.errors import UserError, say
 from xstilts.loading import from_config
 from xstilts.sealed import writing
-from xstilts.text_files import check_pointer
 
 HEADS = "heads"  # the folder of the heads in a checkpoint
 
@@ -92,28 +91,23 @@ def head_of(model):
 
 def load_mixture(path, tasks, args):
     """A MultitaskModel of the encoder at `path` and fresh heads; masked language modelling keeps the checkpoint's own head unless
-    `args.mlm_head` is fresh. With `args.share_heads` tasks of one type with the same labels share theirs.
+    `args.mlm_head` is fresh.
 
     Raises UserError where there is no LM head to keep.
     """
     models = {}
     # The largest encoder is shared: one task may want a pooler, others none.
     for task in sorted(tasks, key=lambda task: _encoder_size(path, task), reverse=True):
-        twins = [other.name for other in tasks if other.name in models and _same_head(task, other)]
-        if args.share_heads and twins:
-            models[task.name] = models[twins[0]]
-        elif not models:
+        if not models:
             models[task.name] = load_model(path, task)
         elif task.name == mlm.NAME and args.mlm_head != "fresh":
             models[task.name] = _with_lm_head(path, task)
         else:
             models[task.name] = _with_fresh_head(path, task)
-    say(f"fresh heads: {', '.join(task.name for task in tasks if task.name != mlm.NAME or args.mlm_head == 'fresh')}")
+    print_main(
+        f"fresh heads: {', '.join(task.name for task in tasks if task.name != mlm.NAME or args.mlm_head == 'fresh')}"
+    )
     return MultitaskModel(models, {task.name: task.type for task in tasks})
-
-
-def _same_head(task, other):
-    return (task.type.auto_model, task.labels) == (other.type.auto_model, other.labels)
 
 
 def _encoder_size(path, task):

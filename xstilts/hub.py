@@ -15,8 +15,7 @@ from huggingface_hub import (
 )
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 
-from xstilts.errors import UserError, first_line, say
-from xstilts.json_files import write_json
+from xstilts.base import UserError, first_line, print_main, write_json
 from xstilts.loading import check_place
 from xstilts.tracking import name_of
 
@@ -58,7 +57,7 @@ def push(folder, shared, training_args, message):
             f"{folder} is finished, and --push_to_hub failed ({first_line(error)}); to push it later: "
             f"{push_command(folder, repo, training_args.hub_private_repo, training_args.hub_revision)}"
         ) from error
-    say(f"{folder} is on the hub: {repo}")
+    print_main(f"{folder} is on the hub: {repo}")
 
 
 def push_command(folder, repo, private=False, revision=None):
@@ -98,7 +97,9 @@ def local_copy(path):
     try:
         hf_hub_download(path, "run.json")
     except LocalEntryNotFoundError:  # offline, and never asked before
-        say(f"{path}: the hub cannot be asked whether it has a run.json; it is read as a model without known phases")
+        print_main(
+            f"{path}: the hub cannot be asked whether it has a run.json; it is read as a model without known phases"
+        )
         return path
     except (EntryNotFoundError, HfHubHTTPError, OSError, ValueError):
         return path  # without such a file; or no model, which is said when it is read
@@ -108,7 +109,7 @@ def local_copy(path):
         raise UserError(
             f"--model_name_or_path {path} has a run.json, and the rest of it cannot be had ({first_line(error)})"
         ) from error
-    say(f"{path}: its run.json says how it was trained; it lies in {folder}")
+    print_main(f"{path}: its run.json says how it was trained; it lies in {folder}")
     return folder
 
 

@@ -3,9 +3,8 @@
 import errno
 import time
 
-from xstilts.errors import UserError, first_line, say
+from xstilts.base import UserError, first_line, masked, print_main
 from xstilts.hub_rows import is_unknown
-from xstilts.secrecy import masked
 
 LONGEST = 120  # characters of what a library says
 WAITS = (2, 8, 30)  # seconds before it is tried again
@@ -77,7 +76,7 @@ def patiently(call, what, waits=WAITS):
                 ) from error
             if wait is None or kind_of(error) != "network":
                 raise
-            say(f"{what}: {first_line(error)}; again in {wait} s")
+            print_main(f"{what}: {first_line(error)}; again in {wait} s")
             time.sleep(wait)
 
 

@@ -15,15 +15,13 @@ from datasets.table import table_cast
 from pyarrow import compute, parquet
 
 from xstilts.arrow_files import BATCH, passing, rows_of, write
-from xstilts.errors import UserError, first_line
-from xstilts.json_files import read_json
+from xstilts.base import UserError, check_pointer, first_line, read_json
 from xstilts.names import check_name
 from xstilts.official_files import patterns
 from xstilts.raw_rows import MissingData, Raw, in_language
 from xstilts.sealed import damage
 from xstilts.shapes import Maybe, check_shape
 from xstilts.templates import ENGLISH, filled, languages_of, names_language
-from xstilts.text_files import check_pointer
 
 HUB = "_hub"  # below --data_dir
 FOREIGN = 1.0  # percent of rows in another language from which on scores count in no average

@@ -10,7 +10,7 @@ from xstilts.precision import asked_for
 # Arguments that say where and how a run is carried out, not what comes out of it. The three batch sizes are there as one product,
 # which --max_tokens_per_batch leaves as it is, the precision as `mixed_precision`.
 NOT_IDENTITY = re.compile(
-    r"(output_dir|data_dir|config|compare_with|base_model_name_or_path|cache_frozen_prefix|embeddings_dir|check|mlm_text_files|task|task_subset_.*|debug|dry_run|overwrite_output_dir|model_name_or_path|per_device_.*|total_train_batch_size|gradient_accumulation_steps"
+    r"(output_dir|data_dir|config|compare_with|base_model_name_or_path|mlm_text_files|task|task_subset_.*|debug|dry_run|overwrite_output_dir|model_name_or_path|per_device_.*|total_train_batch_size|gradient_accumulation_steps"
     r"|logging_.*|log_.*|report_to|run_name|project|trackio.*|hub_.*|push_to_hub|disable_tqdm|dataloader_.*|do_.*|use_cpu"
     r"|save_total_limit|save_only_model|save_on_each_node|resume_from_checkpoint|restore_callback_states_from_checkpoint"
     r"|eval_accumulation_steps|prediction_loss_only|label_names|remove_unused_columns|skip_memory_metrics|ddp_.*|_n_gpu"

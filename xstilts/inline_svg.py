@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ElementTree
 
 from markupsafe import Markup
 
-from xstilts.errors import UserError
+from xstilts.base import UserError
 
 SVG = "http://www.w3.org/2000/svg"
 HREF = "{http://www.w3.org/1999/xlink}href"

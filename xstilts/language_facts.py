@@ -26,7 +26,7 @@ from pathlib import Path
 
 import pandas
 
-from xstilts.errors import UserError
+from xstilts.base import UserError
 from xstilts.text_files import text_of
 
 FACTS = Path(__file__).resolve().parent.parent / "configs" / "languages.csv"

@@ -5,7 +5,7 @@ from functools import partial
 
 from datasets import Dataset
 
-from xstilts.errors import UserError, say
+from xstilts.base import UserError, print_main
 from xstilts.examples import Examples, check_samples, joined, load_examples, record_of
 from xstilts.official_files import patterns
 from xstilts.raw_rows import MissingData
@@ -53,7 +53,7 @@ def load_training(task, languages=ENGLISH, data_dir=None, max_samples=None):
                 raise UserError(
                     f"--languages: {task.name} has no training rows in '{language}'; it has {known}{others}"
                 ) from error
-            say(f"{task.name}: no training rows in '{language}' ({error})")
+            print_main(f"{task.name}: no training rows in '{language}' ({error})")
     if not found:
         raise UserError(
             f"--languages all: {task.name} has no training rows in any language; check --data_dir {data_dir}"
@@ -79,7 +79,7 @@ def load_selection(task, languages=ENGLISH, data_dir=None, max_samples=None):
             missing.append(language)
     if missing:
         instead = "" if found else "; the checkpoint is selected in English"
-        say(f"{task.name}: no selection rows in {', '.join(missing)}{instead}")
+        print_main(f"{task.name}: no selection rows in {', '.join(missing)}{instead}")
     if not found:
         return load_selection(task, ENGLISH, data_dir, max_samples)
     return joined(found)
@@ -195,5 +195,5 @@ def each_language(task, split, languages, data_dir, load, others=True):
     if not found:
         raise UserError(next(iter(missing.values())))
     if missing:
-        say(f"{task.name}: left out for want of data, e.g. {next(iter(missing.values()))}: {' '.join(missing)}")
+        print_main(f"{task.name}: left out for want of data, e.g. {next(iter(missing.values()))}: {' '.join(missing)}")
     return found, missing

@@ -14,7 +14,7 @@ from itertools import groupby
 
 import torch
 
-from xstilts.errors import UserError
+from xstilts.base import UserError
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
+from xstilts.base import UserError
 from xstilts.citations import dataset_facts
-from xstilts.errors import UserError
 from xstilts.hub_rows import Piece, kept_record
 
 UNKNOWN = "unknown: ask the publisher"

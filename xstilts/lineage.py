@@ -3,8 +3,8 @@
 import hashlib
 import os
 
+from xstilts.base import UserError
 from xstilts.checkpoint import has_task_head, model_fingerprint
-from xstilts.errors import UserError
 from xstilts.language_codes import language_of
 from xstilts.names import check_lineage, check_name
 from xstilts.run_files import read_run
@@ -171,18 +171,15 @@ def training_factors(args, several=False, variants=()):
         "kept-head": options.get("keep_head"),
         f"freeze-{_in_a_name(frozen)}": frozen != "none",
         f"unfreeze-{_in_a_name(schedule)}": schedule,
-        "frozen-dropout": options.get("frozen_dropout"),
         f"lr-decay-{rate:g}": rate != 1,
         options.get("benchmark"): options.get("benchmark") in variants,
-        f"selection-{selection}".replace("_k", f"-{options.get('average_last_k')}").replace("_", "-"): selection
-        != "english_dev",
+        f"selection-{selection}": selection != "english_dev",
         "all-languages" if languages == "all" else languages.replace(",", "-"): languages != "en",
         "equal-languages": options.get("language_mixing") == "equal" and languages != "en",
         "uniform": mixing == "uniform",
         "steps-proportional": mixing == "steps-proportional",
         f"T{options.get('mixing_temperature') or 1:g}": mixing == "temperature",
         f"K{options.get('mixing_limit')}": several and options.get("mixing_limit"),
-        "shared-heads": several and options.get("share_heads"),
         f"mlm{options.get('mlm_ratio', 1):g}": options.get("mlm_text_files") or options.get("mlm_dataset_name"),
     }
     return transfer_factors(args) + [factor for factor, holds in found.items() if holds]

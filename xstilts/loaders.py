@@ -2,7 +2,9 @@
 and processes that leave signals to the one that started them.
 """
 
+import atexit
 import multiprocessing
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -10,9 +12,9 @@ import torch
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
+from xstilts.base.signals import SIGNALS, end_loaders
 from xstilts.micro_batches import cut
 from xstilts.order import without_fillers
-from xstilts.preemption import ignore_signals, shield_loaders
 
 
 @dataclass
@@ -79,3 +81,28 @@ def loader_options(args):
     method = args.dataloader_multiprocessing_context or multiprocessing.get_start_method()
     shield_loaders(method)
     return {**options, "multiprocessing_context": method, "worker_init_fn": ignore_signals}
+
+
+def ignore_signals(number=None):
+    """Called by processes that load data, with their `number`, when they start."""
+    for each in SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
+
+
+def shield_loaders(method):
+    """Call before processes that load data are started in this way (`fork`, `spawn` or `forkserver`).
+
+    Python ends them with SIGTERM, which they ignore, so they are killed instead; a fork server is started with signals blocked.
+    """
+    atexit.unregister(end_loaders)
+    atexit.register(end_loaders)  # before what Python registered, which would wait for them for ever
+    if method == "forkserver":
+        from multiprocessing import forkserver, resource_tracker
+
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            resource_tracker.ensure_running()
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # the line above unblocks them
+            forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)

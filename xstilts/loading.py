@@ -14,9 +14,8 @@ from huggingface_hub.errors import HFValidationError
 from transformers import AutoConfig, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from xstilts.errors import UserError, first_line, say
+from xstilts.base import UserError, check_pointer, first_line, print_main
 from xstilts.generic_heads import ensure_class
-from xstilts.text_files import check_pointer
 
 HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+", flags=re.ASCII)
 TRUSTED = (
@@ -46,7 +45,9 @@ def trust(path, given):
     ONLY_SAFETENSORS.clear()
     if given:
         TRUSTED.add(os.fspath(path))
-        say(f"warning: --trust_remote_code: the program that comes with {path} is run, with all that you may do here")
+        print_main(
+            f"warning: --trust_remote_code: the program that comes with {path} is run, with all that you may do here"
+        )
 
 
 def trust_copy(model, path):

@@ -4,31 +4,8 @@ import re
 
 from markupsafe import Markup, escape
 
-# What is no sign that is read: controls, other line ends, what turns the direction of writing, halves of pairs.
-UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
-
 MARKS = re.compile(r"`([^`]+)`|\*\*(.+?)\*\*")
-SIGNED = re.compile(r"[+-](?=[\d.])[\d.,]*(e[+-]?\d+)?([\s(\[][\d\s.,()\[\]+–−-]*)?")  # a number, an interval behind it
 MINUS = re.compile(r"(?<![\w.)-])[-−](?=\.?\d)")
-
-
-def of_data(content):
-    """What somebody's JSON file says, as a report may show it: in no string a mark of ours, and signs that cannot be printed as
-    their codes."""
-    if isinstance(content, dict):
-        return {of_data(name): of_data(value) for name, value in content.items()}
-    if isinstance(content, list):
-        return [of_data(each) for each in content]
-    if not isinstance(content, str):
-        return content
-    text = UNPRINTABLE.sub(lambda sign: ascii(sign[0])[1:-1], content)
-    return text.replace("`", "'").replace("**", "∗∗")
-
-
-def csv_cell(value):
-    """A cell of a CSV file. Spreadsheets run texts that begin with = + - or @ as formulas, unless ' stands before them."""
-    is_formula = isinstance(value, str) and value[:1] in ("=", "+", "-", "@") and not SIGNED.fullmatch(value)
-    return f"'{value}" if is_formula else value
 
 
 def _rendered(string, text, code, bold):

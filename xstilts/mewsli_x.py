@@ -1,6 +1,6 @@
 """Mewsli-X's files: mentions in their sentence and descriptions of entities -> rows; and what an encoder reads of both."""
 
-from xstilts.errors import UserError, shown
+from xstilts.base import UserError, quoted
 from xstilts.readers import Dropped
 from xstilts.shapes import Id, Maybe, misfit
 from xstilts.text_files import numbered_lines, parse_json
@@ -55,7 +55,7 @@ def _mention(context, mention, where):
         )
     start, end = span["start"], span["end"]
     if not 0 <= start < end <= len(text) or text[start:end] != span["text"]:
-        raise UserError(f"{where}: {shown(span['text'])} is not at {start} to {end} of the text; the file is damaged")
+        raise UserError(f"{where}: {quoted(span['text'])} is not at {start} to {end} of the text; the file is damaged")
     around = [
         each for each in _spans(context["sentence_spans"], text, where) if each["start"] <= start and end <= each["end"]
     ]

@@ -11,8 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from xstilts.commands import options_given
-from xstilts.errors import UserError
+from xstilts.base import UserError, options_given
 
 # What one more micro-batch has to save, as a share of --max_tokens_per_batch in tokens. On a CPU a pass through 6 layers of 384
 # costs what 20 to 40 tokens cost, and 512 tokens keep it busy; a GPU needs more of both.
@@ -73,8 +72,6 @@ def check_micro_batches(args, training_args, tasks, several=False, default=None)
         raise UserError(
             "--train_sampling_strategy group_by_length is for one task; of several --max_tokens_per_batch saves as much padding"
         )
-    if limit is not None and limit < 1:
-        raise UserError(f"--max_tokens_per_batch {limit} must be 1 or more (tokens of a micro-batch, padding included)")
     args.max_tokens_per_batch = limit or default
     if args.max_tokens_per_batch is not None:
         training_args.per_device_train_batch_size *= training_args.gradient_accumulation_steps

@@ -12,7 +12,6 @@ test has other corpora and other gold pairs, and nothing of it is looked at befo
 - there is no number half-way between the two scores of the best cut: here the higher one is the threshold
 """
 
-import math
 import os
 from functools import partial
 from typing import NamedTuple
@@ -20,8 +19,8 @@ from typing import NamedTuple
 import numpy as np
 
 from xstilts import scoring
+from xstilts.base import UserError, print_main
 from xstilts.bucc_files import corpora, corpora_of_row
-from xstilts.errors import UserError, say
 from xstilts.examples import record_of
 from xstilts.languages import each_language
 from xstilts.metrics import score
@@ -33,8 +32,6 @@ from xstilts.search import normalized, top_k_both
 from xstilts.sources import load_raw
 from xstilts.task import Collection, RetrievalType, Side
 from xstilts.templates import ENGLISH
-
-RETRIEVALS, DUPLICATES = ("max", "intersect", "fwd", "bwd"), ("share", "drop")
 
 
 class Split(NamedTuple):
@@ -73,12 +70,7 @@ def load(task, args):
 
 
 def check_options(task, args):
-    """Raise UserError for a value that an option does not have."""
-    for name, known in (("retrieval", RETRIEVALS), ("duplicates", DUPLICATES)):
-        if getattr(args, name) not in known:
-            raise UserError(f"--{name} {getattr(args, name)} is not one of {', '.join(known)}")
-    if args.threshold is not None and not math.isfinite(args.threshold):
-        raise UserError(f"--threshold {args.threshold} is not a number to compare scores with")
+    """Raise UserError for values that mining cannot use."""
     if args.max_eval_samples is not None:
         raise UserError(
             f"--max_eval_samples: the first sentences of {task.name}'s two corpora have hardly a translation among them; for a "
@@ -95,7 +87,7 @@ def _collection(task, splits, args, language):
         sides |= {f"{split} {language}": Side(unique[0]), f"{split} {ENGLISH}": Side(unique[1], "query")}
         gold[split] = Split(found.ids, lines, {*found.gold})
         records.append(_record(task, split, language, found, files, hub))
-        _say_less(f"{task.name} {split} '{language}'", gold[split], args)
+        _say_fewer(f"{task.name} {split} '{language}'", gold[split], args)
     return Collection(sides, (language,), gold, tuple(records))
 
 
@@ -132,7 +124,7 @@ def _record(task, split, language, found, files, hub):
     """What run.json says of a language's corpora; its rows are the gold pairs."""
     published = task.sizes.get(f"{split}-{language}")
     if published not in (None, len(found.gold)):
-        say(
+        print_main(
             f"note: {task.name} {split} '{language}' has {len(found.gold):,} gold pairs here; {published:,} are published"
         )
     content = [*found.ids, *found.sentences, found.gold]
@@ -141,15 +133,13 @@ def _record(task, split, language, found, files, hub):
     return {**record, "rows": len(found.gold), "sentences": sizes}
 
 
-def _say_less(where, split, args):
-    """Say what of the options these corpora do not allow."""
+def _say_fewer(where, split, args):
+    """Say where a side has fewer sentences than `--neighborhood`."""
     fewest = min(map(len, split.lines))
     if args.neighborhood > fewest:
-        say(f"{where}: --neighborhood {args.neighborhood}, but one side has {fewest} sentences; all of them count")
-    if args.duplicates == "drop":
-        single = [{line for lines in side if len(lines) == 1 for line in lines} for side in split.lines]
-        lost = sum(i not in single[0] or j not in single[1] for i, j in split.gold)
-        say(f"{where}: {lost:,} gold pairs are of repeated sentences; --duplicates drop never finds those")
+        print_main(
+            f"{where}: --neighborhood {args.neighborhood}, but one side has {fewest} sentences; all of them count"
+        )
 
 
 def unified(sentences):
@@ -179,7 +169,7 @@ def search(task, collection, vectors, args, device):
         right = np.array([pair in gold for pair in found], dtype=bool)
         threshold = best_threshold(margins, right, len(gold))
         if not right.any():
-            say(
+            print_main(
                 f"{task.name} {language}: no pair mined on dev is right, so no threshold is better than another; it is 0"
             )
         dev = scoring.mined_pairs([found[i] for i in np.flatnonzero(margins >= threshold)], gold)
@@ -202,16 +192,14 @@ def _mined(split, language, collection, vectors, args, device):
     foreign, english = (normalized(vectors[name], name) for name in names)
     nearest = top_k_both(foreign, english, args.neighborhood, device)
     space = {"hubness": hubness(nearest[0][1], len(english)), "anisotropy": anisotropy(english)}
-    found = mined(*nearest, args.retrieval)
-    return *of_lines(*found, collection.gold[split].lines, args.duplicates), space
+    return *of_lines(*mined(*nearest), collection.gold[split].lines), space
 
 
-def mined(forward, backward, retrieval):
-    """(sources, targets, scores), an array each, of the pairs that one way of retrieval finds.
+def mined(forward, backward):
+    """(sources, targets, scores), an array each, of the pairs of both directions, every source with the best-scored of its k
+    targets and every target with that of its sources: the best-scored ones, each source and each target used once.
 
     forward, backward   (cosines, positions) of the k nearest targets of every source, of the k nearest sources of every target
-    retrieval           fwd: every source with the best-scored of its k; bwd: every target with its; intersect: the pairs that are
-                        both; max: the best-scored of all these, while every source and every target is used once
     """
     (x, x_cosines), (y, y_cosines) = (
         (np.asarray(positions), np.asarray(c, np.float64)) for c, positions in (forward, backward)
@@ -219,12 +207,6 @@ def mined(forward, backward, retrieval):
     fwd, fwd_scores = best(margin_scores(x_cosines, x, y_cosines.mean(1)), x)
     bwd, bwd_scores = best(margin_scores(y_cosines, y, x_cosines.mean(1)), y)
     ahead, back = (np.arange(len(x)), fwd, fwd_scores), (bwd, np.arange(len(y)), bwd_scores)
-    if retrieval == "fwd":
-        return ahead
-    if retrieval == "bwd":
-        return back
-    if retrieval == "intersect":
-        return tuple(each[bwd[fwd] == ahead[0]] for each in ahead)
     return used_once(*map(np.concatenate, zip(ahead, back, strict=True)))
 
 
@@ -258,18 +240,14 @@ def used_once(sources, targets, scores):
     return sources[kept], targets[kept], scores[kept]
 
 
-def of_lines(sources, targets, scores, lines, duplicates):
-    """Pairs of unique sentences -> (pairs of lines, their scores).
-
-    share   every line of the one with every line of the other, with the pair's score (as jiant)
-    drop    sentences that several lines have are left out; they were neighbours and took part in the mining (as XTREME)
-    """
+def of_lines(sources, targets, scores, lines):
+    """Pairs of unique sentences -> (pairs of lines, their scores): every line of the one with every line of the other, with the
+    pair's score, as in jiant. XTREME leaves out sentences that several lines have."""
     found, margins = [], []
     for source, target, margin in zip(sources.tolist(), targets.tolist(), scores.tolist(), strict=True):
         pairs = [(i, j) for i in lines[0][source] for j in lines[1][target]]
-        if duplicates == "share" or len(pairs) == 1:
-            found += pairs
-            margins += [margin] * len(pairs)
+        found += pairs
+        margins += [margin] * len(pairs)
     return found, np.array(margins)
 
 
@@ -302,7 +280,7 @@ TYPE = RetrievalType(
     name="mining",
     pooling="mean",
     layer=default_layer,
-    options=("neighborhood", "retrieval", "duplicates", "threshold"),
+    options=("neighborhood", "threshold"),
     load=load,
     search=search,
     write=write,

@@ -10,12 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from torch.utils.data import Dataset, Sampler
 
-from xstilts.commands import options_given
-from xstilts.errors import UserError
-from xstilts.order import LANGUAGE_MIXING
+from xstilts.base import UserError, options_given
 
 CLOSE = 0.05  # of a ratio, for rows that are held out or left out
-MIXING = ("examples-proportional", "temperature", "uniform", "steps-proportional")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +22,7 @@ class Mixture:
     names         of the tasks; that of masked language modelling comes last, if it is there
     sizes         training inputs of each
     step_inputs   inputs of one optimizer step of each, over all accumulation steps and processes
-    mixing        one of MIXING, as in T5 (Raffel et al. 2020, arXiv 1910.10683, section 3.5.2): examples are drawn in proportion
+    mixing        as in T5 (Raffel et al. 2020, arXiv 1910.10683, section 3.5.2): examples are drawn in proportion
                   to min(n, limit), to its 1/temperature-th power, or equally; `steps-proportional`, as in the authors' code
                   (nlprunners and jiant, task_sampler.py): the task of a step is drawn in proportion to min(n, limit), however
                   many examples its steps have
@@ -97,40 +94,6 @@ class Mixture:
 def has_text(args):
     """Whether masked language modelling is asked for."""
     return bool(args.mlm_text_files or args.mlm_dataset_name)
-
-
-def check_mixing(args, training_args):
-    """Raise UserError for options that declare no mixture."""
-    for option, known in {
-        "mixing": MIXING,
-        "language_mixing": LANGUAGE_MIXING,
-        "mlm_head": ("pretrained", "fresh"),
-    }.items():
-        if getattr(args, option) not in known:
-            raise UserError(f"--{option} {getattr(args, option)} is not one of {', '.join(known)}")
-    for option in ("mixing_temperature", "mlm_ratio"):
-        if not math.isfinite(getattr(args, option)):
-            raise UserError(f"--{option} {getattr(args, option)} is no number")
-    if args.max_steps_per_task is not None and args.max_steps_per_task < 1:
-        raise UserError(f"--max_steps_per_task {args.max_steps_per_task} must be 1 or more")
-    if not has_text(args):
-        for option, default in (("mlm_ratio", 1.0), ("mlm_probability", 0.15), ("mlm_head", "pretrained")):
-            if getattr(args, option) != default:
-                raise UserError(f"--{option} has an effect with --mlm_text_files or --mlm_dataset_name only")
-    if args.task_subset_seed and args.task_subset_size is None:
-        raise UserError("--task_subset_seed has an effect with --task_subset_size only")
-    if args.mixing != "temperature" and args.mixing_temperature != 1:
-        raise UserError(f"--mixing_temperature {args.mixing_temperature} has an effect with --mixing temperature only")
-    if args.max_steps_per_task and training_args.max_steps > 0:
-        raise UserError("--max_steps and --max_steps_per_task are both given; one of them says when training ends")
-    if args.mixing_limit is not None and args.mixing_limit <= 0:
-        raise UserError(f"--mixing_limit {args.mixing_limit} must be above 0 (examples of a task that count)")
-    if args.mixing_temperature <= 0:
-        raise UserError(f"--mixing_temperature {args.mixing_temperature} must be above 0 (1 is examples-proportional)")
-    if args.mlm_ratio < 0:
-        raise UserError(
-            f"--mlm_ratio {args.mlm_ratio} must be 0 or above (steps of masked language modelling per task step)"
-        )
 
 
 def other_ratio(args, argv, sizes):

@@ -18,7 +18,7 @@ from datasets import Dataset, Features, Value
 from transformers import AutoModelForMaskedLM
 
 from xstilts import metrics
-from xstilts.errors import UserError
+from xstilts.base import UserError
 from xstilts.examples import Examples, hash_of, record_of
 from xstilts.sources import Source, load_rows
 from xstilts.tagging import special_tokens

@@ -11,14 +11,12 @@ from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from xstilts.base import UserError, print_main, read_json
 from xstilts.card_scores import without_folders
 from xstilts.card_sections import HEADS, body_of, facts_behind, head_of, without_place
-from xstilts.errors import UserError, say
 from xstilts.examples import languages_apart
 from xstilts.fetched_models import fetched_model
-from xstilts.json_files import read_json
 from xstilts.loading import HUB_ID
-from xstilts.marks import of_data
 from xstilts.run_files import read_run
 
 CARD = "README.md"
@@ -40,8 +38,6 @@ def write_card(folder, run, evaluations=()):
     run           content of its run.json
     evaluations   those of the evaluations and retrievals that were made of it
     """
-    told = {"command": run["command"]} if "command" in run else {}  # as it is; it stands in a block of code
-    run, evaluations = {**of_data(run), **told}, [of_data(each) for each in evaluations]
     data = ModelCardData(**front_matter(folder, run, evaluations))
     body = body_of(run, evaluations, _architecture(folder), data.license)
     text = str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{body}\n"))
@@ -66,12 +62,12 @@ def write_cards(runs):
         if run["phase"] not in TRAININGS or not (folder / "config.json").is_file():
             continue
         if is_changed(folder / CARD):
-            say(f"{folder / CARD} was changed by hand and stays as it is; delete it to have it anew")
+            print_main(f"{folder / CARD} was changed by hand and stays as it is; delete it to have it anew")
             continue
         found = [each for each in later.get(run["lineage"][-1].get("fingerprint"), []) if each["phase"] != "dev"]
         write_card(folder, run, found)
         made += 1
-    say(f"{made} model cards")
+    print_main(f"{made} model cards")
 
 
 def for_sharing(value):

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForMultipleChoice
 
 from xstilts import classification
-from xstilts.errors import UserError
+from xstilts.base import UserError
 from xstilts.task import TaskType
 
 

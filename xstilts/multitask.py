@@ -7,10 +7,10 @@ from datasets import Dataset
 from torch.utils.data import DataLoader
 
 from xstilts import mlm
+from xstilts.base import print_main
 from xstilts.callbacks import early_stopping
 from xstilts.checkpoint import check_lengths, load_model, save_checkpoint
 from xstilts.complexity import chance_scores, complexity
-from xstilts.errors import say
 from xstilts.examples import Examples, unseen_labels
 from xstilts.heads import load_mixture, save_mixture
 from xstilts.layerwise import gradual_unfreezing
@@ -192,9 +192,11 @@ class MultitaskTrainer(StiltsTrainer):
                 (part["share_of_steps"], part["declared_share_of_steps"]),
             )
             steps = "{} steps ({:.1%}, declared {:.1%})".format(part["steps"], *shares)
-            say(f"{name}: {headline} {self.found[name][headline]:.1f}; {steps}, {part['epochs']:.2f} epochs")
+            print_main(f"{name}: {headline} {self.found[name][headline]:.1f}; {steps}, {part['epochs']:.2f} epochs")
             if not part["steps"] and name != mlm.NAME:
-                say(f"{name} got no step: its head is untrained, and its score counts in the average; train longer")
+                print_main(
+                    f"{name} got no step: its head is untrained, and its score counts in the average; train longer"
+                )
         return {**super().training_record(), "mixture": mixed}
 
 

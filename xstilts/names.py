@@ -1,6 +1,6 @@
 """Names of files and folders that come from data or from somebody's run.json: they stay in the folder that they are meant for."""
 
-from xstilts.errors import UserError
+from xstilts.base import UserError
 
 LONGEST = 200  # bytes; file systems take 255, and something may be put before and behind
 

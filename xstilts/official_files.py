@@ -10,7 +10,7 @@ import pyarrow
 from datasets.table import table_cast
 
 from xstilts.arrow_files import batches_of, passing, write
-from xstilts.errors import UserError, first_line
+from xstilts.base import UserError, first_line
 from xstilts.names import check_name
 from xstilts.raw_rows import MissingData, Raw, in_language
 from xstilts.readers import Dropped

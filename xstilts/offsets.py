@@ -1,6 +1,6 @@
 """Answers where their context has them: offsets in characters, whatever a file counts, and ids that name one question each."""
 
-from xstilts.errors import UserError
+from xstilts.base import UserError
 
 MOST_MISPLACED = 0.01  # of all questions; above, the file is damaged or of another text
 MISPLACED = "questions whose answer is not at its offset"

@@ -9,7 +9,6 @@ from torch.utils.data import Dataset, Sampler
 
 from xstilts.micro_batches import longest_first
 
-LANGUAGE_MIXING = ("proportional", "equal")
 # Steps whose rows are sorted together by --train_sampling_strategy group_by_length, as in transformers' sampler.
 GROUP = 50
 

@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 
 from xstilts.answer import gain_of, in_common, run_means
-from xstilts.errors import UserError
-from xstilts.json_files import read_json
+from xstilts.base import UserError, read_json
 from xstilts.report import column_of
 from xstilts.score_table import NONE
 from xstilts.sealed import arrays_of, damage
@@ -92,8 +91,8 @@ def _ratios(path):
 
 
 def chosen(table):
-    """{name: {column: (row, score, gain, dev)}}: the intermediate training that would have been chosen for a target, its score
-    and gain in the `comparable` languages, and the mean score that it was chosen by.
+    """{name: {column: (row, score, gain, dev, rows tied with it)}}: the intermediate training that would have been chosen for a
+    target, its score and gain in the `comparable` languages, and the mean score that it was chosen by.
 
     best by English dev     highest mean dev score of the target training, as a user without target-language data would choose
     oracle                  highest mean over the target languages' own dev sets, in those that all trainings were evaluated on
@@ -122,7 +121,8 @@ def _picked(tests, by):
             row = choices.idxmax()
             runs = own[own["row"] == row]
             gained = None if row == NONE or runs["gain"].isna().all() else runs["gain"].mean()
-            picked[column] = row, run_means(runs)["score"].mean(), gained, choices[row]
+            tied = ", ".join(other for other in choices.index[choices == choices[row]] if other != row)
+            picked[column] = row, run_means(runs)["score"].mean(), gained, choices[row], tied
     return picked
 
 

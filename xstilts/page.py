@@ -12,9 +12,9 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
-from xstilts.errors import UserError
+from xstilts.base import UserError
 from xstilts.inline_svg import inline_svg
-from xstilts.marks import csv_cell, first_sentence, html, latex, markdown, plain
+from xstilts.marks import first_sentence, html, latex, markdown, plain
 
 MISSING = "–"  # what a cell without a value shows; nothing in CSV, which programs read
 FOOT = f"{MISSING} stands in a cell without a value. CSV files have unrounded numbers, and nothing in such cells."
@@ -104,7 +104,7 @@ def _write(path, text):
 
 def _write_csv(path, header, rows):
     with open(path, "w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([map(csv_cell, row) for row in [header, *rows]])
+        csv.writer(file).writerows([header, *rows])
 
 
 def csv_content(table):

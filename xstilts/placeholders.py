@@ -6,7 +6,7 @@ reported as a bug over and over (google-research/xtreme issues 24, 27, 29).
 
 from itertools import chain
 
-from xstilts.errors import UserError
+from xstilts.base import UserError
 from xstilts.xtreme import BENCHMARKS
 
 FEWEST = 100  # below, a slice may well have one class; no test set of the benchmarks whose labels are counted here is smaller

@@ -11,7 +11,7 @@ from functools import partial
 
 import torch
 
-from xstilts.errors import UserError
+from xstilts.base import UserError
 from xstilts.layers import layers_of
 
 POOLINGS = ("mean", "mean_no_special", "cls", "max", "pooler")

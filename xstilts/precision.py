@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from xstilts.errors import UserError, say
+from xstilts.base import UserError, print_main
 from xstilts.run_files import read_run
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -43,7 +43,7 @@ def _automatic(device, model_type, trained_in):
         return trained_in
     best = best_precision(device, model_type)
     if trained_in:
-        say(f"the checkpoint was trained in {trained_in}, which this device lacks; it is evaluated in {best}")
+        print_main(f"the checkpoint was trained in {trained_in}, which this device lacks; it is evaluated in {best}")
     return best
 
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from transformers import TrainerCallback
 from transformers.utils import logging as transformers_logging
 
-from xstilts.errors import is_main_process, say
+from xstilts.base import is_main_process, print_main
 
 DELAY = 2  # seconds
 EVERY = 60  # seconds
@@ -61,7 +61,7 @@ class Progress:
         if self.bar.disable and now - self.told > EVERY:
             self.told = now
             left = duration(remaining(self.done, self.total, now - self.started))
-            say(f"{self.what}: {self.done:,} of {self.total:,} {self.unit}, {left} left")
+            print_main(f"{self.what}: {self.done:,} of {self.total:,} {self.unit}, {left} left")
 
 
 def watched(items, what, unit="batches"):
@@ -98,7 +98,7 @@ class TellProgress(TrainerCallback):
     def on_train_begin(self, args, state, control, **kwargs):
         """What is done, and from where on."""
         self.began, self.first = time.monotonic(), state.global_step
-        say(_plan_of(args, state, kwargs.get("train_dataloader")))
+        print_main(_plan_of(args, state, kwargs.get("train_dataloader")))
         hidden = args.disable_tqdm or not (is_main_process() and on_terminal())
         self.bar = tqdm(total=state.max_steps, initial=self.first, unit=" steps", disable=hidden, dynamic_ncols=True)
 
@@ -164,7 +164,7 @@ def _plan_of(args, state, loader=None):
 def say_above(bar, message):
     """`say` without tearing a bar."""
     if bar.disable:
-        say(message)
+        print_main(message)
     else:
         with bar.external_write_mode():
-            say(message)
+            print_main(message)

@@ -1,14 +1,13 @@
 """Published numbers to stand beside ours in a report: configs/published_results.csv, one score a line, each with its source.
 
 None of them was made with this code, so every one says how it differs; a number whose source could not be read is not there.
-The check of retrieval against the authors' values per language is `xstilts/published.py`.
 """
 
 import csv
 import io
 from pathlib import Path
 
-from xstilts.errors import UserError
+from xstilts.base import UserError
 from xstilts.page import MISSING, Table
 from xstilts.text_files import text_of
 from xstilts.wording import plain, signed

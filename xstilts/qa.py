@@ -14,7 +14,7 @@ from transformers import AutoModelForQuestionAnswering
 
 from xstilts import classification
 from xstilts.answer_tokens import token_span, token_texts, untaught, without_blanks
-from xstilts.errors import UserError
+from xstilts.base import UserError
 from xstilts.task import TaskType
 
 N_BEST = 20  # starts and ends looked at per window, as in the reference scorers' run_squad

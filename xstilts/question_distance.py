@@ -9,8 +9,8 @@ seeds. Only the syntactic distance is tested, or that of --distance_file; the ot
 import pandas as pd
 
 from xstilts.answer import ENGLISH, Answer
+from xstilts.base import UserError
 from xstilts.correlations import partial_spearman, pearson, smallest_significant, spearman_rho
-from xstilts.errors import UserError
 from xstilts.language_facts import DISTANCES, OWN_DISTANCE
 from xstilts.point_plots import plot_distance
 from xstilts.regressions import Estimate, line
@@ -68,8 +68,8 @@ def _points_of(own, facts, known):
     """A row per column, row and language: mean over seeds of the gap, of the seed-paired gain and of subwords per word, beside
     the language's facts. A language without relatives is a family of its own."""
     keys = ["column", "row", "language"]
-    own = own.assign(gain=own["gain"].where(own["row"] != NONE))
-    means = own.groupby(keys, as_index=False, sort=False)[["loss", "gain", "subwords_per_word"]].mean()
+    own = own.assign(gain=own["gain"].where(own["row"] != NONE), sound=own["flag"] == "")
+    means = own.groupby(keys, as_index=False, sort=False)[["loss", "gain", "subwords_per_word", "sound"]].mean()
     points = means.join(facts[[*known, "cc100_gib", "family"]], on="language")
     alone = points["family"].isin(["", "isolate"])
     return points.assign(family=points["family"].where(~alone, points["language"]))
@@ -119,7 +119,7 @@ def _change(column, row, own, tested):
         "target": column, "intermediate": row, "languages": len(own), "families": own["family"].nunique(), "slope": value,
         "low": low, "high": high, "p": p, "p_holm": None,
         "lowest_without_a_family": min(slopes) if complete else None,
-        "highest_without_a_family": max(slopes) if complete else None,
+        "highest_without_a_family": max(slopes) if complete else None, "sound": own["sound"].max() > 0,
     }  # fmt: skip
 
 
@@ -201,11 +201,13 @@ def _change_sentence(tested, each):
 def _without_families(each):
     ends = each.lowest_without_a_family, each.highest_without_a_family
     if pd.isna(ends[0]):
-        return ", too few languages without one of the families"
+        return " (too few languages to leave out a family)"
     return f", {signed(ends[0])} to {signed(ends[1])} leaving out one family at a time"
 
 
 def _verdict(each):
+    if not each.sound:
+        return "all runs behind it are degenerate (see their list), so that nothing follows from it"
     if pd.isna(each.p_holm) or each.p_holm >= LEVEL:
         return f"no evidence that {each.intermediate} changes what distance costs"
     turns = pd.notna(each.lowest_without_a_family) and each.lowest_without_a_family * each.highest_without_a_family <= 0
@@ -236,12 +238,18 @@ def _tables(points, tested, correlations, changes, others):
         found["distance-changes"] = (
             f"Gain over no intermediate training, mean over seeds, on {tested} distance: slope in points per unit by least "
             "squares over languages, and its range when one family at a time is left out",
-            changes,
+            changes.drop(columns="sound"),
         )
     if _has(others, "pearson"):
         found["distance-others"] = "Other distances: exploratory, not tested", others
     own = {"column": "target", "row": "intermediate", "loss": "transfer_gap"}
-    return {**found, "distance": ("Transfer gaps, gains and distances, means over seeds", points.rename(columns=own))}
+    return {
+        **found,
+        "distance": (
+            "Transfer gaps, gains and distances, means over seeds",
+            points.drop(columns="sound").rename(columns=own),
+        ),
+    }
 
 
 def _has(table, column):

@@ -12,7 +12,7 @@ from itertools import chain
 import numpy as np
 import torch
 
-from xstilts.errors import UserError, say
+from xstilts.base import UserError, print_main
 from xstilts.examples import check_samples, record_of
 from xstilts.languages import each_language
 from xstilts.metrics import score
@@ -92,7 +92,7 @@ def load_candidates(task, data_dir):
         except MissingData as error:
             if language is None:
                 raise
-            say(f"{task.name}: no candidates in '{language}', so scores are not the benchmark's ({error})")
+            print_main(f"{task.name}: no candidates in '{language}', so scores are not the benchmark's ({error})")
             continue
         found = [each for row in raw.rows for each in task.retrieval.to_candidates(row)]
         if language:
@@ -118,7 +118,7 @@ def _pooled(task, source, data_dir):
         return [None]
     others = set(languages_in(source, "test", data_dir) if data_dir else ()) - {*task.languages}
     if others:
-        say(f"{task.name}: candidates in {', '.join(sorted(others))} too, so scores are not the benchmark's")
+        print_main(f"{task.name}: candidates in {', '.join(sorted(others))} too, so scores are not the benchmark's")
     return [*task.languages, *sorted(others)]
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from datasets import Dataset
 
-from xstilts.errors import UserError
+from xstilts.base import UserError
 
 
 class Raw(NamedTuple):

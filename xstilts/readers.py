@@ -7,7 +7,7 @@ import os
 import re
 from typing import NamedTuple
 
-from xstilts.errors import UserError, say, shown
+from xstilts.base import UserError, print_main, quoted
 from xstilts.shapes import Id, Maybe, misfit
 from xstilts.text_files import numbered_lines, parse_json, text_of
 
@@ -25,14 +25,14 @@ BROKEN, NO_LABEL = "lines that are broken off", "pairs without a gold label"
 def label_index(label, labels, path, number):
     """Position of a label among `labels`. Raises UserError, naming file and line, for one that is none of them."""
     if label not in labels or type(label) is not type(labels[0]):  # True and 1.0 are equal to 1
-        raise UserError(f"{path}, line {number}: label {shown(label)} is not one of {', '.join(map(str, labels))}")
+        raise UserError(f"{path}, line {number}: label {quoted(label)} is not one of {', '.join(map(str, labels))}")
     return labels.index(label)
 
 
 def whole_number(text, column, path, number):
     """The whole number that stands in a column. Raises UserError, naming file and line, for another text."""
     if not re.fullmatch(r"-?[0-9]{1,18}", text):
-        raise UserError(f"{path}, line {number}: '{column}' is {shown(text)}, not a whole number")
+        raise UserError(f"{path}, line {number}: '{column}' is {quoted(text)}, not a whole number")
     return int(text)
 
 
@@ -68,7 +68,7 @@ def tab_separated(path, columns):
     """
     written, other = _quoting(path)
     if written and other:
-        say(
+        print_main(
             f"note: quotation marks are text in {path}: csv.writer could have written {written:,} of the lines that hold "
             f"some, but not line {other}"
         )
@@ -188,7 +188,7 @@ def auto(path, features):
     lines = ((number, line) for number, line in numbered_lines(path) if line.strip())
     for number, line in lines:
         if not line.startswith("ID="):
-            raise UserError(f"{path}, line {number}: 'ID=...' is expected here, not {shown(line)}")
+            raise UserError(f"{path}, line {number}: 'ID=...' is expected here, not {quoted(line)}")
         number, derivation = next(lines, (number, ""))
         if not derivation.startswith("("):
             raise UserError(f"{path}, line {number}: there is no derivation below {line.split()[0]:.80}")
@@ -204,7 +204,7 @@ def _leaves(path, number, derivation):
     while position < len(derivation):
         node = NODE.match(derivation, position)
         if node is None:
-            raise UserError(f"{path}, line {number}: no node of a derivation: {shown(derivation[position:])}")
+            raise UserError(f"{path}, line {number}: no node of a derivation: {quoted(derivation[position:])}")
         if node[1]:
             yield node.groups()
         depth += {"(<T": 1, "(<L": 0}.get(node[0][:3], -1)

@@ -7,11 +7,9 @@ checkpoint that a target run or a retrieval took over (`transfer-...`) belong to
 import json
 import re
 
-from xstilts.errors import UserError, say
+from xstilts.base import UserError, print_main, read_json
 from xstilts.identity import is_default
-from xstilts.json_files import read_json
 from xstilts.lineage import trained_for
-from xstilts.marks import of_data
 from xstilts.run_files import check_run
 
 TRANSFER, COMPARED = "transfer-", "compared-with-"
@@ -26,7 +24,7 @@ LEAKY = {"benchmark": "rows that are reported", "oracle": "the target languages'
 def collect(folders, defaults=None):
     """{path: content} of every run.json below `folders`, each once, as a report may show it, with the `defaults` of training
     options; of an evaluation and a part of it the `whole`. Raises UserError as `read_runs`."""
-    return set_apart({path: of_data(run) for path, run in whole(read_runs(folders)).items()}, defaults)
+    return set_apart(whole(read_runs(folders)), defaults)
 
 
 # Options that say how much of the test rows an evaluation reads, and what it keeps of them.
@@ -43,7 +41,7 @@ def whole(runs):
     for paths in alike.values():
         for path in paths:
             if more := [other for other in paths if _is_part(runs[path], runs[other])]:
-                say(f"note: {path} is left out: {more[0]} has its languages and rows, and more")
+                print_main(f"note: {path} is left out: {more[0]} has its languages and rows, and more")
                 del found[path]
     return found
 
@@ -124,29 +122,34 @@ def set_apart(runs, defaults=None):
     """
     known, added = {}, {}
     used = {
-        record.get("fingerprint")
+        training_key(record)
         for run in runs.values()
         if run["phase"] in ("eval", "retrieval")
         for record in run["lineage"][1:]
+        if record.get("fingerprint")
     }
     for run in runs.values():
-        if run["phase"] in ("intermediate", "target") and run["lineage"][-1].get("fingerprint") in used - {None}:
-            record = run["lineage"][-1]
+        if run["phase"] in ("intermediate", "target") and training_key(record := run["lineage"][-1]) in used:
             name = (base_of(run), run["phase"], run["task"], *record.get("factors", ()))
             told = run.get("identity", {}).get("arguments", {})
             idle = IDLE if told.get("load_best_model_at_end") else (*IDLE, *IDLE_WITHOUT_CHOICE)
             own = {option: value for option, value in told.items() if option not in idle}
-            known.setdefault(name, {})[record["fingerprint"]] = own
+            known.setdefault(name, {})[training_key(record)] = own
     for trainings in known.values():
         options = {option for own in trainings.values() for option in own} - {"seed", "data_seed"}
         varied = sorted(o for o in options if _varies(o, trainings.values(), defaults or {}))
-        for fingerprint, own in trainings.items():
+        for training, own in trainings.items():
             told = [option for option in varied if own.get(option) is not None]
             derived = {"max_steps"} if own.get("max_steps_per_task") else set()
-            added[fingerprint] = [f"{option} {own[option]}" for option in told if option not in derived]
+            added[training] = [f"{option} {own[option]}" for option in told if option not in derived]
     return {
         path: {**run, "lineage": [_with_factors(each, added) for each in run["lineage"]]} for path, run in runs.items()
     }
+
+
+def training_key(record):
+    """What identifies a training in lineages. Weights alone do not: XNLI is trained as MNLI is, and may end at the same."""
+    return record.get("phase"), record.get("task"), record.get("fingerprint")
 
 
 def _varies(option, trainings, defaults):
@@ -159,7 +162,7 @@ def _varies(option, trainings, defaults):
 
 
 def _with_factors(record, added):
-    more = added.get(record.get("fingerprint"))
+    more = added.get(training_key(record))
     return {**record, "factors": [*record.get("factors", ()), *more]} if more else record
 
 

@@ -31,9 +31,9 @@ MARKS = {
     DAGGER: "some of the runs are degenerate, see their list",
 }
 COLOURED = (
-    "Scores, and below them gains over no intermediate training in points. Colours are what the 95 percent interval of a gain "
-    "leaves no doubt of: its end nearest to 0, pale where it has both signs, and where there is none, as with one seed. Flagged "
-    "where some of the runs are degenerate"
+    "Scores, and below them gains over no intermediate training in points. The colour is the end of the gain's 95 percent "
+    "interval that is nearest to 0; pale where the interval includes 0, or where there is only one seed. Flagged where some "
+    "of the runs are degenerate"
 )
 METHODS = {
     "t over seeds": "Student's t over seed-paired gains",
@@ -166,14 +166,15 @@ def chosen_table(table, name, order, remarks=()):
         "The best intermediate training for each target, by what it is chosen by: its score on the test sets, and as dev the "
         "mean score that chose it"
     )
-    csv_header = ["chosen_by", "target", "row", "score", "gain", "dev"]
+    csv_header = ["chosen_by", "target", "row", "score", "gain", "dev", "tied_with"]
     return Table(name, caption, ["chosen by", *columns], lines, csv_header, rows, notes)
 
 
 def _chosen_cell(found):
     if found is None:
         return ""
-    row, score, gained, dev = found
+    row, score, gained, dev, tied = found
+    row = f"{row}, tied with {tied}" if tied else row
     return f"{row}: {shown(score)}{'' if gained is None else f' ({signed(gained)})'}, dev {shown(dev)}"
 
 

@@ -15,20 +15,17 @@ from pathlib import Path
 
 import torch
 
+from xstilts.base import UserError, is_secret, masked, on_main_process, print_main, read_json, write_json
 from xstilts.claims import Claim, claim, described
-from xstilts.commands import command_of
 from xstilts.degenerate import advice, reasons, tasks_at_chance
-from xstilts.errors import UserError, say
 from xstilts.examples import languages_apart, remarks_of
 from xstilts.hub import push, settle
 from xstilts.identity import defaults_of, differences, identity_of, plain
-from xstilts.json_files import read_json, write_json
 from xstilts.lineage import check_files, lineage_text
 from xstilts.model_card import for_sharing, write_card
-from xstilts.processes import by_main
 from xstilts.provenance import provenance
+from xstilts.runs import command_of
 from xstilts.sealed import contents, flush, share
-from xstilts.secrecy import masked_values
 from xstilts.shapes import check_shape
 from xstilts.step_checkpoints import PREFIX, remove_all
 
@@ -92,9 +89,9 @@ class Run:
             self.scratch = tempfile.TemporaryDirectory()  # the Trainer makes its folder as soon as it is made itself
             self.training_args.output_dir, self.training_args.push_to_hub = self.scratch.name, False
             return True
-        started = by_main(self._take)
+        started = on_main_process(self._take)
         if started is None:
-            say(f"{self.output_dir} is finished with the same arguments and data; nothing to do")
+            print_main(f"{self.output_dir} is finished with the same arguments and data; nothing to do")
         elif self.training_args.device.type == "cpu":
             torch.set_num_threads(started["threads"])
         return started is not None
@@ -109,7 +106,7 @@ class Run:
                 return "finished: the same command would do nothing"
             started = self._record("started.json", {"identity": dict, "threads": int})
         except UserError as error:  # another run, which a look at this one leaves alone
-            return f"the same command would be refused: {error}"
+            return f"without --dry_run this would be refused: {error}"
         return "not started yet" if started is None else "was begun, and would go on"
 
     def _take(self):
@@ -152,7 +149,7 @@ class Run:
             started = {"identity": self.identity, "threads": torch.get_num_threads()}
             write_json(self.output_dir / "started.json", started)
         elif self.phase in ("intermediate", "target") and not any(self.output_dir.glob(f"{PREFIX}*")):
-            say(f"{self.output_dir} was begun and has no checkpoint yet: training starts from the beginning")
+            print_main(f"{self.output_dir} was begun and has no checkpoint yet: training starts from the beginning")
         return started
 
     def _check_place(self):
@@ -211,11 +208,11 @@ class Run:
         }
         content |= {"degenerate": reasons(content), "tasks_at_chance": tasks_at_chance(content)}
         for remark in content["remarks"]:
-            say(f"note: {remark}")
+            print_main(f"note: {remark}")
         found = [f"degenerate: {reason}; {advice(reason)}" for reason in content["degenerate"]]
         found = found or [f"{task} at chance, not all of its tasks" for task in content["tasks_at_chance"]]
         for warning in [*results.get("warnings", ()), *found]:
-            say(f"warning: {warning}")
+            print_main(f"warning: {warning}")
         share(self.output_dir, content["files"])
         flush(self.output_dir, content["files"])
         self.claim.check()
@@ -224,7 +221,7 @@ class Run:
         write_json(self.output_dir / "run.json", content)
         remove_all(self.output_dir)
         self.claim.release()
-        say(f"{lineage_text(lineage)}: {_summary(content)}, {self.output_dir / 'run.json'}")
+        print_main(f"{lineage_text(lineage)}: {_summary(content)}, {self.output_dir / 'run.json'}")
         if self.training_args.push_to_hub:
             push(self.output_dir, for_sharing(content), self.training_args, lineage_text(lineage))
 
@@ -270,3 +267,14 @@ def _remove_run(output_dir):
         if path.name in KEPT:
             continue
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def masked_values(content, name=""):
+    """JSON-like content with `***` in place of secrets, by their name in it and by what they look like."""
+    if isinstance(content, dict):
+        return {key: masked_values(value, str(key)) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [masked_values(value, name) for value in content]
+    if content and is_secret(name):
+        return "***"
+    return masked(content) if isinstance(content, str) else content

@@ -9,31 +9,28 @@ from pickle import UnpicklingError
 import torch
 from transformers.trainer_callback import TrainerState
 
-from xstilts.errors import UserError, say
-from xstilts.preemption import between_steps
-from xstilts.processes import by_main
+from xstilts.base import UserError, between_steps, on_main_process, print_main
 from xstilts.progress import TellProgress
 from xstilts.step_checkpoints import PREFIX, STATE, damage_of, last_checkpoint
 
 
-def fit(trainer, claim=None, averaged=1):
+def fit(trainer, claim=None):
     """Train, or go on where an interrupted run of the same output_dir stopped; leaves the selected weights in the model.
 
     A run whose last checkpoint is its end is not trained again: the Trainer would take one more step.
-    claim       that of the run on its directory
-    averaged    how many of the last checkpoints are read afterwards
+    `claim` is that of the run on its directory.
     """
-    trainer.claim, trainer.averaged = claim, averaged
+    trainer.claim = claim
     checkpoint = checkpoint_to_go_on_from(trainer)
     state = TrainerState.load_from_json(os.path.join(checkpoint, STATE)) if checkpoint else None
     if state and is_over(state):
-        say(f"{checkpoint} is the end of training; nothing left to train")
+        print_main(f"{checkpoint} is the end of training; nothing left to train")
         trainer.state = state
         best = best_of(trainer) if trainer.args.load_best_model_at_end and state.best_global_step else None
         trainer.load_weights(best or checkpoint)
         return
     if checkpoint:
-        say(f"going on from {checkpoint}")
+        print_main(f"going on from {checkpoint}")
     # Early stopping counts on where it stood.
     trainer.args.restore_callback_states_from_checkpoint = bool(checkpoint)
     try:
@@ -49,9 +46,9 @@ def fit(trainer, claim=None, averaged=1):
 
 def checkpoint_to_go_on_from(trainer):
     """What the first process finds, for all of them."""
-    checkpoint, states = by_main(partial(_last_with_states, trainer.args.output_dir))
+    checkpoint, states = on_main_process(partial(_last_with_states, trainer.args.output_dir))
     if states not in (0, trainer.args.world_size):
-        say(
+        print_main(
             f"{checkpoint} was written by {states} processes, now there are {trainer.args.world_size}: not the same bits"
         )
     return checkpoint

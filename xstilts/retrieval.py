@@ -11,16 +11,15 @@ import torch
 from accelerate import PartialState
 
 from xstilts import ranking
-from xstilts.checkpoint import model_fingerprint
-from xstilts.embeddings import check_memory, check_room, layers_there, vectors_of
-from xstilts.errors import UserError, is_main_process, say
+from xstilts.base import UserError, is_main_process, print_main
+from xstilts.embeddings import check_memory, check_room, fits_memory, vectors_of
 from xstilts.layers import layers_of
 from xstilts.lineage import transfer_factors
 from xstilts.pooling import check_pooling, parse_states
 from xstilts.task import Task
 
-TEMPORARY = ".embeddings"  # the folder in --output_dir for vectors that nobody asked to keep
-OPTIONS = {"neighborhood": 4, "retrieval": "max", "duplicates": "share", "threshold": None, "compare_with": None}
+TEMPORARY = ".embeddings"  # the folder in --output_dir for vectors that are not in memory
+OPTIONS = {"neighborhood": 4, "threshold": None, "compare_with": None}
 
 
 def type_of(task):
@@ -35,8 +34,6 @@ def check_retrieval(args, training_args, kind):
     on others."""
     args.pooling = args.pooling or kind.pooling
     args.max_query_length = args.max_seq_length if args.max_query_length is None else args.max_query_length
-    if args.neighborhood < 1:
-        raise UserError(f"--neighborhood {args.neighborhood} must be 1 or more")
     for name, default in OPTIONS.items():
         if name not in kind.options and getattr(args, name) != default:
             raise UserError(f"--{name} has no effect with --task {args.task}, which is {kind.name}")
@@ -57,11 +54,11 @@ def choose_states(encoder, stored, kind, args):
     check_pooling(args.pooling, layers, encoder, stored)
     headline = kind.layer(depth) if kind.layer(depth) in layers else layers[-1]
     others = "" if len(layers) == 1 else f", and of {len(layers) - 1} other layers, which run.json has beside it"
-    say(f"vectors: {args.pooling} of hidden_states[{headline}] of an encoder of {depth} layers{others}")
-    if args.layers is None and headline < depth and (args.query_prefix or args.document_prefix):
-        say(
-            f"note: layer {headline} is the paper's choice for encoders that nobody trained for retrieval; those that were, as a "
-            f"prefix suggests, are read at the last one: --layers {depth}"
+    print_main(f"vectors: {args.pooling} of hidden_states[{headline}] of an encoder of {depth} layers{others}")
+    if args.layers is None and headline < depth:
+        print_main(
+            f"note: layer {headline} is the paper's choice, for encoders that were not trained for retrieval; those that "
+            f"were (E5, LaBSE) are read at the last one: --layers {depth}, E5 with its prefixes (docs/encoders.md)"
         )
     return layers, headline
 
@@ -75,8 +72,6 @@ def retrieval_factors(args, kind, headline, depth):
         f"{args.pooling}-pooling".replace("_", "-"): args.pooling != kind.pooling,
         f"prefix-{prefixes}": args.query_prefix or args.document_prefix,
         f"neighborhood{args.neighborhood}": args.neighborhood != OPTIONS["neighborhood"],
-        f"{args.retrieval}-retrieval": args.retrieval != OPTIONS["retrieval"],
-        f"{args.duplicates}-duplicates": args.duplicates != OPTIONS["duplicates"],
         f"threshold{args.threshold}": args.threshold is not None,
         f"compared-with-{compared}": args.compare_with,
     }
@@ -102,28 +97,17 @@ def one_prefix(args, kind):
 
 @dataclass(frozen=True)
 class Embedder:
-    """`embeddings.vectors_of` with what the arguments say.
-
-    fingerprints    identify the weights of the encoder; None among them is a model that cannot be told from others
-    """
+    """`embeddings.vectors_of` with what the arguments say."""
 
     encoder: object
     tokenizer: object
     args: object
     training_args: object
-    fingerprints: dict
-
-    def __post_init__(self):
-        if self.args.embeddings_dir and None in self.fingerprints.values():
-            raise UserError(
-                "--embeddings_dir: the model has no commit on the hub to know its vectors by; give a directory"
-            )
 
     def settings(self, side):
         """Everything that the vectors of a Side depend on, but its texts."""
         args, mixed, query = self.args, self.training_args.mixed_precision, side.role == "query"
         return {
-            "checkpoint": self.fingerprints,
             "pooling": args.pooling,
             "max_length": args.max_query_length if query else args.max_seq_length,
             "prefix": args.query_prefix if query else args.document_prefix,
@@ -131,19 +115,13 @@ class Embedder:
         }
 
     def __call__(self, name, side, layers, folder):
-        """{layer: vectors} of a Side, from `folder` or for it."""
+        """{layer: vectors} of a Side; those that are not in memory lie in `folder`."""
         settings = {**self.settings(side), "batch_size": self.training_args.eval_batch_size}
         return vectors_of(name, side, self.encoder, self.tokenizer, layers, settings, folder)
 
-    def size(self, name, side, layers, folder):
-        """Bytes that a call would write."""
-        there = layers_there(name, side, self.settings(side), folder) if folder else ()
-        return len(side.texts) * len({*layers} - {*there}) * self.encoder.config.hidden_size * 4
-
-
-def fingerprints_of(args, transferred):
-    """What identifies the encoder of a run: the checkpoint, and of one of transferred layers where the rest comes from."""
-    return {"model": model_fingerprint(args.model_name_or_path), **transferred}
+    def size(self, side, layers):
+        """Bytes of the vectors of a Side."""
+        return len(side.texts) * len(layers) * self.encoder.config.hidden_size * 4
 
 
 def in_precision(encoder, training_args):
@@ -153,11 +131,8 @@ def in_precision(encoder, training_args):
 
 
 @contextlib.contextmanager
-def embeddings_folder(args, output_dir):
-    """Where vectors go: `--embeddings_dir`, or a folder that is gone afterwards and was not there before."""
-    if args.embeddings_dir:
-        yield args.embeddings_dir
-        return
+def embeddings_folder(output_dir):
+    """Where vectors lie that are not in memory: a folder that is gone afterwards, and was not there before."""
     folder = Path(output_dir) / TEMPORARY
     _remove(folder)
     try:
@@ -174,12 +149,16 @@ def _remove(folder):
     PartialState().wait_for_everyone()
 
 
-def check_rooms(collections, layers, embed, args, output_dir):
-    """Raise UserError if the disk cannot hold the vectors, of all collections where they are kept, otherwise of the largest, or
-    the memory not those that are searched at once: a collection's, of one layer."""
-    sizes = [sum(embed.size(*side, layers, args.embeddings_dir) for side in each.sides.items()) for each in collections]
-    check_room(args.embeddings_dir or output_dir, (sum if args.embeddings_dir else max)(sizes))
-    at_once = max(sum(embed.size(*side, [0], None) for side in each.sides.items()) for each in collections)
+def check_rooms(collections, layers, embed, output_dir):
+    """Raise UserError if neither memory nor disk can hold the vectors of the largest collection, or the memory not those that are
+    searched at once: a collection's, of one layer."""
+    largest, at_once = (
+        max(sum(embed.size(side, of) for side in each.sides.values()) for each in collections) for of in (layers, [0])
+    )
+    if PartialState().num_processes > 1 or not fits_memory(
+        2 * largest
+    ):  # the collection before is still there when the next one is embedded
+        check_room(output_dir, largest)
     check_memory(at_once)
 
 

@@ -10,10 +10,10 @@ import math
 
 import pandas as pd
 
+from xstilts.base import UserError
 from xstilts.degenerate import has_failed, reasons
-from xstilts.errors import UserError
 from xstilts.lineage import source_language
-from xstilts.report import UNTRAINED, base_of, column_of, row_of, seed_of, target_record
+from xstilts.report import UNTRAINED, base_of, column_of, row_of, seed_of, target_record, training_key
 from xstilts.xtreme import XTREME, XTREME_R
 
 NONE = "none"
@@ -39,11 +39,11 @@ def score_table(runs, found):
                       one label; `seen`, `seen_in_dev`: test rows of the language that the encoder was trained on, or selected by,
                       missing where nobody knows
 
-    found    all run.json, {path: content}: what only the trainings know (steps, complexity) is looked up there by fingerprint,
+    found    all run.json, {path: content}: what only the trainings know (steps, complexity) is looked up there by `training_key`,
              and missing where they are not among them
     """
     trainings = {
-        run["lineage"][-1]["fingerprint"]: run
+        training_key(run["lineage"][-1]): run
         for run in found.values()
         if run["phase"] in ("intermediate", "target") and run["lineage"][-1].get("fingerprint")
     }
@@ -93,7 +93,7 @@ def _before(run, trainings):
     taken = [*(target or {}).get("factors", ()), *run.get("factors", ())]
     transferred = next((each.removeprefix("transfer-") for each in taken if each.startswith("transfer-")), "all")
     tasks = [name for record in records for name in record.get("tasks") or [record["task"]]]
-    known = [trainings[record.get("fingerprint")] for record in records if record.get("fingerprint") in trainings]
+    known = [trainings[training_key(record)] for record in records if training_key(record) in trainings]
     last = known[-1] if known and len(known) == len(records) else {}
     arguments = last.get("arguments", {})
     return {
@@ -131,7 +131,7 @@ def _bits(training):
 def _of_target(run, trainings):
     """What the target training was, as columns."""
     record = target_record(run)
-    training = trainings.get((record or {}).get("fingerprint"), {})
+    training = trainings.get(training_key(record or {}), {})
     return {
         "target_trained": record is not None,
         "english_dev": training.get("dev_scores", {}).get(training.get("metric")), "flag": reasons(training),

@@ -15,7 +15,7 @@ import numpy as np
 import xxhash
 from safetensors import SafetensorError
 
-from xstilts.errors import UserError
+from xstilts.base import UserError
 
 DAY = 86_400  # seconds
 NO_FLUSH = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)  # a file system's answers to what it does not have

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.nn.functional import linear, pad
 
-from xstilts.errors import UserError
+from xstilts.base import UserError
 from xstilts.progress import watched
 
 BYTES = {"cpu": 2**24, "cuda": 2**28}  # of a block of products: what a cache holds, what keeps a GPU at work

@@ -22,11 +22,10 @@ import numpy as np
 import xxhash
 
 from xstilts.arrow_files import rows_of
-from xstilts.errors import say
+from xstilts.base import check_pointer, print_main
 from xstilts.lineage import TRAINING_ROWS
 from xstilts.ranking import CANDIDATES
 from xstilts.sealed import arrays_of
-from xstilts.text_files import check_pointer
 
 TEXTS, DEV = "-texts", "-dev"
 BETWEEN = "\x1f"  # the texts of an input; white space to Python, so that no normalised text has it
@@ -114,7 +113,7 @@ def _stored(path):
     try:
         return arrays_of(file)
     except ValueError as error:
-        say(f"{file} cannot be read ({error}); which rows its model was trained on is not known")
+        print_main(f"{file} cannot be read ({error}); which rows its model was trained on is not known")
         return {}
 
 
@@ -182,4 +181,4 @@ def warn_of_seen(task, scores):
     ):
         counts = {language: own.get(f"seen_in_{name}") for language, own in scores.items()}
         if found := [f"{language} {count:,}" for language, count in counts.items() if count]:
-            say(f"warning: {task}: test rows that occur in the {rows}: {', '.join(found)}")
+            print_main(f"warning: {task}: test rows that occur in the {rows}: {', '.join(found)}")

@@ -8,7 +8,7 @@ that may be missing but has no null, and `Id()` for text or a whole number.
 
 from typing import NamedTuple
 
-from xstilts.errors import UserError
+from xstilts.base import UserError
 
 
 class Each(NamedTuple):
@@ -83,8 +83,6 @@ def _quoted(name):
 
 
 def _shown(value):
-    if type(value) is int and value.bit_length() > 64:
-        return "a number of more than 64 bits"
     return f"{value!r:.40}" if type(value) in (int, float, bool) else NAMES.get(type(value), type(value).__name__)
 
 

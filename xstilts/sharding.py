@@ -1,27 +1,24 @@
-"""Models in pieces: under FSDP and DeepSpeed ZeRO every process of a training holds a part of each tensor (of its gradients, and
-of what the optimizer keeps of it), and sees a tensor whole for a moment only. Models too large for one GPU are trained so.
+"""Models in pieces: under FSDP every process of a training holds a part of each tensor (of its gradients, and of what the
+optimizer keeps of it), and sees a tensor whole for a moment only. Models too large for one GPU are trained so.
 
 Losses, norms and steps are those of one process (tests/test_launchers.py). What looks at whole tensors between two steps, or
-gives processes different work, is not offered; all of that stands here. Both are asked for by `accelerate launch --config_file
-configs/accelerate/...`, which tells its processes in the environment, or by the Trainer's own --fsdp and --deepspeed.
+gives processes different work, is not offered; all of that stands here. It is asked for by `accelerate launch --config_file
+configs/accelerate/fsdp.yaml`, which tells its processes in the environment, or by the Trainer's own --fsdp.
 """
 
 import copy
 import os
 from dataclasses import fields
-from importlib.util import find_spec
 
 import torch
 from accelerate.utils import DistributedType
-from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
-from xstilts.errors import UserError
+from xstilts.base import UserError
 
 WHOLE = "looks at whole tensors, and each process has a part of them"
 REFUSED = {
     "max_tokens_per_batch": "processes would have different numbers of micro-batches; use --per_device_train_batch_size and "
     "--gradient_accumulation_steps",
-    "cache_frozen_prefix": f"it {WHOLE}",
     "unfreeze_schedule": f"it {WHOLE}; --freeze_layers works",
     "peft": f"a merge of adapters {WHOLE}; adapters need little memory: use configs/accelerate/several_gpus.yaml",
     "eval_only": "nothing is trained; use configs/accelerate/several_gpus.yaml",
@@ -29,57 +26,42 @@ REFUSED = {
 
 
 def sharding_of(training_args):
-    """What shards the model, as it was asked for: "FSDP", "DeepSpeed", or None."""
-    for name, option in (("FSDP", training_args.fsdp), ("DeepSpeed", training_args.deepspeed)):
-        if option or os.environ.get(f"ACCELERATE_USE_{name.upper()}", "false").lower() == "true":
-            return name
-    return None
+    """What shards the model, as it was asked for: "FSDP" or None."""
+    return "FSDP" if training_args.fsdp or _is_on("ACCELERATE_USE_FSDP") else None
+
+
+def _is_on(variable):
+    return os.environ.get(variable, "false").lower() == "true"
 
 
 def check_sharding(args, training_args, several=False, trains=True):
     """Raise UserError where a sharded model was asked for and cannot be had, and for what is not offered with one; before data
     are read. `several`: the run is of several tasks; `trains`: the script trains anything."""
-    if not (kind := sharding_of(training_args)):
+    if training_args.deepspeed or _is_on("ACCELERATE_USE_DEEPSPEED"):
+        raise UserError("DeepSpeed is not offered; FSDP shards models, with configs/accelerate/fsdp.yaml")
+    if not sharding_of(training_args):
         return
     if not trains:
         raise UserError(
-            f"{kind} is for training; each GPU holds a whole model here: use configs/accelerate/several_gpus.yaml, or one GPU"
+            "FSDP is for training; each GPU holds a whole model here: use configs/accelerate/several_gpus.yaml, or one GPU"
         )
-    _check_devices(kind, training_args)
-    if kind == "FSDP":
-        _check_fsdp(training_args)
-    elif args.precision != "fp32" or training_args.mixed_precision != "no":
-        raise UserError(
-            "DeepSpeed is offered with --precision fp32 and mixed_precision: 'no' only: it would keep the weights themselves in "
-            "bf16 or fp16; FSDP keeps them in fp32 (configs/accelerate/fsdp.yaml)"
-        )
-    # With ZeRO 3 transformers would make models in pieces, and weights copied into those go nowhere.
-    unset_hf_deepspeed_config()
+    _check_fsdp(training_args)
     defaults = {option.name: option.default for option in fields(args)}
     for name, reason in REFUSED.items():
         if getattr(args, name, None) != defaults.get(name):
-            raise UserError(f"--{name} is not offered with {kind}: {reason}")
-    if getattr(args, "selection", None) == "average_last_k":
-        raise UserError(f"--selection average_last_k is not offered with {kind}: it {WHOLE}")
+            raise UserError(f"--{name} is not offered with FSDP: {reason}")
     if several:
         raise UserError(
-            f"several tasks are not offered with {kind}: not all heads are used in every step; give one --task"
-        )
-
-
-def _check_devices(kind, training_args):
-    """accelerate would train without sharding where it finds no GPUs, and not say so."""
-    if training_args.distributed_state.distributed_type in (DistributedType.NO, DistributedType.MULTI_CPU):
-        raise UserError(
-            f"{kind} needs GPUs and a process for each, as accelerate launch starts them; leave it out on a CPU"
-        )
-    if kind == "DeepSpeed" and not find_spec("deepspeed"):
-        raise UserError(
-            "DeepSpeed is not installed (pip install deepspeed); configs/accelerate/fsdp.yaml needs nothing more"
+            "several tasks are not offered with FSDP: not all heads are used in every step; give one --task"
         )
 
 
 def _check_fsdp(training_args):
+    # accelerate would train without sharding where it finds no GPUs, and not say so.
+    if training_args.distributed_state.distributed_type in (DistributedType.NO, DistributedType.MULTI_CPU):
+        raise UserError(
+            "FSDP needs GPUs and a process for each, as accelerate launch starts them; leave it out on a CPU"
+        )
     own = training_args.fsdp_plugin_args or {}
     version = own.get("fsdp_version", os.environ.get("FSDP_VERSION", 1))
     if int(version) != 2:
@@ -109,7 +91,6 @@ def whole(trainer, model, empty):
     """The sharded `model` of a Trainer put together on the CPU in `empty`, its `skeleton`: in the first process, None in the
     others. All processes call it."""
     weights = trainer.accelerator.get_state_dict(model)
-    unset_hf_deepspeed_config()  # what is loaded from now on, by the first process alone, is whole
     if not trainer.is_world_process_zero():
         return None
     empty.load_state_dict(weights, assign=True)

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import torch
 
+from xstilts.base import UserError
 from xstilts.checkpoint import check_length, depth_of, load_encoder, load_tokenizer, stored_encoder
-from xstilts.errors import UserError
 from xstilts.layers import encoder_of, layers_of, parts_of
 from xstilts.lineage import lineage_of, lineage_text
 from xstilts.pooling import POOLER

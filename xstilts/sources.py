@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from datasets import Features
 
-from xstilts.errors import UserError
+from xstilts.base import UserError
 from xstilts.hub_rows import hub_rows, kept_languages, kept_rows, piece_of
 from xstilts.official_files import FirstOf, expected_files, file_rows, files_there, languages_in_files, patterns
 from xstilts.raw_rows import MissingData

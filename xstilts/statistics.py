@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from xstilts.errors import UserError
+from xstilts.base import UserError
 
 RESAMPLES = 1000
 SEED = 0  # of the draws: an interval is a function of the figures

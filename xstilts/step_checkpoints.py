@@ -8,9 +8,7 @@ import glob
 import os
 import shutil
 
-from xstilts.errors import UserError, say
-from xstilts.json_files import read_json, write_json
-from xstilts.processes import by_main, together
+from xstilts.base import UserError, on_all_processes, on_main_process, print_main, read_json, write_json
 from xstilts.sealed import contents, damage, flush, writing
 from xstilts.shapes import misfit
 
@@ -66,18 +64,18 @@ def write_step(trainer, save, claim=None, interruption=False):
 
     def publish():
         _check(claim)
-        needs = _needs(args, best, trainer.averaged)
+        needs = [best] if best and best != name and args.load_best_model_at_end else []
         with writing(os.path.join(args.output_dir, name)):
             _seal(os.path.join(partial_folder(args.output_dir), name), state, needs, interruption)
             _publish(args.output_dir, name)
         rotate(args.output_dir, best if args.load_best_model_at_end else None, args.save_total_limit)
 
     try:
-        by_main(begin)
-        together(write)
+        on_main_process(begin)
+        on_all_processes(write)
         # The Trainer looked for the best one beside the unfinished one.
         state.best_model_checkpoint = os.path.join(args.output_dir, best) if best else None
-        by_main(publish)
+        on_main_process(publish)
     finally:
         if trainer.is_world_process_zero():
             _remove(partial_folder(args.output_dir))
@@ -98,18 +96,11 @@ def partial_folder(output_dir):
     return os.path.join(output_dir, PARTIAL)
 
 
-def _needs(args, best, averaged):
-    """Names of the other checkpoints that the end of the run reads, as far as they are known."""
-    before = [os.path.basename(folder) for folder in planned(args.output_dir)][1 - averaged :] if averaged > 1 else []
-    return [*before, best] if best and args.load_best_model_at_end else before
-
-
 def _seal(folder, state, needs, interruption):
-    own = os.path.basename(folder)
+    """List a whole checkpoint's files in it, and the names of others that the end of the run `needs`: the best one, so far."""
     state.save_to_json(os.path.join(folder, STATE))
     files = contents(folder)
     flush(folder, files)
-    needs = [name for name in needs if name != own]
     write_json(os.path.join(folder, LIST), {"files": files, "needs": needs, "interruption": interruption})
 
 
@@ -168,7 +159,7 @@ def _set_aside(folder, reason):
     place = os.path.join(os.path.dirname(folder), f"{ASIDE}{os.path.basename(folder)}")
     _remove(place)
     os.replace(folder, place)
-    say(f"{folder} is damaged ({reason}): set aside as {place}")
+    print_main(f"{folder} is damaged ({reason}): set aside as {place}")
 
 
 def remove_all(output_dir):

@@ -11,7 +11,7 @@ from statistics import mean, stdev
 import matplotlib
 import numpy as np
 
-from xstilts.errors import UserError
+from xstilts.base import UserError
 from xstilts.layer_plots import ACROSS, SETTINGS, TITLE, filled, finish, grid
 
 NONE = "no intermediate training"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from xstilts import answers, scoring
-from xstilts.errors import UserError
+from xstilts.base import UserError
 from xstilts.placeholders import ADVICE, Placeholders, check_labels
 from xstilts.readers import squad_paragraphs
 from xstilts.shapes import Id, misfit

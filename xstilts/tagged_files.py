@@ -5,7 +5,7 @@ import re
 from itertools import chain
 from typing import NamedTuple
 
-from xstilts.errors import UserError, shown
+from xstilts.base import UserError, quoted
 from xstilts.readers import Dropped
 from xstilts.text_files import numbered_lines
 
@@ -86,7 +86,7 @@ def _sentences(path):
             elif "-" in fields[0]:
                 ranges.append((number, *map(int, fields[0].split("-")), fields[1]))
         elif words:
-            raise UserError(f"{path}, line {number}: a comment inside a sentence: {shown(line)}")
+            raise UserError(f"{path}, line {number}: a comment inside a sentence: {quoted(line)}")
 
 
 def _fields_of_conllu(path, number, line):
@@ -96,7 +96,7 @@ def _fields_of_conllu(path, number, line):
     if len(fields) != 10:
         raise UserError(f"{path}, line {number}: {len(fields)} columns instead of CoNLL-U's 10")
     if not NUMBER.fullmatch(fields[0]):
-        raise UserError(f"{path}, line {number}: {shown(fields[0])} is not the number of a word (5, 5-6 or 5.1)")
+        raise UserError(f"{path}, line {number}: {quoted(fields[0])} is not the number of a word (5, 5-6 or 5.1)")
     return fields
 
 
@@ -164,7 +164,7 @@ def iob2(path, features):
             words = []
         elif words and not place:
             raise UserError(
-                f"{path}, line {number}: {shown(line)} has no tag, in a sentence whose words have no numbers"
+                f"{path}, line {number}: {quoted(line)} has no tag, in a sentence whose words have no numbers"
             )
 
 
@@ -193,7 +193,7 @@ def _word_and_tag(path, number, line):
         return fields[0], fields[1].strip(), None
     if not NUMBER.fullmatch(fields[0]):
         raise UserError(
-            f"{path}, line {number}: {len(fields)} columns, but {shown(fields[0])} is not the number of a word"
+            f"{path}, line {number}: {len(fields)} columns, but {quoted(fields[0])} is not the number of a word"
         )
     return (fields[1], fields[2], fields[0]) if fields[0].isdigit() else ()
 
@@ -204,9 +204,9 @@ def _word_and_tag(path, number, line):
 def _without_tab(path, number, line):
     """What to say of a line that should have a tab: spaces, or a word alone."""
     if " " in line.strip():
-        return f"{path}, line {number}: no tab in the line {shown(line)}; columns are set apart by tabs, not by spaces"
+        return f"{path}, line {number}: no tab in the line {quoted(line)}; columns are set apart by tabs, not by spaces"
     return (
-        f"{path}, line {number}: no tab in the line {shown(line)}; XTREME's own download leaves the tags of tests out"
+        f"{path}, line {number}: no tab in the line {quoted(line)}; XTREME's own download leaves the tags of tests out"
     )
 
 
@@ -223,5 +223,5 @@ def _numbers(path, words, column):
     tags = {tag: number for number, tag in enumerate(column.feature.names)}
     for word in words:
         if word.tag not in tags:
-            raise UserError(f"{path}, line {word.line}: tag {shown(word.tag)} is not one of {', '.join(tags)}")
+            raise UserError(f"{path}, line {word.line}: tag {quoted(word.tag)} is not one of {', '.join(tags)}")
     return [tags[word.tag] for word in words]

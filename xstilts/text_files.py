@@ -5,7 +5,7 @@ import json
 import re
 from collections import Counter
 
-from xstilts.errors import UserError, shown
+from xstilts.base import UserError, quoted
 
 MARK = "\ufeff"  # at the beginning of a file it is no text
 POINTER = b"version https://git-lfs.github.com/spec/"  # how one begins
@@ -93,7 +93,7 @@ def _object(pairs):
     found = dict(pairs)
     if len(found) < len(pairs):
         twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
-        raise ValueError(f"the key {shown(twice)} stands there twice")
+        raise ValueError(f"the key {quoted(twice)} stands there twice")
     return found
 
 

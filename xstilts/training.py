@@ -23,10 +23,10 @@ from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import EvalLoopOutput, EvalPrediction
 
+from xstilts.base import UserError, first_line, on_main_process
 from xstilts.callbacks import StopOnNonFiniteLoss, StopWhenTold, TellEpoch, WarnOfFewSteps
 from xstilts.checkpoint import longest_input
 from xstilts.complexity import CodeLength
-from xstilts.errors import UserError, first_line
 from xstilts.evaluation import kept_outputs
 from xstilts.hub import no_repo
 from xstilts.layer_rates import rate_factors, split_by_rate
@@ -34,7 +34,6 @@ from xstilts.loaders import Collator, StepCollator, loader_options, read_columns
 from xstilts.metrics import score_by_language
 from xstilts.micro_batches import dealing_lengths
 from xstilts.order import EpochSampler, TrainingRows
-from xstilts.processes import by_main
 from xstilts.progress import TellProgress
 from xstilts.resuming import best_of, load_progress, save_progress
 from xstilts.sharding import precision_of_passes, sharding_of, skeleton, whole
@@ -75,7 +74,7 @@ class StiltsTrainer(Trainer):
         if dev is None:
             args.eval_strategy = "no"  # this one only predicts
         self.task, self.groups, self.code = task, groups, CodeLength()
-        self.claim, self.averaged, self.interrupting, self.sampler = None, 1, False, None
+        self.claim, self.interrupting, self.sampler = None, False, None
         self.layerwise_lr_decay, self.max_tokens_per_batch = layerwise_lr_decay, max_tokens_per_batch
         self.multiple = multiple_for(args.device, model, tokenizer)
         self.collate = self.collator(tokenizer)
@@ -254,7 +253,9 @@ class StiltsTrainer(Trainer):
             outputs, loss = kept_outputs(self, model, rows)
         metrics = {"loss": loss}
         if self.compute_metrics and description == "Evaluation":
-            metrics |= by_main(lambda: self.compute_metrics(EvalPrediction(predictions=outputs, label_ids=None)))
+            metrics |= on_main_process(
+                lambda: self.compute_metrics(EvalPrediction(predictions=outputs, label_ids=None))
+            )
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in metrics.items()}
         return EvalLoopOutput(predictions=outputs, label_ids=None, metrics=metrics, num_samples=len(rows))
 
@@ -270,7 +271,7 @@ class StiltsTrainer(Trainer):
     def scored(self, examples, features, rows=None):
         """The same from a pass over all features, or over `rows` made of them, in every process."""
         outputs = self.predict(features if rows is None else rows).predictions
-        return by_main(lambda: self.score(examples, features, outputs))
+        return on_main_process(lambda: self.score(examples, features, outputs))
 
     def load_weights(self, checkpoint):
         """Fill the model from a checkpoint, without training it; a sharded one is taken into its pieces first."""

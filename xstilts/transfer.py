@@ -4,8 +4,8 @@ import os
 
 import torch
 
+from xstilts.base import UserError, print_main
 from xstilts.checkpoint import check_head, depth_of, load_model, model_fingerprint, stored_encoder
-from xstilts.errors import UserError, say
 from xstilts.layers import encoder_of, layers_of, modules_of, parse_layers
 from xstilts.loading import distrust
 from xstilts.run_files import read_run
@@ -14,14 +14,10 @@ OPTION = "--transfer_layers"
 
 
 def check_transfer(args, lineage):
-    """Raise UserError for options that do not go together, and for layers that the encoder lacks; spell `args.transfer_layers`
+    """Raise UserError for layers that the encoder lacks; spell `args.transfer_layers`
     one way, and fill in `args.base_model_name_or_path` where it is not given."""
     if args.transfer_layers is None:
-        if args.base_model_name_or_path:
-            raise UserError(f"--base_model_name_or_path has an effect with {OPTION} only")
         return
-    if getattr(args, "keep_head", False):
-        raise UserError(f"{OPTION} and --keep_head exclude each other: the head belongs to the whole encoder")
     path = args.model_name_or_path
     args.transfer_layers = str(parse_layers(args.transfer_layers, depth_of(path), OPTION))
     if args.base_model_name_or_path:
@@ -38,27 +34,23 @@ def _check_base(path):
 
 
 def base_model_of(path, lineage):
-    """Where the base model of a checkpoint lies, by the arguments of the runs behind it. It is said, and its weights are read
-    from safetensors only: these arguments may be somebody else's. Raises UserError where that leads nowhere, or to another model
-    than the lineage has."""
-    start, advice = path, "say where its base model is with --base_model_name_or_path"
-    if len(lineage) == 1:
+    """Where the base model of a checkpoint lies: where its own run began, by its run.json. Its weights are read from safetensors
+    only, since nobody gave that place. Raises UserError where the lineage's base model is not there."""
+    advice = "say where its base model is with --base_model_name_or_path"
+    run = read_run(os.path.join(path, "run.json")) or {}
+    base = (run.get("arguments") or {}).get("model_name_or_path")
+    if base is None:
         raise UserError(f"{OPTION}: {path} has no record of what it was trained from; {advice}")
-    seen = []
-    while run := read_run(os.path.join(path, "run.json")):
-        seen.append(path)
-        path = (run.get("arguments") or {}).get("model_name_or_path")
-        if not isinstance(path, str) or not path.isprintable() or path in seen:
-            raise UserError(f"{OPTION}: {seen[-1]}/run.json does not say what it was trained from; {advice}")
-    distrust(path)
+    distrust(base)
     try:
-        is_same = model_fingerprint(path) == lineage[0]["fingerprint"]
-    except UserError as error:
-        raise UserError(f"{OPTION}: {start} goes back to {path}, which is not there; {advice}") from error
-    if not is_same:
-        raise UserError(f"{OPTION}: {start} goes back to {path}, which is no longer the same model; {advice}")
-    say(f"{OPTION}: the base model is {path}, as the run.json behind {start} says")
-    return path
+        is_base = model_fingerprint(base) == lineage[0]["fingerprint"]
+    except UserError:
+        is_base = False
+    if not is_base:
+        name = lineage[0]["base_model"]
+        raise UserError(f"{OPTION}: {path} began from {base}, where {name} is not, or no longer the same; {advice}")
+    print_main(f"{OPTION}: the base model is {base}, as the run.json of {path} says")
+    return base
 
 
 def load_for_target(args, task):
@@ -73,7 +65,7 @@ def load_for_target(args, task):
 def load_for_retrieval(args):
     """The encoder at `args.model_name_or_path`, or, with `args.transfer_layers`, the base model with these layers of it; and the
     names of its tensors that were pretrained."""
-    return starting_encoder(args, say)
+    return starting_encoder(args, print_main)
 
 
 def starting_encoder(args, report=str):
@@ -84,7 +76,7 @@ def starting_encoder(args, report=str):
     return bring_layers(args, encoder, report), stored
 
 
-def bring_layers(args, model, report=say):
+def bring_layers(args, model, report=print_main):
     """Put `args.transfer_layers` of the encoder at `args.model_name_or_path` into a model, and return it.
 
     Parts that the checkpoint never had (the pooler of an encoder whose pretraining had none) stay as they are.

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from transformers import TrainerCallback
 
-from xstilts.errors import UserError, say
+from xstilts.base import UserError, print_main
 from xstilts.freezing import freeze, render, table, thaw
 from xstilts.layers import Selection, parse_layers
 
@@ -55,8 +55,8 @@ def stages_after(schedule, step):
 class GradualUnfreezing(TrainerCallback):
     """Freezes at the beginning of every stage what `stages` say, of what requires a gradient now."""
 
-    def __init__(self, model, stages, dropout=False):
-        self.model, self.stages, self.dropout, self.current = model, stages, dropout, None
+    def __init__(self, model, stages):
+        self.model, self.stages, self.current = model, stages, None
         self.trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
 
     def on_train_begin(self, args, state, control, **kwargs):
@@ -71,6 +71,6 @@ class GradualUnfreezing(TrainerCallback):
         stage = [selection for step, selection in self.stages if step <= state.global_step][-1]
         if stage != self.current:
             thaw(self.model, self.trainable)
-            freeze(self.model, stage, self.dropout)
+            freeze(self.model, stage)
             self.current = stage
-            say(f"from step {state.global_step} on, frozen: {stage}\n{render(table(self.model))}")
+            print_main(f"from step {state.global_step} on, frozen: {stage}\n{render(table(self.model))}")

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from xstilts.errors import UserError
+from xstilts.base import UserError
 from xstilts.offsets import MISPLACED, check_misplaced, in_place
 from xstilts.readers import Dropped, squad_paragraphs
 from xstilts.shapes import Id, Maybe

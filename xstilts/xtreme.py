@@ -13,7 +13,7 @@ Sources: evaluate.py of google-research/xtreme @ 838c13b (lists, their order, av
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from xstilts.errors import UserError
+from xstilts.base import UserError
 
 GROUPS = ("classification", "tagging", "qa", "retrieval")
 
