@@ -35,7 +35,7 @@ from xstilts.layerwise import check_layerwise, select_trained
 from xstilts.lineage import default_output_dir, lineage_of, parts_read, training_factors
 from xstilts.loading import trust
 from xstilts.micro_batches import check_micro_batches, set_batch_size
-from xstilts.mixing import has_text, other_ratio, set_steps, step_inputs
+from xstilts.mixing import other_ratio, set_steps, step_inputs
 from xstilts.mlm import load_text, text_task
 from xstilts.multitask import (
     Part,
@@ -95,8 +95,8 @@ def main(argv=None):
     if len(tasks) == 1 and tasks[0].name != args.task:  # one that was drawn trains as if it had been asked for
         args, training_args = parse_args(ARGUMENTS, "intermediate", argv, [tasks[0].name])
     name = "+".join(task.name for task in tasks) if args.task_subset_size else args.task
-    several = len(tasks) > 1 or has_text(args)
-    set_steps(args, training_args, len(tasks), has_text(args))
+    several = len(tasks) > 1 or args.has_text
+    set_steps(args, training_args, len(tasks), args.has_text)
     check_sharding(args, training_args, several)
     if not args.eval_only:
         set_batch_size(args, training_args, argv, *tasks)
@@ -117,7 +117,7 @@ def main(argv=None):
     # 2. Data: raw rows -> examples, of each task as its own section of the config says.
     check_available(tasks, args.data_dir)
     parts = [load_part(task, argv, training_args, several) for task in tasks]
-    if has_text(args):
+    if args.has_text:
         parts.append(load_text_part(argv, training_args))
     for warning in (off_ratio := other_ratio(args, argv, [len(part.train) for part in parts[: len(tasks)]])):
         print_main(f"warning: {warning}")
@@ -178,7 +178,7 @@ def own_arguments(section, several, argv):
 
 def sections_of(tasks, args):
     """Names of the sections of the config that a run reads, one a task, and that of text."""
-    return [*(task.name for task in tasks), *([TEXT] if has_text(args) else [])]
+    return [*(task.name for task in tasks), *([TEXT] if args.has_text else [])]
 
 
 def load_part(task, argv, training_args, several):
@@ -207,13 +207,13 @@ def load_text_part(argv, training_args):
 def evaluate_again(tasks, lineage, tokenizer, args, training_args, argv):
     """--eval_only: score a run of this script on the selection sets, with the heads it kept; nothing is trained."""
     started_at, path, parts = time.time(), args.model_name_or_path, []
-    several = len(tasks) > 1 or has_text(args)
+    several = len(tasks) > 1 or args.has_text
     for task in (labels_at(path, task) for task in tasks):
         own, _ = own_arguments(task.name, several, argv)
         check_trained(path, task)
         dev = load_selection(task, own.languages, own.data_dir, own.max_eval_samples)
         parts.append(Part(task=task, args=own, dev=dev))
-    if has_text(args):
+    if args.has_text:
         parts.append(load_text_part(argv, training_args))
         check_trained(path, parts[-1].task)
     set_precision(training_args, args.precision, family_of(path), trained_precision(path))

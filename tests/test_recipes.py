@@ -91,7 +91,7 @@ def test_the_papers_recipe_of_several_tasks(arguments):
 def test_mixtures_of_other_tasks_than_the_papers_are_told_their_ratio(tasks, more, ratio, arguments):
     """K / the sum of min(n, K): with K, text is one more task in the same sampling."""
     options = f"--task {tasks} --recipe paper --mlm_text_files a {more}"
-    args = SimpleNamespace(**arguments("intermediate", options))
+    args = SimpleNamespace(**arguments("intermediate", options), has_text=True)
     found = other_ratio(args, options.split(), [INTERMEDIATE[task][2] for task in tasks.split("+")])
     assert [line.split()[-1] for line in found] == ([ratio] if ratio else [])
 

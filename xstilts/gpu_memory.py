@@ -5,7 +5,6 @@ from transformers import AutoConfig, AutoModel
 
 from xstilts.base import options_given
 from xstilts.loading import loaded
-from xstilts.mixing import has_text
 from xstilts.sharding import sharding_of
 
 TOKENS = 16_384  # of a micro-batch; with few of them a GPU waits for the program
@@ -26,7 +25,7 @@ def default_tokens(args, training_args, tasks, argv=None, longest=None):
     if given or compared or training_args.device.type != "cuda" or sharding_of(training_args):
         return None
     memory = torch.cuda.get_device_properties(training_args.device).total_memory
-    masked = args.mlm_probability if hasattr(args, "mlm_probability") and has_text(args) else 0
+    masked = args.mlm_probability if getattr(args, "has_text", False) else 0
     config = loaded(AutoConfig, args.model_name_or_path)
     return fitted(config, memory, longest or args.max_seq_length, masked, training_args.world_size)
 

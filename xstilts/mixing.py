@@ -91,18 +91,13 @@ class Mixture:
         }  # fmt: skip
 
 
-def has_text(args):
-    """Whether masked language modelling is asked for."""
-    return bool(args.mlm_text_files or args.mlm_dataset_name)
-
-
 def other_ratio(args, argv, sizes):
     """A line for run.json and the report where a config's --mlm_ratio is for other tasks than those of `sizes` training rows.
 
     In the paper's first version text is one more task of K examples in the same sampling. So its steps per step of a task are K /
     the sum of min(n, K), a number for one set of tasks, which a recipe cannot have for all.
     """
-    limit = args.mixing_limit if has_text(args) and args.mixing == "steps-proportional" else None
+    limit = args.mixing_limit if args.has_text and args.mixing == "steps-proportional" else None
     if limit is None or "mlm_ratio" in options_given(argv):
         return []
     ratio = limit / sum(min(size, limit) for size in sizes)

@@ -5,10 +5,9 @@ import json
 import re
 from collections import Counter
 
-from xstilts.base import UserError, quoted
+from xstilts.base import UserError, check_pointer, quoted
 
 MARK = "\ufeff"  # at the beginning of a file it is no text
-POINTER = b"version https://git-lfs.github.com/spec/"  # how one begins
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -17,11 +16,10 @@ def numbered_lines(path):
 
     Only \\n and \\r\\n end a line: str.splitlines would also cut at U+2028 and friends, which occur inside sentences.
     """
+    check_pointer(path)
     number, begin = 0, 0
     with open(path, "rb") as file:
         for number, line in enumerate(file, start=1):
-            if number == 1:
-                _check_beginning(line, path)
             text = decoded(line, path, number, begin)
             begin += len(line)
             text = text.removeprefix(MARK) if number == 1 else text
@@ -41,21 +39,10 @@ def empty_lines(path):
 
 def text_of(path):
     """The whole text of a UTF-8 file, without a byte-order mark. Raises UserError with the line of what is not UTF-8."""
+    check_pointer(path)
     with open(path, "rb") as file:
         content = file.read()
-    _check_beginning(content, path)
     return decoded(content, path).removeprefix(MARK)
-
-
-def check_pointer(path):
-    """Raise UserError for a Git LFS pointer: for files that a library opens, whose errors would not say so."""
-    with open(path, "rb") as file:
-        _check_beginning(file.read(len(POINTER)), path)
-
-
-def _check_beginning(content, path):
-    if content.startswith(POINTER):
-        raise UserError(f"{path} is a Git LFS pointer, not the file itself; run `git lfs pull` in that folder")
 
 
 def decoded(content, where, line=1, begin=0):
